@@ -1,0 +1,2 @@
+//! The Slipway controller binary.
+fn main() {}

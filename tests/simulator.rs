@@ -1,0 +1,1 @@
+//! The real shell and engine over a fake API server in virtual time.
