@@ -1,1 +1,11 @@
-//! The API types of Slipway.
+//! The API of Slipway: the `Release` custom resource, and the names of labels, annotations and finalizers.
+//!
+//! This crate holds types and their schema, nothing else: no client, no runtime, no decision.
+
+#![allow(unreachable_pub, reason = "the schema derive repeats a public struct inside a function")]
+
+pub mod duration;
+pub mod names;
+pub mod v1alpha1;
+
+pub use duration::Duration;
