@@ -1,0 +1,101 @@
+//! The wiring of the process, and the order in which it starts and ends.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, Admin, BindError, Heartbeat, LastDecisions, Readiness},
+    args::Args,
+    client::{self, ConnectError},
+    clock::Clock,
+    events::events,
+    leader::{Elector, leadership},
+    metrics::Metrics,
+};
+
+/// How often the main loop shows that it is alive.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// Why the process cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The admin server cannot listen.
+    #[error(transparent)]
+    Admin(#[from] BindError),
+    /// There is no way to the Kubernetes API.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT. What writes ends first, then the queued events are written, then the Lease is
+/// given up, so that a follower goes on at once.
+pub async fn run(args: Args) -> Result<(), RunError> {
+    let Args {
+        namespace,
+        pod_name,
+        lease_name,
+        watch_namespace,
+        admin_address,
+        concurrency,
+        log_format: _,
+        log: _,
+        window_guard,
+    } = args;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespace,
+        watch_namespace,
+        concurrency,
+        ?window_guard,
+        "slipway starts"
+    );
+    let metrics = Metrics::new();
+    let heartbeat = Heartbeat::new();
+    let admin = Admin {
+        heartbeat: heartbeat.clone(),
+        readiness: Readiness::new(),
+        metrics: metrics.clone(),
+        decisions: LastDecisions::new(),
+    };
+    let listener = admin::bind(admin_address).await?;
+    let admin = tokio::spawn(admin::serve(listener, admin));
+
+    let (keeper, leadership) = leadership();
+    let client = client::connect(leadership.fence(), metrics.clone()).await?;
+    let (_events, writer) = events(client.clone(), &pod_name, metrics.clone());
+    let lease = (namespace.as_str(), lease_name.as_str());
+    let elector = Elector::new(client, lease, &pod_name, Clock::system(), keeper, metrics);
+
+    let writers_ended = CancellationToken::new();
+    let all_ended = CancellationToken::new();
+    let writer = tokio::spawn(writer.run(writers_ended.clone().cancelled_owned()));
+    let elector = tokio::spawn(elector.run(all_ended.clone().cancelled_owned()));
+
+    let signal = until_signal(&heartbeat).await.map_err(RunError::Signals)?;
+    tracing::info!(signal, "slipway ends");
+    writers_ended.cancel();
+    _ = writer.await;
+    all_ended.cancel();
+    _ = elector.await;
+    admin.abort();
+    Ok(())
+}
+
+/// Beats until the process is asked to end; the name of the signal.
+async fn until_signal(heartbeat: &Heartbeat) -> std::io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok("SIGTERM"),
+            _ = interrupt.recv() => return Ok("SIGINT"),
+            _ = beat.tick() => heartbeat.beat(),
+        }
+    }
+}
