@@ -1,0 +1,286 @@
+//! The lives of task Jobs: at most one for each attempt, and no two migrations at a time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use slipway_crds::names::{ATTEMPT, RELEASE, REVISION, STEP, TASK};
+
+use super::audit::AuditEvent;
+
+/// Steps whose tasks change the database; lower case as in the label.
+const MIGRATIONS: [&str; 4] = ["expand", "backfill", "contract", "undo"];
+
+/// Which attempt a Job is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attempt {
+    /// Name of the Release.
+    pub release: String,
+    /// Number of the revision.
+    pub revision: String,
+    /// The step.
+    pub step: String,
+    /// The task within the step.
+    pub task: String,
+    /// Number of the attempt or pass.
+    pub attempt: String,
+}
+
+impl Attempt {
+    /// Reads the labels; `None` for a Job that is none of ours.
+    fn of(job: &Value) -> Option<Self> {
+        let label = |key| job["metadata"]["labels"][key].as_str().map(str::to_owned);
+        Some(Self {
+            release: label(RELEASE)?,
+            revision: label(REVISION)?,
+            step: label(STEP)?.to_lowercase(),
+            task: label(TASK).unwrap_or_default(),
+            attempt: label(ATTEMPT).unwrap_or_default(),
+        })
+    }
+
+    fn is_migration(&self) -> bool {
+        MIGRATIONS.contains(&self.step.as_str())
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            release,
+            revision,
+            step,
+            task,
+            attempt,
+        } = self;
+        write!(formatter, "{release}-{revision} {step}/{task} attempt {attempt}")
+    }
+}
+
+/// One Job from its creation on.
+#[derive(Clone, Debug)]
+pub struct JobLife {
+    /// What it was for.
+    pub attempt: Attempt,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// `Complete` or `Failed`, once it had one of these conditions, and when that was written.
+    pub ended: Option<(String, Timestamp)>,
+    /// When somebody asked for its deletion.
+    pub deleted_at: Option<Timestamp>,
+    /// When the node last removed a pod of its: a deleted Job's pods live on for their grace.
+    pod_gone_at: Option<Timestamp>,
+}
+
+impl JobLife {
+    /// The end of its work: its terminal condition, or when it was deleted before, its pod's removal.
+    /// `None` when nothing of that was seen.
+    pub fn stopped_at(&self) -> Option<Timestamp> {
+        match (&self.ended, self.deleted_at) {
+            (Some((_, at)), _) => Some(*at),
+            (None, Some(_)) => self.pod_gone_at,
+            (None, None) => None,
+        }
+    }
+}
+
+/// Every task Job that was created, in that order.
+pub fn lives(requests: &[&AuditEvent]) -> Vec<JobLife> {
+    let mut lives: Vec<JobLife> = Vec::new();
+    for event in requests
+        .iter()
+        .filter(|event| event.succeeded() && event.is_write())
+    {
+        match (event.object_ref.resource.as_str(), event.verb.as_str()) {
+            ("jobs", "create") => lives.extend(begin(event)),
+            ("jobs", "delete") => {
+                for life in lives.iter_mut().filter(|life| life.name == event.name()) {
+                    life.deleted_at.get_or_insert(event.received_at);
+                }
+            }
+            ("jobs", _) => {
+                let uid = event.response_object["metadata"]["uid"]
+                    .as_str()
+                    .unwrap_or_default();
+                for life in lives
+                    .iter_mut()
+                    .filter(|life| life.uid == uid && life.ended.is_none())
+                {
+                    life.ended = terminal(&event.response_object).map(|end| (end, event.reached_at));
+                }
+            }
+            ("pods", "delete") if event.user.username.starts_with("system:node:") => {
+                let is_of = |life: &&mut JobLife| is_pod_of(event.name(), &life.name);
+                if let Some(life) = lives.iter_mut().rev().find(is_of) {
+                    life.pod_gone_at = Some(event.reached_at);
+                }
+            }
+            _ => {}
+        }
+    }
+    lives
+}
+
+fn begin(event: &AuditEvent) -> Option<JobLife> {
+    let job = &event.response_object;
+    Some(JobLife {
+        attempt: Attempt::of(job)?,
+        name: event.name().to_owned(),
+        uid: job["metadata"]["uid"].as_str()?.to_owned(),
+        created_at: event.received_at,
+        ended: None,
+        deleted_at: None,
+        pod_gone_at: None,
+    })
+}
+
+fn terminal(job: &Value) -> Option<String> {
+    let conditions = job["status"]["conditions"].as_array()?;
+    let is_end = |condition: &&Value| {
+        condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
+    };
+    Some(conditions.iter().find(is_end)?["type"].as_str()?.to_owned())
+}
+
+/// A Job's pods are named by the Job and five random characters.
+fn is_pod_of(pod: &str, job: &str) -> bool {
+    pod.strip_prefix(job)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .is_some_and(|rest| rest.len() == 5)
+}
+
+/// Attempts with more than one Job, and migrations of one Release that ran at the same time.
+pub fn violations(lives: &[JobLife]) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut first: BTreeMap<&Attempt, &JobLife> = BTreeMap::new();
+    for life in lives {
+        let Some(earlier) = first.insert(&life.attempt, life) else {
+            continue;
+        };
+        let again = if earlier.deleted_at.is_some() {
+            "created again after its deletion"
+        } else {
+            "created twice"
+        };
+        violations.push(format!(
+            "{}: Job {} {again} (UIDs {} and {})",
+            life.attempt, life.name, earlier.uid, life.uid
+        ));
+    }
+    let migrations: Vec<_> = lives.iter().filter(|life| life.attempt.is_migration()).collect();
+    for (place, life) in migrations.iter().enumerate() {
+        for later in migrations.iter().skip(place + 1) {
+            let same = later.attempt.release == life.attempt.release;
+            if same && life.stopped_at().is_none_or(|stopped| stopped > later.created_at) {
+                violations.push(format!(
+                    "{} began while {} had not ended",
+                    later.attempt, life.attempt
+                ));
+            }
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::audit::one_each;
+    use super::super::audit::tests::{CONTROLLER, event};
+    use super::*;
+
+    const JOB_CONTROLLER: &str = "system:serviceaccount:kube-system:job-controller";
+
+    fn job(name: &str, attempt: &str, uid: &str, condition: &str) -> Value {
+        json!({
+            "metadata": {"name": name, "uid": uid, "labels": {RELEASE: "shop", REVISION: "7", STEP: "expand",
+                TASK: "expand", ATTEMPT: attempt}},
+            "status": {"conditions": [{"type": condition, "status": "True"}]}
+        })
+    }
+
+    fn created(at: i64, name: &str, attempt: &str, uid: &str) -> AuditEvent {
+        let job = job(name, attempt, uid, "");
+        event(at, CONTROLLER, "create", ("jobs", name), 201, (job.clone(), job))
+    }
+
+    fn status(at: i64, name: &str, uid: &str, condition: &str) -> AuditEvent {
+        let job = job(name, "1", uid, condition);
+        event(
+            at,
+            JOB_CONTROLLER,
+            "update",
+            ("jobs/status", name),
+            200,
+            (Value::Null, job),
+        )
+    }
+
+    fn deleted(at: i64, user: &str, resource: &str, name: &str) -> AuditEvent {
+        event(
+            at,
+            user,
+            "delete",
+            (resource, name),
+            200,
+            (Value::Null, Value::Null),
+        )
+    }
+
+    fn judge(events: &[AuditEvent]) -> Vec<String> {
+        violations(&lives(&one_each(events)))
+    }
+
+    #[test]
+    fn one_attempt_after_the_other_is_well() {
+        let events = [
+            created(1, "shop-7-expand-1", "1", "a"),
+            status(2, "shop-7-expand-1", "a", "FailureTarget"),
+            status(3, "shop-7-expand-1", "a", "Failed"),
+            created(4, "shop-7-expand-2", "2", "b"),
+            deleted(5, CONTROLLER, "jobs", "shop-7-expand-1"),
+        ];
+        assert_eq!(judge(&events), Vec::<String>::new());
+        let lives = lives(&one_each(&events));
+        assert_eq!(lives[0].ended.as_ref().unwrap().0, "Failed");
+        assert!(lives[0].deleted_at.is_some() && lives[1].stopped_at().is_none());
+    }
+
+    #[test]
+    fn a_second_job_for_one_attempt_is_seen() {
+        let once = created(1, "shop-7-expand-1", "1", "a");
+        let end = status(2, "shop-7-expand-1", "a", "Complete");
+        let again = created(4, "shop-7-expand-1", "1", "b");
+        let found = judge(&[
+            once.clone(),
+            end.clone(),
+            deleted(3, "alice", "jobs", "shop-7-expand-1"),
+            again.clone(),
+        ]);
+        let expected = "shop-7 expand/expand attempt 1: Job shop-7-expand-1 created again after its deletion (UIDs a and b)";
+        assert_eq!(found, [expected]);
+        assert!(judge(&[once.clone(), end, again.clone()])[0].contains("created twice"));
+        let mut refused = again;
+        refused.response_status.code = 409;
+        assert!(judge(&[once, refused]).is_empty());
+    }
+
+    #[test]
+    fn migrations_that_overlap_are_seen_also_when_the_first_job_was_deleted() {
+        let first = created(1, "shop-7-expand-1", "1", "a");
+        let second = created(6, "shop-7-expand-2", "2", "b");
+        let expected =
+            "shop-7 expand/expand attempt 2 began while shop-7 expand/expand attempt 1 had not ended";
+        assert_eq!(judge(&[first.clone(), second.clone()]), [expected]);
+        let gone = deleted(2, "alice", "jobs", "shop-7-expand-1");
+        let pod = |at| deleted(at, "system:node:node", "pods", "shop-7-expand-1-x7k2p");
+        assert!(judge(&[first.clone(), gone.clone(), pod(5), second.clone()]).is_empty());
+        assert_eq!(judge(&[first, gone, second, pod(9)]), [expected]);
+    }
+}
