@@ -111,36 +111,33 @@ pub fn asked_for(differences: Vec<Difference>, verb: &str, body: &Value) -> Vec<
 /// a JSON patch (up to the first list index).
 fn named_fields(patch: &Value) -> Vec<Path> {
     let mut named = Vec::new();
-    match patch {
-        Value::Array(operations) => {
-            for pointer in operations
-                .iter()
-                .filter_map(|operation| operation["path"].as_str())
-            {
-                let keys = pointer
-                    .split('/')
-                    .skip(1)
-                    .map(|key| key.replace("~1", "/").replace("~0", "~"));
-                named.push(Path(
-                    keys.take_while(|key| key != "-" && key.parse::<u32>().is_err())
-                        .collect(),
-                ));
-            }
+    if let Value::Array(operations) = patch {
+        for pointer in operations
+            .iter()
+            .filter_map(|operation| operation["path"].as_str())
+        {
+            let keys = pointer
+                .split('/')
+                .skip(1)
+                .map(|key| key.replace("~1", "/").replace("~0", "~"));
+            named.push(Path(
+                keys.take_while(|key| key != "-" && key.parse::<u32>().is_err())
+                    .collect(),
+            ));
         }
-        patch => name_leaves(patch, &Path::default(), &mut named),
+    } else {
+        name_leaves(patch, &Path::default(), &mut named);
     }
     named.retain(|path| !is_kept_by_server(path) && !path.0.is_empty());
     named
 }
 
 fn name_leaves(value: &Value, path: &Path, named: &mut Vec<Path>) {
-    match value {
-        Value::Object(fields) if !fields.is_empty() => {
-            fields
-                .iter()
-                .for_each(|(key, value)| name_leaves(value, &path.child(key), named));
-        }
-        _ => named.push(path.clone()),
+    match value.as_object().filter(|fields| !fields.is_empty()) {
+        Some(fields) => fields
+            .iter()
+            .for_each(|(key, value)| name_leaves(value, &path.child(key), named)),
+        None => named.push(path.clone()),
     }
 }
 

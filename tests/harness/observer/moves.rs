@@ -235,9 +235,10 @@ impl Memory {
         let (after, touched) = (change.after(), touched(change));
         let Some(side) = pin(after) else {
             let unpinned = touched.contains("pin") || touched.contains("window");
-            return match unpinned {
-                true => Some(Move::Unpin),
-                false => touched.contains("claim").then(|| claim(after)),
+            return if unpinned {
+                Some(Move::Unpin)
+            } else {
+                touched.contains("claim").then(|| claim(after))
             };
         };
         if !touched.contains("pin") {
@@ -385,15 +386,15 @@ impl fmt::Display for Moved {
             other => other,
         };
         let object = format!("{kind} {}", self.name);
-        match &self.what {
-            Move::Other(changed) => write!(formatter, "{object:<32} Other     {changed}"),
-            what => write!(
-                formatter,
-                "{object:<32} {:<9} {}",
-                format!("{what:?}"),
-                list(&self.changed)
-            ),
+        if let Move::Other(changed) = &self.what {
+            return write!(formatter, "{object:<32} Other     {changed}");
         }
+        write!(
+            formatter,
+            "{object:<32} {:<9} {}",
+            format!("{:?}", self.what),
+            list(&self.changed)
+        )
     }
 }
 

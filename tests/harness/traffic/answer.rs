@@ -115,14 +115,16 @@ impl Failure {
 
     /// Names what went wrong in an I/O error.
     pub fn from_io(error: &std::io::Error) -> Self {
-        use std::io::ErrorKind;
-        let kind = match error.kind() {
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
-                FailureKind::Reset
-            }
-            ErrorKind::TimedOut => FailureKind::Timeout,
-            ErrorKind::UnexpectedEof => FailureKind::Eof,
-            _ => FailureKind::Connect,
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
+        let is_any_of = |kinds: &[std::io::ErrorKind]| kinds.contains(&error.kind());
+        let kind = if is_any_of(&[ConnectionReset, BrokenPipe, ConnectionAborted]) {
+            FailureKind::Reset
+        } else if is_any_of(&[TimedOut]) {
+            FailureKind::Timeout
+        } else if is_any_of(&[UnexpectedEof]) {
+            FailureKind::Eof
+        } else {
+            FailureKind::Connect
         };
         Self::new(kind, error)
     }

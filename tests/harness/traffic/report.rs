@@ -229,8 +229,11 @@ fn last_at(failures: &[(&Sample, &Failure)]) -> f64 {
 }
 
 fn columns(first: &str, middle: impl Iterator<Item = String>, last: &str) -> String {
-    let middle: String = middle.map(|text| format!("{text:>8}")).collect();
-    format!("{first:>6}{middle}{last:>8}")
+    let mut line = format!("{first:>6}");
+    for text in middle {
+        line = format!("{line}{text:>8}");
+    }
+    format!("{line}{last:>8}")
 }
 
 impl fmt::Display for TrafficReport {

@@ -136,7 +136,7 @@ fn hold(image: &str) -> Value {
         "paused": false}})
 }
 
-fn user_values(template: Value) -> Value {
+fn user_values(template: &Value) -> Value {
     json!({"spec": {"template": template, "minReadySeconds": 0, "progressDeadlineSeconds": 600,
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
         "paused": true}})
@@ -158,7 +158,7 @@ fn a_whole_window_is_read_as_its_moves() {
         .bolt(HOLD)
         .pin("new");
     story
-        .deployment(user_values(template("shop:2")))
+        .deployment(user_values(&template("shop:2")))
         .unpin_and_close();
     assert_eq!(
         story.order(),
@@ -180,7 +180,7 @@ fn a_rollback_goes_back_the_way_it_came() {
     use Move::{Bolt, Close, Flip, FlipBack, Hold, Lock, Open, Pin, Revert, Unbolt, Unpin};
     let mut story = Story::new();
     story.open_to_lock().bolt(HOLD).pin("new").pin("old").bolt(0);
-    story.deployment(user_values(first_template())).unpin_and_close();
+    story.deployment(user_values(&first_template())).unpin_and_close();
     assert_eq!(
         story.order(),
         [
@@ -224,7 +224,7 @@ fn what_others_do_in_between_is_not_taken_for_ours() {
         json!({"spec": {"template": template("shop:4")}}),
     );
     story
-        .deployment(user_values(template("shop:2")))
+        .deployment(user_values(&template("shop:2")))
         .unpin_and_close();
     assert_eq!(
         story.order(),
