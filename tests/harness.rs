@@ -1,5 +1,16 @@
 //! What the suites on the real cluster and the demo stand on: a one-node Kubernetes, images, Helm,
 //! PostgreSQL, a search engine, traffic, and an observer that checks from outside.
 
-pub mod observer;
-pub mod traffic;
+pub mod binaries;
+pub mod cache;
+pub mod certificates;
+pub mod cluster;
+pub mod components;
+pub mod control_groups;
+pub mod image;
+pub mod network;
+pub mod packages;
+pub mod process;
+pub mod progress;
+pub mod sandbox;
+pub mod setup;

@@ -1,0 +1,1 @@
+//! The suites on the real cluster.
