@@ -62,7 +62,10 @@ impl Readiness {
 
     /// `part` is not there; `why` says what is waited for and what a person can do.
     pub fn missing(&self, part: &'static str, why: impl Into<String>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(part, why.into());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(part, why.into());
     }
 
     /// `part` is there.
@@ -73,7 +76,10 @@ impl Readiness {
     /// One line for each part that is missing.
     pub fn report(&self) -> Vec<String> {
         let missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        missing.iter().map(|(part, why)| format!("{part}: {why}")).collect()
+        missing
+            .iter()
+            .map(|(part, why)| format!("{part}: {why}"))
+            .collect()
     }
 }
 
@@ -92,12 +98,18 @@ impl LastDecisions {
     pub fn record(&self, namespace: &str, name: &str, decision: &impl Serialize) {
         let value = serde_json::to_value(decision)
             .unwrap_or_else(|error| Value::String(format!("cannot be shown: {error}")));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{namespace}/{name}"), value);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(format!("{namespace}/{name}"), value);
     }
 
     /// The Release is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&format!("{namespace}/{name}"));
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&format!("{namespace}/{name}"));
     }
 
     /// All of them, by `namespace/name`.
@@ -132,7 +144,9 @@ pub struct BindError {
 
 /// Listens on `address`, so that an address in use ends the process at its start and not later.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| BindError { address, source })
 }
 
 /// Serves until the future is dropped.
@@ -154,7 +168,10 @@ async fn healthz(State(admin): State<Admin>) -> (StatusCode, String) {
     if silence <= MAX_SILENCE {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("the main loop is silent since {}s\n", silence.as_secs()))
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the main loop is silent since {}s\n", silence.as_secs()),
+        )
     }
 }
 
@@ -209,7 +226,10 @@ mod tests {
         let admin = admin();
         assert_eq!(get(&admin, "/healthz").await, (200, "ok\n".into()));
         tokio::time::advance(MAX_SILENCE + Duration::from_secs(1)).await;
-        assert_eq!(get(&admin, "/healthz").await, (503, "the main loop is silent since 31s\n".into()));
+        assert_eq!(
+            get(&admin, "/healthz").await,
+            (503, "the main loop is silent since 31s\n".into())
+        );
         admin.heartbeat.beat();
         assert_eq!(get(&admin, "/healthz").await.0, 200);
     }
@@ -217,11 +237,16 @@ mod tests {
     #[tokio::test]
     async fn readiness_names_what_is_missing() {
         let admin = admin();
-        admin.readiness.missing("crd", "releases.slipway.dev is not installed: install the chart slipway-crds");
+        admin.readiness.missing(
+            "crd",
+            "releases.slipway.dev is not installed: install the chart slipway-crds",
+        );
         admin.readiness.missing("deployments", "first list");
         let (status, body) = get(&admin, "/readyz").await;
         assert_eq!(status, 503);
-        assert!(body.contains("crd: releases.slipway.dev is not installed") && body.contains("deployments: "));
+        assert!(
+            body.contains("crd: releases.slipway.dev is not installed") && body.contains("deployments: ")
+        );
         admin.readiness.ready("crd");
         admin.readiness.ready("deployments");
         assert_eq!(get(&admin, "/readyz").await, (200, "ok\n".into()));
@@ -230,7 +255,9 @@ mod tests {
     #[tokio::test]
     async fn decisions_are_shown_until_forgotten() {
         let admin = admin();
-        admin.decisions.record("apps", "shop", &json!({"because": "waiting"}));
+        admin
+            .decisions
+            .record("apps", "shop", &json!({"because": "waiting"}));
         let (_, body) = get(&admin, "/debug/releases").await;
         assert_eq!(body, r#"{"apps/shop":{"because":"waiting"}}"#);
         admin.decisions.forget("apps", "shop");
@@ -241,7 +268,10 @@ mod tests {
     async fn metrics_are_open_metrics() {
         let (status, body) = get(&admin(), "/metrics").await;
         assert_eq!(status, 200);
-        assert!(body.contains("slipway_leader 0") && body.ends_with("# EOF\n"), "{body}");
+        assert!(
+            body.contains("slipway_leader 0") && body.ends_with("# EOF\n"),
+            "{body}"
+        );
     }
 
     #[tokio::test]

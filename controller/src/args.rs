@@ -37,7 +37,11 @@ pub struct Args {
     pub log_format: LogFormat,
 
     /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`, such as `info,slipway_controller=debug`.
-    #[arg(long, env = "SLIPWAY_LOG", default_value = "info,kube_client::client::builder=off")]
+    #[arg(
+        long,
+        env = "SLIPWAY_LOG",
+        default_value = "info,kube_client::client::builder=off"
+    )]
     pub log: String,
 
     /// What the chart's window guard policies do with a change that would lose requests. It must say what is
@@ -73,7 +77,13 @@ mod tests {
     use super::*;
 
     fn parse(flags: &[&str]) -> Result<Args, clap::Error> {
-        let required = ["slipway", "--namespace", "slipway-system", "--pod-name", "slipway-0"];
+        let required = [
+            "slipway",
+            "--namespace",
+            "slipway-system",
+            "--pod-name",
+            "slipway-0",
+        ];
         Args::try_parse_from(required.iter().chain(flags))
     }
 

@@ -31,7 +31,10 @@ impl<K: Hash + Eq + Clone> Backoff<K> {
 
     /// Jitter that is the same for the same seed, key and count, for tests and simulations.
     pub fn seeded(seed: u64) -> Self {
-        Self { failures: Mutex::default(), seed }
+        Self {
+            failures: Mutex::default(),
+            seed,
+        }
     }
 
     /// Notes a failure of `key` and says how long to wait. `retry_after` is what the server asked for, if it did.
@@ -50,7 +53,10 @@ impl<K: Hash + Eq + Clone> Backoff<K> {
 
     /// Forgets the failures of `key`: it succeeded, or it is gone.
     pub fn succeeded(&self, key: &K) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 
     /// A number in 0..1 from seed, key and count.
@@ -77,7 +83,10 @@ mod tests {
         for attempt in 0..40_u32 {
             let full = FIRST.saturating_mul(2_u32.saturating_pow(attempt)).min(CAP);
             let wait = backoff.failed(&"shop", None);
-            assert!(wait >= full / 2 && wait <= full, "attempt {attempt}: {wait:?} of {full:?}");
+            assert!(
+                wait >= full / 2 && wait <= full,
+                "attempt {attempt}: {wait:?} of {full:?}"
+            );
         }
     }
 
@@ -96,7 +105,10 @@ mod tests {
     #[test]
     fn what_the_server_asks_for_is_honoured_up_to_the_cap() {
         let backoff = Backoff::seeded(7);
-        assert_eq!(backoff.failed(&"shop", Some(Duration::from_secs(30))), Duration::from_secs(30));
+        assert_eq!(
+            backoff.failed(&"shop", Some(Duration::from_secs(30))),
+            Duration::from_secs(30)
+        );
         assert_eq!(backoff.failed(&"shop", Some(Duration::from_secs(9999))), CAP);
         for _ in 0..20 {
             backoff.failed(&"shop", None);

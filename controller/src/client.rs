@@ -35,7 +35,10 @@ pub struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { object: Duration::from_secs(10), list: Duration::from_secs(30) }
+        Self {
+            object: Duration::from_secs(10),
+            list: Duration::from_secs(30),
+        }
     }
 }
 
@@ -110,7 +113,9 @@ pub fn fate(error: &kube::Error) -> Fate {
 
 /// How long the API server asks to be left alone, if it does.
 pub fn retry_after(error: &kube::Error) -> Option<Duration> {
-    let kube::Error::Api(status) = error else { return None };
+    let kube::Error::Api(status) = error else {
+        return None;
+    };
     let seconds = status.details.as_ref()?.retry_after_seconds;
     (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }

@@ -21,7 +21,10 @@ impl Clock {
 
     /// A clock that reads `start` now and goes on as the runtime's clock does, which tests pause and advance.
     pub fn runtime(start: Timestamp) -> Self {
-        Self(Source::Runtime { start, at: Instant::now() })
+        Self(Source::Runtime {
+            start,
+            at: Instant::now(),
+        })
     }
 
     /// The time of day now.

@@ -39,13 +39,22 @@ pub struct EventWriter {
 /// The two ends of the event queue. `instance` is the pod's name.
 pub fn events(client: Client, instance: &str, metrics: Metrics) -> (Events, EventWriter) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let reporter = Reporter { controller: REPORTER.to_owned(), instance: Some(instance.to_owned()) };
+    let reporter = Reporter {
+        controller: REPORTER.to_owned(),
+        instance: Some(instance.to_owned()),
+    };
     let writer = EventWriter {
         queue: receiver,
         recorder: Recorder::new(client, reporter),
         metrics: metrics.clone(),
     };
-    (Events { queue: sender, metrics }, writer)
+    (
+        Events {
+            queue: sender,
+            metrics,
+        },
+        writer,
+    )
 }
 
 impl Events {
@@ -138,24 +147,44 @@ mod tests {
         let (service, handle) = mock::pair::<Request<Body>, Response<Body>>();
         let metrics = Metrics::new();
         let (events, writer) = events(Client::new(service, "apps"), "slipway-0", metrics.clone());
-        events.publish(shop(), EventType::Normal, "TaskStarted", "expand/1", "expand: Job shop-7-expand-1");
-        events.publish(shop(), EventType::Warning, "MigrationFailed", "expand/1", "exit 1");
+        events.publish(
+            shop(),
+            EventType::Normal,
+            "TaskStarted",
+            "expand/1",
+            "expand: Job shop-7-expand-1",
+        );
+        events.publish(
+            shop(),
+            EventType::Warning,
+            "MigrationFailed",
+            "expand/1",
+            "exit 1",
+        );
 
         let server = tokio::spawn(async move {
             let mut handle = pin!(handle);
             let mut bodies = Vec::new();
             for status in [201, 403] {
                 let (request, respond) = handle.next_request().await.unwrap();
-                assert_eq!(request.uri().path(), "/apis/events.k8s.io/v1/namespaces/apps/events");
+                assert_eq!(
+                    request.uri().path(),
+                    "/apis/events.k8s.io/v1/namespaces/apps/events"
+                );
                 let body = request.into_body().collect_bytes().await.unwrap();
                 respond.send_response(
-                    Response::builder().status(status).body(Body::from(body.to_vec())).unwrap(),
+                    Response::builder()
+                        .status(status)
+                        .body(Body::from(body.to_vec()))
+                        .unwrap(),
                 );
                 bodies.push(serde_json::from_slice::<Value>(&body).unwrap());
             }
             bodies
         });
-        tokio::time::timeout(Duration::from_secs(1), writer.run(async {})).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(1), writer.run(async {}))
+            .await
+            .unwrap();
         let bodies = server.await.unwrap();
         assert_eq!(bodies[0]["reason"], "TaskStarted");
         assert_eq!(bodies[0]["action"], "expand/1");

@@ -15,7 +15,7 @@ use std::{
     pin::pin,
 };
 
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
@@ -51,7 +51,16 @@ pub struct LeadershipKeeper {
 pub fn leadership() -> (LeadershipKeeper, Leadership) {
     let (keeper, fence) = fence();
     let (sender, receiver) = watch::channel(false);
-    (LeadershipKeeper { fence: keeper, leading: sender }, Leadership { fence, leading: receiver })
+    (
+        LeadershipKeeper {
+            fence: keeper,
+            leading: sender,
+        },
+        Leadership {
+            fence,
+            leading: receiver,
+        },
+    )
 }
 
 impl Leadership {
@@ -82,7 +91,12 @@ impl Leadership {
     }
 
     async fn becomes(&self, wanted: bool) {
-        let over = self.leading.clone().wait_for(|leading| *leading == wanted).await.is_err();
+        let over = self
+            .leading
+            .clone()
+            .wait_for(|leading| *leading == wanted)
+            .await
+            .is_err();
         if over && wanted {
             std::future::pending::<()>().await;
         }
@@ -135,7 +149,9 @@ impl Elector {
                 LeaseMove::Create => self.hold(true).await,
                 LeaseMove::Hold => self.hold(false).await,
                 LeaseMove::StepDown => {
-                    tracing::warn!("the lease was not renewed in time or was taken; no write is sent any more");
+                    tracing::warn!(
+                        "the lease was not renewed in time or was taken; no write is sent any more"
+                    );
                     self.election.step_down();
                 }
                 LeaseMove::Wait(until) => tokio::select! {
@@ -176,7 +192,9 @@ impl Elector {
     /// No call about the Lease outlives the fence: the loop must be back to step down.
     fn deadline(&self) -> Instant {
         let deadline = Instant::now() + self.timing.call_deadline;
-        self.election.writes_until().map_or(deadline, |fence| fence.min(deadline))
+        self.election
+            .writes_until()
+            .map_or(deadline, |fence| fence.min(deadline))
     }
 
     async fn look(&mut self) {
@@ -221,7 +239,9 @@ impl Elector {
         self.election.step_down();
         self.publish();
         for _ in 0..3 {
-            let Some(lease) = self.election.released() else { return };
+            let Some(lease) = self.election.released() else {
+                return;
+            };
             let params = PostParams::default();
             let call = self.leases.replace(&self.name, &params, &lease);
             match timeout_at(self.deadline(), call).await {

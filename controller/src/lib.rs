@@ -11,5 +11,5 @@ pub mod leader;
 pub mod metrics;
 pub mod panics;
 pub mod run;
-
+pub mod search;
 pub mod telemetry;

@@ -10,7 +10,7 @@ use slipway_controller::{args::Args, run, telemetry};
 async fn main() -> ExitCode {
     let args = Args::parse();
     // kube and reqwest share this provider. The error says that one is installed already, which is as good.
-    _ = rustls::crypto::ring::default_provider().install_default();
+    drop(rustls::crypto::ring::default_provider().install_default());
     if let Err(error) = telemetry::init(args.log_format, &args.log) {
         return failed(&error);
     }
@@ -21,7 +21,10 @@ async fn main() -> ExitCode {
 }
 
 /// Says why, with all causes, on standard error: the log may not be there yet.
-#[expect(clippy::print_stderr, reason = "the last words of a process that cannot go on")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the last words of a process that cannot go on"
+)]
 fn failed(error: &dyn std::error::Error) -> ExitCode {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let chain: Vec<String> = causes.map(ToString::to_string).collect();

@@ -18,8 +18,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// Upper bounds of one reconcile's time, seconds.
 const RECONCILE_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 /// Upper bounds of one step's time, seconds: from an instant step to a build of a day.
-const STEP_BUCKETS: [f64; 12] =
-    [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 7200.0, 21_600.0, 86_400.0];
+const STEP_BUCKETS: [f64; 12] = [
+    0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 7200.0, 21_600.0, 86_400.0,
+];
 
 type Bucketed<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -73,14 +74,22 @@ impl Metrics {
         let reconcile_total = Family::default();
         registry.register("reconcile", "Reconciles by their result", reconcile_total.clone());
         let reconcile_seconds = Histogram::new(RECONCILE_BUCKETS);
-        registry.register("reconcile_seconds", "Time of one reconcile", reconcile_seconds.clone());
+        registry.register(
+            "reconcile_seconds",
+            "Time of one reconcile",
+            reconcile_seconds.clone(),
+        );
         let phase = Family::default();
         registry.register("phase", "Releases that are in a phase now", phase.clone());
         let step_seconds =
             Bucketed::new_with_constructor((|| Histogram::new(STEP_BUCKETS)) as fn() -> Histogram);
         registry.register("step_seconds", "Time of one finished step", step_seconds.clone());
         let effects_total = Family::default();
-        registry.register("effects", "Executed effects by kind and outcome", effects_total.clone());
+        registry.register(
+            "effects",
+            "Executed effects by kind and outcome",
+            effects_total.clone(),
+        );
         let commit_conflicts_total = Counter::default();
         registry.register(
             "commit_conflicts",
@@ -96,7 +105,11 @@ impl Metrics {
             api_requests_total.clone(),
         );
         let events_lost_total = Counter::default();
-        registry.register("events_lost", "Kubernetes events that could not be written", events_lost_total.clone());
+        registry.register(
+            "events_lost",
+            "Kubernetes events that could not be written",
+            events_lost_total.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             reconcile_total,
@@ -138,12 +151,16 @@ impl Metrics {
 
     /// A step of some release finished after `took`.
     pub fn step(&self, step: &'static str, took: Duration) {
-        self.step_seconds.get_or_create(&StepLabel { step }).observe(took.as_secs_f64());
+        self.step_seconds
+            .get_or_create(&StepLabel { step })
+            .observe(took.as_secs_f64());
     }
 
     /// An effect was executed, with this outcome.
     pub fn effect(&self, effect: &'static str, outcome: &'static str) {
-        self.effects_total.get_or_create(&EffectLabel { effect, outcome }).inc();
+        self.effects_total
+            .get_or_create(&EffectLabel { effect, outcome })
+            .inc();
     }
 
     /// A status write was refused because somebody wrote before.
@@ -159,7 +176,10 @@ impl Metrics {
     /// A request to the Kubernetes API is being sent.
     pub fn api_request(&self, verb: &'static str, resource: &str) {
         self.api_requests_total
-            .get_or_create(&RequestLabel { verb, resource: resource.to_owned() })
+            .get_or_create(&RequestLabel {
+                verb,
+                resource: resource.to_owned(),
+            })
             .inc();
     }
 

@@ -8,7 +8,10 @@ use std::{any::Any, panic::AssertUnwindSafe};
 use futures::FutureExt as _;
 
 // With `panic = "abort"` nothing can be caught, and one bad object would stop all releases.
-const _: () = assert!(cfg!(panic = "unwind"), "slipway must be built with panic = \"unwind\"");
+const _: () = assert!(
+    cfg!(panic = "unwind"),
+    "slipway must be built with panic = \"unwind\""
+);
 
 /// A future panicked; the object it worked on is to be quarantined by back-off, a condition and a metric.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +29,9 @@ pub async fn catch<F: Future>(work: F) -> Result<F::Output, Panicked> {
     AssertUnwindSafe(work)
         .catch_unwind()
         .await
-        .map_err(|payload| Panicked { message: message_of(payload.as_ref()) })
+        .map_err(|payload| Panicked {
+            message: message_of(payload.as_ref()),
+        })
 }
 
 /// The text of a panic: `panic!` carries a `&str` or a `String`, everything else has none.
@@ -45,10 +50,20 @@ mod tests {
     #[tokio::test]
     async fn a_panic_becomes_an_error_with_its_message() {
         let panicked = catch(async { panic!("object {} is odd", "shop") }).await;
-        assert_eq!(panicked, Err::<(), _>(Panicked { message: "object shop is odd".into() }));
+        assert_eq!(
+            panicked,
+            Err::<(), _>(Panicked {
+                message: "object shop is odd".into()
+            })
+        );
 
         let panicked = catch(async { panic!("plain") }).await;
-        assert_eq!(panicked, Err::<(), _>(Panicked { message: "plain".into() }));
+        assert_eq!(
+            panicked,
+            Err::<(), _>(Panicked {
+                message: "plain".into()
+            })
+        );
     }
 
     #[tokio::test]
@@ -58,7 +73,12 @@ mod tests {
             std::panic::panic_any(7);
         })
         .await;
-        assert_eq!(panicked, Err::<(), _>(Panicked { message: "no message".into() }));
+        assert_eq!(
+            panicked,
+            Err::<(), _>(Panicked {
+                message: "no message".into()
+            })
+        );
     }
 
     #[tokio::test]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,6 +33,9 @@ pub enum RunError {
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signals(#[source] std::io::Error),
+    /// A part of the process that never ends has ended; the log says more.
+    #[error("the {0} ended by itself")]
+    Ended(&'static str),
 }
 
 /// Runs until SIGTERM or SIGINT. What writes ends first, then the queued events are written, then the Lease is
@@ -63,7 +69,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         decisions: LastDecisions::new(),
     };
     let listener = admin::bind(admin_address).await?;
-    let admin = tokio::spawn(admin::serve(listener, admin));
+    let mut admin = tokio::spawn(admin::serve(listener, admin));
 
     let (keeper, leadership) = leadership();
     let client = client::connect(leadership.fence(), metrics.clone()).await?;
@@ -73,17 +79,32 @@ pub async fn run(args: Args) -> Result<(), RunError> {
 
     let writers_ended = CancellationToken::new();
     let all_ended = CancellationToken::new();
-    let writer = tokio::spawn(writer.run(writers_ended.clone().cancelled_owned()));
-    let elector = tokio::spawn(elector.run(all_ended.clone().cancelled_owned()));
+    let mut writer = tokio::spawn(writer.run(writers_ended.clone().cancelled_owned()));
+    let mut elector = tokio::spawn(elector.run(all_ended.clone().cancelled_owned()));
 
-    let signal = until_signal(&heartbeat).await.map_err(RunError::Signals)?;
-    tracing::info!(signal, "slipway ends");
+    // A part that ends by itself leaves a process that looks alive and does nothing: better to start anew.
+    let end = tokio::select! {
+        signal = until_signal(&heartbeat) => signal.map_err(RunError::Signals),
+        _ = &mut admin => Err(RunError::Ended("admin server")),
+        _ = &mut writer => Err(RunError::Ended("event writer")),
+        _ = &mut elector => Err(RunError::Ended("elector")),
+    };
+    tracing::info!(?end, "slipway ends");
     writers_ended.cancel();
-    _ = writer.await;
+    finished(writer).await;
     all_ended.cancel();
-    _ = elector.await;
+    finished(elector).await;
     admin.abort();
-    Ok(())
+    end.map(drop)
+}
+
+/// Waits for a task that was told to end. One that panicked, or had ended before, has nothing more to say.
+async fn finished(task: JoinHandle<()>) {
+    if !task.is_finished()
+        && let Err(error) = task.await
+    {
+        tracing::error!(%error, "a task did not end well");
+    }
 }
 
 /// Beats until the process is asked to end; the name of the signal.

@@ -17,11 +17,15 @@ impl Call {
     pub fn of<B>(request: &Request<B>) -> Self {
         let path = request.uri().path();
         let (resource, named) = resource(path).unwrap_or_else(|| (path.to_owned(), true));
-        let watch = request
-            .uri()
-            .query()
-            .is_some_and(|query| query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")));
-        Self { verb: verb(request.method(), named, watch), resource }
+        let watch = request.uri().query().is_some_and(|query| {
+            query
+                .split('&')
+                .any(|pair| matches!(pair, "watch=true" | "watch=1"))
+        });
+        Self {
+            verb: verb(request.method(), named, watch),
+            resource,
+        }
     }
 
     /// Whether the request may change something.
@@ -77,22 +81,66 @@ mod tests {
     #[test]
     fn requests_are_named_as_in_rbac() {
         let cases = [
-            ("GET", "/apis/slipway.dev/v1alpha1/releases?limit=500", "list", "releases"),
-            ("GET", "/apis/slipway.dev/v1alpha1/releases?watch=true&x=1", "watch", "releases"),
-            ("GET", "/apis/apps/v1/namespaces/apps/deployments/web?", "get", "deployments"),
-            ("PATCH", "/apis/apps/v1/namespaces/apps/deployments/web", "patch", "deployments"),
-            ("PUT", "/apis/slipway.dev/v1alpha1/namespaces/a/releases/s/status", "update", "releases/status"),
+            (
+                "GET",
+                "/apis/slipway.dev/v1alpha1/releases?limit=500",
+                "list",
+                "releases",
+            ),
+            (
+                "GET",
+                "/apis/slipway.dev/v1alpha1/releases?watch=true&x=1",
+                "watch",
+                "releases",
+            ),
+            (
+                "GET",
+                "/apis/apps/v1/namespaces/apps/deployments/web?",
+                "get",
+                "deployments",
+            ),
+            (
+                "PATCH",
+                "/apis/apps/v1/namespaces/apps/deployments/web",
+                "patch",
+                "deployments",
+            ),
+            (
+                "PUT",
+                "/apis/slipway.dev/v1alpha1/namespaces/a/releases/s/status",
+                "update",
+                "releases/status",
+            ),
             ("POST", "/apis/batch/v1/namespaces/apps/jobs?", "create", "jobs"),
-            ("DELETE", "/apis/batch/v1/namespaces/apps/jobs/j", "delete", "jobs"),
-            ("DELETE", "/api/v1/namespaces/apps/pods", "deletecollection", "pods"),
+            (
+                "DELETE",
+                "/apis/batch/v1/namespaces/apps/jobs/j",
+                "delete",
+                "jobs",
+            ),
+            (
+                "DELETE",
+                "/api/v1/namespaces/apps/pods",
+                "deletecollection",
+                "pods",
+            ),
             ("GET", "/api/v1/namespaces/apps", "get", "namespaces"),
             ("GET", "/api/v1/namespaces", "list", "namespaces"),
-            ("PUT", "/apis/coordination.k8s.io/v1/namespaces/s/leases/slipway", "update", "leases"),
+            (
+                "PUT",
+                "/apis/coordination.k8s.io/v1/namespaces/s/leases/slipway",
+                "update",
+                "leases",
+            ),
             ("GET", "/version", "get", "/version"),
         ];
         for (method, uri, verb, resource) in cases {
             let call = Call::of(&Request::builder().method(method).uri(uri).body(()).unwrap());
-            assert_eq!((call.verb, call.resource.as_str()), (verb, resource), "{method} {uri}");
+            assert_eq!(
+                (call.verb, call.resource.as_str()),
+                (verb, resource),
+                "{method} {uri}"
+            );
             assert_eq!(call.is_write(), method != "GET", "{method} {uri}");
         }
     }

@@ -29,7 +29,11 @@ pub struct GuardLayer {
 impl GuardLayer {
     /// A layer with this fence and these deadlines.
     pub fn new(fence: Fence, metrics: Metrics, deadlines: Deadlines) -> Self {
-        Self { fence, metrics, deadlines }
+        Self {
+            fence,
+            metrics,
+            deadlines,
+        }
     }
 }
 
@@ -37,7 +41,10 @@ impl<S> Layer<S> for GuardLayer {
     type Service = Guard<S>;
 
     fn layer(&self, inner: S) -> Guard<S> {
-        Guard { inner, rules: self.clone() }
+        Guard {
+            inner,
+            rules: self.clone(),
+        }
     }
 }
 
@@ -83,7 +90,10 @@ where
             None => answer.boxed(),
             Some(fence) => async move {
                 // What is not sent yet when the fence closes is dropped unsent; what is sent is not waited for.
-                fence.guard(answer).await.unwrap_or_else(|| Err(CallError::CutOff.into()))
+                fence
+                    .guard(answer)
+                    .await
+                    .unwrap_or_else(|| Err(CallError::CutOff.into()))
             }
             .boxed(),
         }
@@ -94,7 +104,9 @@ async fn in_time<T>(
     deadline: Duration,
     work: impl Future<Output = Result<T, BoxError>>,
 ) -> Result<T, BoxError> {
-    timeout(deadline, work).await.unwrap_or_else(|_| Err(CallError::Late(deadline).into()))
+    timeout(deadline, work)
+        .await
+        .unwrap_or_else(|_| Err(CallError::Late(deadline).into()))
 }
 
 /// Waits for the head of the answer, and for all of it unless it is a watch that began.
@@ -119,24 +131,35 @@ where
 /// kube's error carries the body of a refusal and not its headers, so a `Retry-After` in seconds is put into the
 /// body, where the API server itself mostly puts it.
 fn with_retry_after(head: &Parts, body: Bytes) -> Bytes {
-    let refused = matches!(head.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    let asked = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    let refused = matches!(
+        head.status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    );
+    let asked = head
+        .headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
     let Some(seconds) = asked.filter(|seconds| refused && *seconds > 0) else {
         return body;
     };
-    let mut status: Value = serde_json::from_slice(&body).ok().filter(Value::is_object).unwrap_or_else(|| {
-        json!({
-            "kind": "Status",
-            "status": "Failure",
-            "code": head.status.as_u16(),
-            "reason": head.status.canonical_reason(),
-            "message": String::from_utf8_lossy(&body),
-        })
-    });
+    let mut status: Value = serde_json::from_slice(&body)
+        .ok()
+        .filter(Value::is_object)
+        .unwrap_or_else(|| {
+            json!({
+                "kind": "Status",
+                "status": "Failure",
+                "code": head.status.as_u16(),
+                "reason": head.status.canonical_reason(),
+                "message": String::from_utf8_lossy(&body),
+            })
+        });
     if let Some(status) = status.as_object_mut() {
         let details = status.entry("details").or_insert_with(|| json!({}));
         if let Some(details) = details.as_object_mut() {
-            details.entry("retryAfterSeconds").or_insert_with(|| json!(seconds));
+            details
+                .entry("retryAfterSeconds")
+                .or_insert_with(|| json!(seconds));
         }
     }
     Bytes::from(status.to_string())

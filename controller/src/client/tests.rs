@@ -31,7 +31,11 @@ fn guarded(fence: Fence) -> (Client, Mock, Metrics) {
     let (service, handle) = mock::pair::<Request<Body>, Answer>();
     let metrics = Metrics::new();
     let guard = GuardLayer::new(fence, metrics.clone(), Deadlines::default());
-    (ClientBuilder::new(service, "apps").with_layer(&guard).build(), handle, metrics)
+    (
+        ClientBuilder::new(service, "apps").with_layer(&guard).build(),
+        handle,
+        metrics,
+    )
 }
 
 /// A fence that is open for ten seconds.
@@ -42,25 +46,39 @@ fn open() -> (FenceKeeper, Fence) {
 }
 
 async fn next(handle: &mut Pin<&mut Mock>) -> (Request<Body>, SendResponse<Answer>) {
-    timeout(SECOND, handle.next_request()).await.expect("nothing is sent").expect("the client is gone")
+    timeout(SECOND, handle.next_request())
+        .await
+        .expect("nothing is sent")
+        .expect("the client is gone")
 }
 
 async fn assert_silent(handle: &mut Pin<&mut Mock>) {
-    assert!(timeout(60 * SECOND, handle.next_request()).await.is_err(), "something is sent");
+    assert!(
+        timeout(60 * SECOND, handle.next_request()).await.is_err(),
+        "something is sent"
+    );
 }
 
 fn answer(status: u16, body: &serde_json::Value) -> Answer {
-    Response::builder().status(status).body(whole(&body.to_string())).unwrap()
+    Response::builder()
+        .status(status)
+        .body(whole(&body.to_string()))
+        .unwrap()
 }
 
 fn whole(body: &str) -> UnsyncBoxBody<Bytes, BoxError> {
-    Full::new(Bytes::from(body.to_owned())).map_err(Into::into).boxed_unsync()
+    Full::new(Bytes::from(body.to_owned()))
+        .map_err(Into::into)
+        .boxed_unsync()
 }
 
 /// A body that goes on until its sender is dropped.
 fn endless() -> (UnsyncBoxBody<Bytes, BoxError>, mpsc::UnboundedSender<Bytes>) {
     let (sender, receiver) = mpsc::unbounded();
-    (StreamBody::new(receiver.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync(), sender)
+    (
+        StreamBody::new(receiver.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync(),
+        sender,
+    )
 }
 
 fn create_job(client: &Client) -> JoinHandle<Result<Job, kube::Error>> {
@@ -75,9 +93,16 @@ async fn nothing_is_sent_twice_whatever_the_answer() {
         let mut handle = pin!(handle);
         let job = create_job(&client);
         let (_, respond) = next(&mut handle).await;
-        respond.send_response(answer(status, &json!({"kind": "Status", "code": status, "message": "no"})));
+        respond.send_response(answer(
+            status,
+            &json!({"kind": "Status", "code": status, "message": "no"}),
+        ));
         let error = job.await.unwrap().unwrap_err();
-        let expected = if status == 429 { Fate::NotApplied } else { Fate::Unknown };
+        let expected = if status == 429 {
+            Fate::NotApplied
+        } else {
+            Fate::Unknown
+        };
         assert_eq!(fate(&error), expected, "{status}");
         assert_silent(&mut handle).await;
         let counted = r#"slipway_api_requests_total{verb="create",resource="jobs"} 1"#;
@@ -88,9 +113,11 @@ async fn nothing_is_sent_twice_whatever_the_answer() {
 #[tokio::test]
 async fn the_client_that_is_built_retries_nothing_and_names_itself() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    _ = rustls::crypto::ring::default_provider().install_default();
+    drop(rustls::crypto::ring::default_provider().install_default());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
     let client = with_config(Config::new(url), Fence::always_open(), Metrics::new()).unwrap();
     let job = create_job(&client);
 
@@ -104,7 +131,10 @@ async fn the_client_that_is_built_retries_nothing_and_names_itself() {
         .await
         .unwrap();
     assert!(job.await.unwrap().is_err());
-    assert!(timeout(SECOND / 2, listener.accept()).await.is_err(), "the POST was sent again");
+    assert!(
+        timeout(SECOND / 2, listener.accept()).await.is_err(),
+        "the POST was sent again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,10 +146,22 @@ async fn no_write_is_sent_while_the_fence_is_closed() {
     let jobs: Api<Job> = Api::default_namespaced(client.clone());
     let patch = Patch::Merge(json!({}));
     let errors = [
-        jobs.create(&PostParams::default(), &Job::default()).await.map(drop).unwrap_err(),
-        jobs.patch("j", &PatchParams::default(), &patch).await.map(drop).unwrap_err(),
-        jobs.replace("j", &PostParams::default(), &Job::default()).await.map(drop).unwrap_err(),
-        jobs.delete("j", &DeleteParams::default()).await.map(drop).unwrap_err(),
+        jobs.create(&PostParams::default(), &Job::default())
+            .await
+            .map(drop)
+            .unwrap_err(),
+        jobs.patch("j", &PatchParams::default(), &patch)
+            .await
+            .map(drop)
+            .unwrap_err(),
+        jobs.replace("j", &PostParams::default(), &Job::default())
+            .await
+            .map(drop)
+            .unwrap_err(),
+        jobs.delete("j", &DeleteParams::default())
+            .await
+            .map(drop)
+            .unwrap_err(),
     ];
     for error in errors {
         assert_eq!(call_error(&error), Some(CallError::Fenced));
@@ -228,7 +270,10 @@ async fn a_watch_survives_silence() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_of_a_header_reaches_the_error() {
-    for body in ["too many requests", r#"{"kind":"Status","code":429,"message":"no","reason":"TooManyRequests"}"#] {
+    for body in [
+        "too many requests",
+        r#"{"kind":"Status","code":429,"message":"no","reason":"TooManyRequests"}"#,
+    ] {
         let (client, handle, _) = guarded(Fence::always_open());
         let mut handle = pin!(handle);
         let job = create_job(&client);

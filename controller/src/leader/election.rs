@@ -75,7 +75,15 @@ impl Election {
     /// A follower that has seen nothing. `identity` is unique to the process, not to the pod: a container that was
     /// restarted must not inherit what its predecessor held.
     pub fn new(identity: String, timing: Timing) -> Self {
-        Self { identity, timing, record: None, gone_until: None, look: true, not_before: None, renewed: None }
+        Self {
+            identity,
+            timing,
+            record: None,
+            gone_until: None,
+            look: true,
+            not_before: None,
+            renewed: None,
+        }
     }
 
     /// Until when this process may write; none for a follower.
@@ -90,7 +98,8 @@ impl Election {
 
     /// Whether the record last seen names this process.
     pub fn holds_record(&self) -> bool {
-        self.record().is_some_and(|lease| holder(lease) == Some(&self.identity))
+        self.record()
+            .is_some_and(|lease| holder(lease) == Some(&self.identity))
     }
 
     /// What to do now.
@@ -121,7 +130,11 @@ impl Election {
             // Released, or ours by a write whose answer was lost.
             (Some(_) | None, None) => now,
         };
-        if now >= due { LeaseMove::Hold } else { LeaseMove::Wait(due) }
+        if now >= due {
+            LeaseMove::Hold
+        } else {
+            LeaseMove::Wait(due)
+        }
     }
 
     /// The API server answered a read or a write with this record (`None`: there is no Lease).
@@ -192,7 +205,11 @@ impl Election {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(self.timing.duration.as_secs()).ok(),
             renew_time: Some(MicroTime(wall)),
-            acquire_time: if ours { before.acquire_time } else { Some(MicroTime(wall)) },
+            acquire_time: if ours {
+                before.acquire_time
+            } else {
+                Some(MicroTime(wall))
+            },
             lease_transitions: Some(match self.record {
                 Some(_) if !ours => transitions.saturating_add(1),
                 Some(_) | None => transitions,
@@ -220,7 +237,12 @@ impl Election {
 
 /// Who holds the Lease; an empty name is nobody.
 fn holder(lease: &Lease) -> Option<&String> {
-    lease.spec.as_ref()?.holder_identity.as_ref().filter(|holder| !holder.is_empty())
+    lease
+        .spec
+        .as_ref()?
+        .holder_identity
+        .as_ref()
+        .filter(|holder| !holder.is_empty())
 }
 
 fn version(lease: &Lease) -> Option<&str> {
@@ -265,12 +287,32 @@ mod tests {
             // what is seen, how long after, and when Hold is due after the first sight (None: Create)
             ("no lease", None, s(0), None),
             ("released", Some(lease("", "1", 15)), s(0), Some(s(0))),
-            ("ours by a lost answer", Some(lease("a", "1", 15)), s(0), Some(s(0))),
+            (
+                "ours by a lost answer",
+                Some(lease("a", "1", 15)),
+                s(0),
+                Some(s(0)),
+            ),
             ("other's, fresh", Some(lease("b", "1", 15)), s(0), Some(s(15))),
-            ("other's, not quite over", Some(lease("b", "1", 15)), s(14), Some(s(15))),
+            (
+                "other's, not quite over",
+                Some(lease("b", "1", 15)),
+                s(14),
+                Some(s(15)),
+            ),
             ("other's, over", Some(lease("b", "1", 15)), s(15), Some(s(15))),
-            ("other's, too short to believe", Some(lease("b", "1", 1)), s(0), Some(s(15))),
-            ("other's, too long to believe", Some(lease("b", "1", 99_999)), s(0), Some(s(60))),
+            (
+                "other's, too short to believe",
+                Some(lease("b", "1", 1)),
+                s(0),
+                Some(s(15)),
+            ),
+            (
+                "other's, too long to believe",
+                Some(lease("b", "1", 99_999)),
+                s(0),
+                Some(s(60)),
+            ),
         ];
         for (name, seen, after, due) in cases {
             let (mut election, start) = election();
@@ -337,7 +379,10 @@ mod tests {
         assert_eq!(election.next(now), LeaseMove::Wait(now + pause));
         assert_eq!(election.next(now + pause), LeaseMove::Look);
         election.failed(start + Duration::from_millis(9900));
-        assert_eq!(election.next(start + Duration::from_millis(9900)), LeaseMove::Wait(start + s(10)));
+        assert_eq!(
+            election.next(start + Duration::from_millis(9900)),
+            LeaseMove::Wait(start + s(10))
+        );
     }
 
     #[test]
@@ -353,7 +398,10 @@ mod tests {
         election.saw(Some(lease("b", "3", 15)), start);
         assert_eq!(election.next(start), LeaseMove::StepDown);
         election.step_down();
-        assert_eq!((election.writes_until(), election.next(start)), (None, LeaseMove::Look));
+        assert_eq!(
+            (election.writes_until(), election.next(start)),
+            (None, LeaseMove::Look)
+        );
     }
 
     #[test]
@@ -379,7 +427,9 @@ mod tests {
         let (mut election, start) = election();
         election.saw(Some(lease("", "1", 15)), start);
         election.outrun(start);
-        let LeaseMove::Wait(at) = election.next(start) else { panic!("no pause") };
+        let LeaseMove::Wait(at) = election.next(start) else {
+            panic!("no pause")
+        };
         assert_eq!(election.next(at), LeaseMove::Look);
     }
 
@@ -395,7 +445,10 @@ mod tests {
         assert!(taken.metadata.labels.as_ref().unwrap().contains_key("kept"));
         let spec = taken.spec.as_ref().unwrap();
         assert_eq!(spec.holder_identity.as_deref(), Some("a"));
-        assert_eq!((spec.lease_duration_seconds, spec.lease_transitions), (Some(15), Some(5)));
+        assert_eq!(
+            (spec.lease_duration_seconds, spec.lease_transitions),
+            (Some(15), Some(5))
+        );
         assert_eq!(spec.acquire_time.as_ref().unwrap().0, wall);
         assert!(election.released().is_none());
 
@@ -403,7 +456,10 @@ mod tests {
         let later = "2026-01-01T00:00:05Z".parse().unwrap();
         let spec = election.holding(later).spec.unwrap();
         assert_eq!(spec.lease_transitions, Some(5));
-        assert_eq!((spec.acquire_time.unwrap().0, spec.renew_time.unwrap().0), (wall, later));
+        assert_eq!(
+            (spec.acquire_time.unwrap().0, spec.renew_time.unwrap().0),
+            (wall, later)
+        );
         let released = election.released().unwrap();
         assert_eq!(released.spec.unwrap().holder_identity.as_deref(), Some(""));
         assert_eq!(released.metadata.resource_version.as_deref(), Some("7"));

@@ -70,7 +70,9 @@ impl FakeLeases {
     }
 
     pub(super) fn holder(&self) -> String {
-        self.lease().and_then(|lease| lease.spec?.holder_identity).unwrap_or_default()
+        self.lease()
+            .and_then(|lease| lease.spec?.holder_identity)
+            .unwrap_or_default()
     }
 
     pub(super) fn requests(&self) -> Vec<String> {
@@ -122,7 +124,8 @@ impl State {
         let mut told = self.lease.clone().or(before).unwrap();
         told.metadata.resource_version = Some(self.version.to_string());
         let line = event(kind, &told);
-        self.watchers.retain(|(_, watcher)| watcher.unbounded_send(line.clone()).is_ok());
+        self.watchers
+            .retain(|(_, watcher)| watcher.unbounded_send(line.clone()).is_ok());
     }
 
     fn answer(&mut self, link: usize, method: &Method, uri: &http::Uri, body: &[u8]) -> Answer {
@@ -133,11 +136,14 @@ impl State {
         let named = uri.path().ends_with("/leases/slipway");
         match (method.as_str(), named) {
             ("GET", false) if watch => self.watch(link, query),
-            ("GET", false) => full(200, &json!({
-                "kind": "LeaseList", "apiVersion": "coordination.k8s.io/v1",
-                "metadata": {"resourceVersion": self.version.to_string()},
-                "items": self.lease.iter().collect::<Vec<_>>(),
-            })),
+            ("GET", false) => full(
+                200,
+                &json!({
+                    "kind": "LeaseList", "apiVersion": "coordination.k8s.io/v1",
+                    "metadata": {"resourceVersion": self.version.to_string()},
+                    "items": self.lease.iter().collect::<Vec<_>>(),
+                }),
+            ),
             ("GET", true) => match &self.lease {
                 Some(lease) => full(200, &json!(lease)),
                 None => refusal(404),
@@ -145,7 +151,9 @@ impl State {
             ("POST", _) if self.lease.is_some() => refusal(409),
             ("POST", _) => self.write(body),
             ("PUT", true) => {
-                let Some(known) = &self.lease else { return refusal(404) };
+                let Some(known) = &self.lease else {
+                    return refusal(404);
+                };
                 let wanted: Lease = serde_json::from_slice(body).unwrap();
                 if wanted.metadata.resource_version != known.metadata.resource_version {
                     return refusal(409);
@@ -163,7 +171,9 @@ impl State {
 
     fn watch(&mut self, link: usize, query: &str) -> Answer {
         let (sender, receiver) = mpsc::unbounded();
-        let from = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse::<u64>().ok());
+        let from = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse::<u64>().ok());
         if from.is_none_or(|from| from < self.version)
             && let Some(lease) = &self.lease
         {
@@ -185,5 +195,13 @@ fn full(status: u16, body: &Value) -> Answer {
 }
 
 fn refusal(code: u16) -> Answer {
-    full(code, &json!({"kind": "Status", "status": "Failure", "code": code, "reason": "Test", "message": "no"}))
+    let reason = match code {
+        404 => "NotFound",
+        409 => "Conflict",
+        _ => "MethodNotAllowed",
+    };
+    full(
+        code,
+        &json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "no"}),
+    )
 }

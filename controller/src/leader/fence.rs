@@ -40,7 +40,9 @@ impl Fence {
     /// A fence that stays open, for programs that need no Lease: the simulator, tests of single calls.
     pub fn always_open() -> Self {
         let far = Instant::now() + std::time::Duration::from_hours(24 * 365 * 30);
-        Self { until: watch::channel(Some(far)).1 }
+        Self {
+            until: watch::channel(Some(far)).1,
+        }
     }
 
     /// Whether a write may be sent now.

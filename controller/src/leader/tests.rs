@@ -29,20 +29,38 @@ impl Contender {
         let (client, link) = api.client();
         let (keeper, leadership) = leadership();
         let clock = Clock::runtime(wall.parse::<Timestamp>().unwrap());
-        let elector = Elector::new(client, ("slipway", "slipway"), name, clock, keeper, Metrics::new());
+        let elector = Elector::new(
+            client,
+            ("slipway", "slipway"),
+            name,
+            clock,
+            keeper,
+            Metrics::new(),
+        );
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(elector.run(async move { _ = stopped.await }));
-        Self { name, link, leadership, stop: Some(stop), task }
+        Self {
+            name,
+            link,
+            leadership,
+            stop: Some(stop),
+            task,
+        }
     }
 
     async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
-        timeout(4 * SECOND, self.task).await.expect("the elector does not end").unwrap();
+        timeout(4 * SECOND, self.task)
+            .await
+            .expect("the elector does not end")
+            .unwrap();
     }
 
     async fn leads_within(&self, limit: Duration) -> Duration {
         let start = Instant::now();
-        timeout(limit, self.leadership.gained()).await.unwrap_or_else(|_| panic!("{} does not lead", self.name));
+        timeout(limit, self.leadership.gained())
+            .await
+            .unwrap_or_else(|_| panic!("{} does not lead", self.name));
         assert!(self.leadership.allows_writes());
         start.elapsed()
     }
@@ -52,7 +70,10 @@ impl Contender {
 async fn pass(time: Duration, contenders: &[&Contender]) {
     let end = Instant::now() + time;
     while Instant::now() < end {
-        let may = contenders.iter().filter(|one| one.leadership.allows_writes()).count();
+        let may = contenders
+            .iter()
+            .filter(|one| one.leadership.allows_writes())
+            .count();
         assert!(may <= 1, "{may} processes may write at once");
         sleep(SECOND / 20).await;
     }
@@ -79,11 +100,23 @@ async fn one_of_two_leads_and_asks_for_nothing_but_the_lease() {
     assert!(api.holder().starts_with("a_"));
     assert_eq!(transitions(&api), Some(0));
     let requests = api.requests();
-    assert!(requests.iter().all(|request| request.contains("/leases")), "{requests:?}");
-    let renewals = requests.iter().filter(|request| request.starts_with("PUT")).count();
-    assert!((22..=25).contains(&renewals), "{renewals} renewals in two minutes");
+    assert!(
+        requests.iter().all(|request| request.contains("/leases")),
+        "{requests:?}"
+    );
+    let renewals = requests
+        .iter()
+        .filter(|request| request.starts_with("PUT"))
+        .count();
+    assert!(
+        (22..=25).contains(&renewals),
+        "{renewals} renewals in two minutes"
+    );
     let others = requests.len() - renewals;
-    assert!(others <= 8, "more than create, look, list and watch: {requests:?}");
+    assert!(
+        others <= 8,
+        "more than create, look, list and watch: {requests:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +147,11 @@ async fn a_cut_off_holder_stops_writing_before_a_follower_takes_over() {
         assert!(!first.leadership.allows_writes());
         assert!(stopped <= 10 * SECOND, "{kind:?}: wrote for {stopped:?}");
         second.leads_within(7 * SECOND).await;
-        assert!(cut.elapsed() <= 16 * SECOND, "{kind:?}: nobody led for {:?}", cut.elapsed());
+        assert!(
+            cut.elapsed() <= 16 * SECOND,
+            "{kind:?}: nobody led for {:?}",
+            cut.elapsed()
+        );
 
         api.set(first.link, Link::Up);
         pass(60 * SECOND, &[&first, &second]).await;
@@ -149,11 +186,16 @@ async fn clocks_that_differ_change_nothing() {
 async fn a_write_of_somebody_else_costs_a_second_look_and_not_the_lead() {
     let api = FakeLeases::default();
     let (first, second) = two(&api).await;
-    let watch = first.leadership.watch();
+    let mut watch = first.leadership.watch();
+    watch.mark_unchanged();
     for _ in 0..5 {
         pass(7 * SECOND, &[&first, &second]).await;
         api.edit(|lease| {
-            lease.metadata.annotations.get_or_insert_default().insert("note".into(), "hello".into());
+            lease
+                .metadata
+                .annotations
+                .get_or_insert_default()
+                .insert("note".into(), "hello".into());
         });
     }
     pass(7 * SECOND, &[&first, &second]).await;
@@ -177,7 +219,10 @@ async fn an_api_server_away_for_half_a_minute_stops_writes_and_nothing_else() {
             api.set(one.link, Link::Up);
         }
         pass(8 * SECOND, &[&first, &second]).await;
-        assert!(first.leadership.allows_writes() ^ second.leadership.allows_writes(), "{kind:?}");
+        assert!(
+            first.leadership.allows_writes() ^ second.leadership.allows_writes(),
+            "{kind:?}"
+        );
     }
 }
 
