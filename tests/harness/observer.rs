@@ -263,7 +263,7 @@ impl Shared {
                 continue;
             }
             match AuditEvent::parse(&line) {
-                Ok(event) => gathered.events.push(event),
+                Ok(event) => gathered.events.push(Arc::new(event)),
                 Err(error) => gathered
                     .unreadable
                     .push(format!("unreadable line in the audit log: {error}")),

@@ -1,5 +1,8 @@
 //! Lines of the API server's audit log, as far as the observer reads them.
 
+use std::borrow::Borrow;
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -127,9 +130,9 @@ pub(super) fn resource_version(object: &Value) -> Option<u64> {
 
 /// Requests in the order in which they were received, one for each id: of a watch only its end, once that
 /// is logged.
-pub(super) fn one_each(events: &[AuditEvent]) -> Vec<&AuditEvent> {
-    let mut latest = std::collections::HashMap::new();
-    for event in events {
+pub(super) fn one_each<E: Borrow<AuditEvent>>(events: &[E]) -> Vec<&AuditEvent> {
+    let mut latest: HashMap<&str, &AuditEvent> = HashMap::new();
+    for event in events.iter().map(Borrow::borrow) {
         latest.insert(event.id.as_str(), event);
     }
     let mut requests: Vec<_> = latest.into_values().collect();

@@ -1,6 +1,7 @@
 //! What was seen from outside in one window of time, and the questions that a test asks of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -28,7 +29,8 @@ pub struct Observation {
     pub jobs: Vec<JobLife>,
     /// Every status that the controller wrote.
     pub claims: Vec<Claimed>,
-    /// Every request of the controller, in whatever namespace.
+    /// The controller's requests about the namespace, its lease, and what is cluster-wide; not the ones
+    /// about other namespaces, where another test may be at work.
     pub requests: Requests,
     /// Ready endpoints over time.
     pub endpoints: Endpoints,
@@ -42,7 +44,7 @@ pub struct Observation {
 pub(super) struct Gathered {
     pub(super) started_at: Timestamp,
     pub(super) baseline: Baseline,
-    pub(super) events: Vec<AuditEvent>,
+    pub(super) events: Vec<Arc<AuditEvent>>,
     pub(super) unreadable: Vec<String>,
     pub(super) endpoints: Endpoints,
     pub(super) aliases: Aliases,
@@ -76,7 +78,12 @@ impl Observation {
             .filter(|claimed| claimed.only_progress)
             .map(|claimed| claimed.id.as_str())
             .collect();
-        let requests = Requests::of(&all, controller, &progress);
+        let concerns_us = |event: &&AuditEvent| {
+            let object = &event.object_ref;
+            object.namespace == config.namespace || object.namespace.is_empty() || object.resource == "leases"
+        };
+        let concerning: Vec<_> = all.iter().copied().filter(concerns_us).collect();
+        let requests = Requests::of(&concerning, controller, &progress);
         let violations = [
             unreadable,
             jobs::violations(&jobs),

@@ -105,6 +105,44 @@ impl Mix {
         Self::new().with(1, move |_| Planned::get("page", path))
     }
 
+    /// What customers and staff of the shop do, on a shop filled with so many products (at least 100): pages,
+    /// searches, and one request in ten that writes. The last tenth of the products is there to be deleted;
+    /// the others are read and changed, and the ledger has their names.
+    pub fn shop(products: u64) -> Self {
+        const WORDS: [&str; 7] = ["lamp", "chair", "table", "shelf", "kettle", "carpet", "mirror"];
+        let kept = products - products / 10;
+        let spread = move |n: u64| 1 + (n * 7919) % kept;
+        let draft = |name: &str, n: u64| serde_json::json!({"name": name, "price_cents": 100 + n % 900});
+        Self::new()
+            .with(20, |_| Planned::get("newest", "/"))
+            .with(110, move |n| {
+                Planned::get("product", format!("/products/{}", spread(n)))
+            })
+            .with(50, |n| {
+                Planned::get("search", format!("/search?q={}", pick(&WORDS, n)))
+            })
+            .with(16, move |n| {
+                let (id, name) = (spread(n), format!("Lamp, edition {n}"));
+                let path = format!("/products/{id}");
+                Planned::json("write", Method::PUT, path, &draft(&name, n)).writes(id.to_string(), name)
+            })
+            .with(3, move |n| {
+                Planned::json(
+                    "insert",
+                    Method::POST,
+                    "/products",
+                    &draft(&format!("New chair {n}"), n),
+                )
+            })
+            .with(1, move |n| match kept + 1 + n {
+                id if id <= products => Planned {
+                    method: Method::DELETE,
+                    ..Planned::get("delete", format!("/products/{id}"))
+                },
+                _ => Planned::get("newest", "/"),
+            })
+    }
+
     /// Adds a kind. `maker` gets 0, 1, 2… and makes that request of this kind; one that writes should not
     /// come back to the same document before `rate × timeout` requests.
     #[must_use]
@@ -139,6 +177,12 @@ impl fmt::Debug for Mix {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Mix({} kinds)", self.kinds.len())
     }
+}
+
+/// One of several, evenly spread.
+fn pick<'a>(words: &[&'a str], number: u64) -> &'a str {
+    let place = usize::try_from(scatter(number) >> 32).expect("the upper half of a number fits");
+    words[place % words.len()]
 }
 
 /// `SplitMix64`'s finalizer: turns a counter into something evenly spread, so that kinds do not keep step

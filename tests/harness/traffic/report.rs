@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Mark;
-use super::answer::{Failure, Version};
+use super::answer::{Failure, FailureKind, Version};
 use super::ledger::Ledger;
 use super::recorder::{Outcome, Sample, Second};
 
@@ -89,6 +89,15 @@ impl TrafficReport {
     /// How long after the start of the traffic a moment was (zero for one before it).
     pub fn offset(&self, at: Timestamp) -> Duration {
         Duration::try_from(at.duration_since(self.started_at)).unwrap_or_default()
+    }
+
+    /// Failures by kind.
+    pub fn by_failure(&self) -> BTreeMap<FailureKind, usize> {
+        let mut counts = BTreeMap::new();
+        for (_, failure) in self.failures() {
+            *counts.entry(failure.kind).or_default() += 1;
+        }
+        counts
     }
 
     /// Failed requests that were to leave after the mark.
@@ -247,6 +256,9 @@ impl fmt::Display for TrafficReport {
         )?;
         for (version, count) in self.by_pair() {
             writeln!(formatter, "  version {version}: {count}")?;
+        }
+        for (kind, count) in self.by_failure() {
+            writeln!(formatter, "  {kind}: {count}")?;
         }
         let [median, high, slowest] =
             [50, 99, 100].map(|percent| self.percentile(percent).as_secs_f64() * 1e3);

@@ -283,6 +283,34 @@ async fn the_mix_has_its_proportions_and_the_client_stops_by_itself() {
     assert_eq!(report.ledger.acknowledged().count(), writes.min(50));
 }
 
+#[test]
+fn the_shops_mix_has_its_proportions() {
+    let mix = Mix::shop(1000);
+    let mut kinds = std::collections::BTreeMap::new();
+    for planned in (0..10_000).map(|_| mix.next()) {
+        *kinds.entry(planned.kind).or_insert(0) += 1;
+        let id = planned
+            .path
+            .strip_prefix("/products/")
+            .map(|id| id.parse::<u32>().unwrap());
+        let range = if planned.method == Method::DELETE {
+            901..=1000
+        } else {
+            1..=900
+        };
+        assert!(id.is_none_or(|id| range.contains(&id)), "{planned:?}");
+    }
+    let near = |kind: &str, expected: i32| (kinds[kind] - expected).abs() < expected / 5 + 20;
+    assert!(
+        near("newest", 1000) && near("product", 5500) && near("search", 2500),
+        "{kinds:?}"
+    );
+    assert!(
+        near("write", 800) && near("insert", 150) && near("delete", 50),
+        "{kinds:?}"
+    );
+}
+
 #[tokio::test]
 async fn any_server_will_do_if_its_version_can_be_read() {
     let target = server(|request| {
