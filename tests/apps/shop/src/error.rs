@@ -7,7 +7,7 @@ pub(crate) enum Error {
     #[error("{0}")]
     Settings(String),
     /// PostgreSQL refused or could not be reached.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {}", words(source))]
     Database {
         /// What was attempted.
         what: &'static str,
@@ -15,7 +15,7 @@ pub(crate) enum Error {
         source: sqlx::Error,
     },
     /// One migration failed.
-    #[error("migration {name} failed: {source}")]
+    #[error("migration {name} failed: {}", words(source))]
     Migration {
         /// Its file name without the ending.
         name: String,
@@ -58,4 +58,13 @@ impl Error {
     pub(crate) fn database(what: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { what, source }
     }
+}
+
+/// PostgreSQL's own words where it said something, the driver's otherwise.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let said = causes
+        .filter_map(|cause| cause.downcast_ref::<sqlx::Error>())
+        .find_map(sqlx::Error::as_database_error);
+    said.map_or_else(|| error.to_string(), |said| said.message().to_owned())
 }

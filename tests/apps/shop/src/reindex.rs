@@ -24,9 +24,7 @@ pub(crate) async fn reindex(settings: &Settings) -> Result<(), Error> {
     let database = Database::new(settings)?;
     let search = Search::new(settings)?;
     let alias = &settings.alias;
-    for index in search.clean(alias).await? {
-        output::line(&format!("deleted left-over index {index}"));
-    }
+    clean(&search, alias).await?;
     let index = physical_name(alias, Timestamp::now());
     search.create(&index).await?;
     output::line(&format!("building {index}"));
@@ -40,7 +38,17 @@ pub(crate) async fn reindex(settings: &Settings) -> Result<(), Error> {
             "alias {PRODUCTS} leads to {index}, as the environment asks"
         ));
     }
+    clean(&search, alias).await?;
     output::result(&json!({"documents": documents}));
+    Ok(())
+}
+
+/// Before and after, as searchkick does: what was built under this alias and is not in use goes, the index that the
+/// alias led to until now too.
+async fn clean(search: &Search, alias: &str) -> Result<(), Error> {
+    for index in search.clean(alias).await? {
+        output::line(&format!("deleted unused index {index}"));
+    }
     Ok(())
 }
 

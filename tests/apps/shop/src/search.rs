@@ -120,8 +120,7 @@ impl Search {
         Ok(())
     }
 
-    /// Deletes what earlier runs of a reindex under this alias left behind: indices of its naming pattern that no
-    /// alias leads to. As searchkick does.
+    /// Deletes what a reindex under this alias made and no alias leads to any more. Returns the names.
     pub(crate) async fn clean(&self, alias: &str) -> Result<Vec<String>, Error> {
         let what = format!("look for left-over indices of {alias}");
         let answer = self

@@ -134,7 +134,7 @@ pub(super) fn hits(version: Version, answer: &Value) -> Result<Value, serde_json
         let name = hit.source.get(field).and_then(Value::as_str);
         let missing = || serde::de::Error::custom(format!("document {} has no field {field}", hit.id));
         let name = name.ok_or_else(missing)?;
-        Ok(json!({"id": hit.id, "name": name, "price_cents": hit.source.get("price_cents")}))
+        Ok(json!({"id": hit.source.get("id"), "name": name, "price_cents": hit.source.get("price_cents")}))
     });
     let shown = shown.collect::<Result<Vec<_>, serde_json::Error>>()?;
     Ok(json!({"total": hits.total.get("value"), "hits": shown}))

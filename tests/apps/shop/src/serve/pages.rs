@@ -16,8 +16,8 @@ use crate::{error::Error, faults::Crash, product::Draft};
 
 /// Products on the first page.
 const NEWEST: i64 = 10;
-/// A readiness probe must answer before the kubelet gives up on it.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(900);
+/// A readiness probe must answer before the kubelet gives up on it, after 3 s in our manifests.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 type Shared = State<Arc<Shop>>;
 
