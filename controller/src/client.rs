@@ -95,10 +95,10 @@ pub fn with_config(mut config: Config, fence: Fence, metrics: Metrics) -> Result
 
 /// The guard's own error, if that is what `error` is.
 pub fn call_error(error: &kube::Error) -> Option<CallError> {
-    match error {
-        kube::Error::Service(source) => source.downcast_ref().copied(),
-        _ => None,
-    }
+    let kube::Error::Service(source) = error else {
+        return None;
+    };
+    source.downcast_ref().copied()
 }
 
 /// Whether a write that ended with `error` may have been applied. A 5xx does not say: the API server may have

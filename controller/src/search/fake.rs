@@ -167,17 +167,19 @@ impl State {
             ("GET", ["_cluster", "health", _]) => ok(json!({"status": "yellow"})),
             ("POST", [_, "_refresh"]) => ok(json!({"_shards": {"total": 2, "successful": 1, "failed": 0}})),
             ("POST", ["_aliases"]) => self.change(ask.body.as_ref().unwrap()),
-            ("DELETE", [name]) => match self.indices.remove(*name) {
-                None => missing(name),
-                Some(_) => {
-                    for indices in self.aliases.values_mut() {
-                        indices.remove(*name);
-                    }
-                    ok(json!({"acknowledged": true}))
-                }
-            },
+            ("DELETE", [name]) => self.delete(name),
             other => panic!("the fake engine does not know {other:?}"),
         }
+    }
+
+    fn delete(&mut self, name: &str) -> Answer {
+        if self.indices.remove(name).is_none() {
+            return missing(name);
+        }
+        for indices in self.aliases.values_mut() {
+            indices.remove(name);
+        }
+        ok(json!({"acknowledged": true}))
     }
 
     /// The indices that a name, a pattern or an alias reaches.
