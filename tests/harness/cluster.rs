@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::{Node, ServiceAccount};
+use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use kube::{
     Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -141,6 +141,8 @@ impl Cluster {
         let own = [state.join("bin")].into_iter();
         let path = env::join_paths(own.chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())))?;
         command.env("PATH", path).env("KUBECONFIG", self.kubeconfig()).env(STATE_VARIABLE, state);
+        // There is no way out to a registry.
+        command.env("CARGO_NET_OFFLINE", "true");
         command.env("KUBECACHEDIR", state.join("kubectl-cache"));
         command.env("CONTAINERD_ADDRESS", state.join("containerd.sock")).env("CONTAINERD_NAMESPACE", "k8s.io");
         Ok(command)
@@ -176,6 +178,21 @@ impl Cluster {
             .context("cannot start ctr")?;
         ensure!(output.status.success(), "ctr images import: {}", String::from_utf8_lossy(&output.stderr));
         fs::write(marker, "").context("cannot mark the image as loaded")
+    }
+
+    /// The process of a pod's first container, as numbered inside; for signals and for what /proc knows.
+    ///
+    /// # Errors
+    /// When the pod has no running container.
+    pub fn process_of(&self, pod: &Pod) -> Result<u32> {
+        let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+        let container = statuses.and_then(|all| all.first()).and_then(|first| first.container_id.as_ref());
+        let container = container.and_then(|id| id.strip_prefix("containerd://")).context("no container yet")?;
+        let output = self.command("ctr")?.args(["tasks", "list"]).output().context("cannot start ctr")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut fields = text.lines().map(str::split_whitespace);
+        let process = fields.find_map(|mut line| if line.next() == Some(container) { line.next() } else { None });
+        process.and_then(|number| number.parse().ok()).context("the container does not run")
     }
 
     fn boot(&self, binaries: &Binaries, certificates: &Path, stage: &Stage) -> Result<()> {

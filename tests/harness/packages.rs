@@ -22,13 +22,13 @@ struct Package {
     why: &'static str,
 }
 
-const PACKAGES: [Package; 9] = [
-    Package { name: "containerd", is_there: || program("containerd").is_some(), why: "runs the pods" },
-    Package { name: "runc", is_there: || program("runc").is_some(), why: "runs the pods' containers" },
+const PACKAGES: [Package; 10] = [
+    Package { name: "containerd", is_there: || program("containerd").is_some(), why: "it runs the pods" },
+    Package { name: "runc", is_there: || program("runc").is_some(), why: "it runs the pods' containers" },
     Package {
         name: "containernetworking-plugins",
         is_there: || Path::new(CNI_PLUGINS).join("ptp").exists(),
-        why: "gives pods their addresses",
+        why: "it gives pods their addresses",
     },
     Package {
         name: "iptables",
@@ -38,12 +38,12 @@ const PACKAGES: [Package; 9] = [
     Package {
         name: "iproute2",
         is_there: || program("ip").is_some(),
-        why: "sets up the cluster's own network",
+        why: "it sets up the cluster's own network",
     },
     Package {
         name: "util-linux",
         is_there: || ["unshare", "nsenter", "setpriv", "flock", "setsid"].iter().all(|name| program(name).is_some()),
-        why: "keeps the cluster apart from the machine",
+        why: "it keeps the cluster apart from the machine",
     },
     Package {
         name: "postgresql",
@@ -51,14 +51,19 @@ const PACKAGES: [Package; 9] = [
         why: "the database of the example application; its own server at port 5432 is not touched",
     },
     Package {
+        name: "default-jre-headless",
+        is_there: || program("java").is_some(),
+        why: "it runs the search engines",
+    },
+    Package {
         name: "maven",
         is_there: || program("mvn").is_some(),
-        why: "fetches OpenSearch and Elasticsearch from Maven Central",
+        why: "it fetches OpenSearch and Elasticsearch from Maven Central",
     },
     Package {
         name: "ca-certificates",
         is_there: || Path::new("/etc/ssl/certs/ca-certificates.crt").exists(),
-        why: "goes into the images",
+        why: "it goes into the images",
     },
 ];
 
@@ -75,7 +80,7 @@ pub fn install_missing(progress: &Progress) -> Result<()> {
         return Ok(());
     }
     for package in &missing {
-        stage.note(&format!("{} is missing: it {}", package.name, package.why));
+        stage.note(&format!("{} is missing ({})", package.name, package.why));
     }
     let command = format!("apt-get install --yes --no-install-recommends {}", names.join(" "));
     let Some(apt) = program("apt-get") else {
