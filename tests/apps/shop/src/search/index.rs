@@ -290,7 +290,7 @@ mod tests {
         let shown = hits(Version::One, &answer).unwrap();
         assert_eq!(
             shown,
-            json!({"total": 1, "hits": [{"id": "7", "name": "Lamp", "price_cents": 5}]})
+            json!({"total": 1, "hits": [{"id": 7, "name": "Lamp", "price_cents": 5}]})
         );
         assert_eq!(
             hits(Version::Two, &answer).unwrap_err().to_string(),
