@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use kube::Client;
-use tokio::{net::TcpStream, process::Command, task::spawn_blocking};
+use tokio::{process::Command, task::spawn_blocking};
 
 use super::{
     cache,
@@ -40,7 +40,7 @@ impl<'a> Postgres<'a> {
         let server = Self { cluster, programs };
         let lock = cluster.sandbox().state().join("postgres.lock");
         let _lock = spawn_blocking(move || cache::lock(&lock)).await.context("the lock's thread panicked")??;
-        if !is_up().await {
+        if !server.is_up().await {
             server.initialize().await?;
             let mut arguments: Vec<String> = AS_POSTGRES.map(str::to_owned).to_vec();
             arguments.push(server.programs.join("postgres").display().to_string());
@@ -59,7 +59,7 @@ impl<'a> Postgres<'a> {
             arguments.extend(["-D".to_owned(), format!("{DATA}/data")]);
             let mut process =
                 Process::start(cluster.sandbox(), "postgres", "setpriv", &arguments, &[("LC_ALL", "C.UTF-8")])?;
-            wait_until("PostgreSQL", Duration::from_secs(30), &mut [&mut process], is_up).await?;
+            wait_until("PostgreSQL", Duration::from_secs(30), &mut [&mut process], || server.is_up()).await?;
         }
         Ok(server)
     }
@@ -102,6 +102,14 @@ impl<'a> Postgres<'a> {
         format!("postgres://postgres@{NODE_ADDRESS}:{PORT}/{database}")
     }
 
+    /// Whether it takes statements: it listens a moment earlier.
+    async fn is_up(&self) -> bool {
+        let Ok(command) = self.cluster.command(self.programs.join("pg_isready")) else { return false };
+        let mut command = Command::from(command);
+        command.args(["--quiet", "--host", NODE_ADDRESS, "--port", &PORT.to_string()]);
+        command.status().await.is_ok_and(|status| status.success())
+    }
+
     async fn initialize(&self) -> Result<()> {
         let mut folder = Command::from(self.cluster.command("install")?);
         folder.args(["--directory", "--owner=postgres", "--mode=700", DATA]);
@@ -123,8 +131,4 @@ async fn checked(mut command: Command) -> Result<()> {
     let output = command.output().await.context("cannot start a program of PostgreSQL's set-up")?;
     ensure!(output.status.success(), "PostgreSQL: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
-}
-
-async fn is_up() -> bool {
-    TcpStream::connect((NODE_ADDRESS, PORT)).await.is_ok()
 }

@@ -24,7 +24,7 @@ use rustix::{
 
 use tokio::runtime::Builder;
 
-use super::{cache, network::NODE_ADDRESS};
+use super::{cache, network::{NODE_ADDRESS, SERVICE_RANGE}};
 
 /// The environment variable that names the state folder to processes inside the namespaces.
 pub const STATE_VARIABLE: &str = "SLIPWAY_CLUSTER";
@@ -125,7 +125,7 @@ impl Sandbox {
         for (file, text) in [
             ("init.sh", include_str!("sandbox/init.sh")),
             ("sweep.sh", include_str!("sandbox/sweep.sh")),
-            ("node-address", NODE_ADDRESS),
+            ("network.sh", &format!("node_address={NODE_ADDRESS} service_range={SERVICE_RANGE}\n")),
         ] {
             fs::write(self.state.join(file), text).with_context(|| format!("cannot write {file}"))?;
         }

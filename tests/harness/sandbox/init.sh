@@ -2,6 +2,7 @@
 # Arguments: the state folder, how long the cluster lives (`attached` or `detached`).
 set -e
 state=$1 lifetime=$2
+. "$state/network.sh"
 
 # /proc still shows the machine's numbers here: this is our own, as seen from outside.
 read -r outside_pid _ </proc/self/stat
@@ -17,12 +18,16 @@ done
 mount -t tmpfs tmpfs "$state/etcd"
 
 ip link set lo up
-ip address add "$(cat "$state/node-address")/32" dev lo
+ip address add "$node_address/32" dev lo
 ip route add default dev lo
 echo 1 >/proc/sys/net/ipv4/ip_forward
 # A new connection per request uses up the default range of ports within minutes.
 echo "20000 65000" >/proc/sys/net/ipv4/ip_local_port_range
 echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse
+
+# kube-proxy gives a packet to a Service its real target. One that still bears the Service's address comes too
+# early: refused at once, it is tried again, while a lost one is waited for.
+for chain in OUTPUT FORWARD; do iptables --append "$chain" --destination "$service_range" --jump REJECT; done
 
 echo "$outside_pid" >"$state/init.pid.draft"
 mv "$state/init.pid.draft" "$state/init.pid"
