@@ -202,7 +202,7 @@ impl Elector {
         match answer {
             Ok(Ok(lease)) => self.election.saw(lease, Instant::now()),
             Ok(Err(error)) => self.failed("read", &error),
-            Err(late) => self.failed("read", &late),
+            Err(_) => self.failed("read", &"no answer in time"),
         }
     }
 
@@ -225,11 +225,11 @@ impl Elector {
                 self.election.outrun(Instant::now());
             }
             Ok(Err(error)) => self.failed("write", &error),
-            Err(late) => self.failed("write", &late),
+            Err(_) => self.failed("write", &"no answer in time"),
         }
     }
 
-    fn failed(&mut self, what: &'static str, error: &dyn std::error::Error) {
+    fn failed(&mut self, what: &'static str, error: &dyn std::fmt::Display) {
         tracing::warn!(lease = self.name, what, %error, "call about the lease failed");
         self.election.failed(Instant::now());
     }
@@ -251,7 +251,7 @@ impl Elector {
                 }
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 => self.look().await,
                 Ok(Err(error)) => return self.failed("release", &error),
-                Err(late) => return self.failed("release", &late),
+                Err(_) => return self.failed("release", &"no answer in time"),
             }
         }
     }

@@ -106,7 +106,7 @@ impl HttpTransport {
         }
         let client = builder
             .build()
-            .map_err(|error| refuse(&error.without_url().to_string()))?;
+            .map_err(|error| refuse(&causes(&error.without_url())))?;
         Ok(Self { base, client })
     }
 
@@ -164,14 +164,18 @@ fn redacted(url: &Url) -> String {
 /// The causes of a failure, without the URL, which may hold a password.
 fn described(error: reqwest::Error) -> TransportError {
     let unsent = error.is_connect() || error.is_builder();
-    let error = error.without_url();
-    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let text = causes(&error.without_url());
     if unsent {
         TransportError::NotSent(text)
     } else {
         TransportError::Lost(text)
     }
+}
+
+/// An error and what is behind it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
