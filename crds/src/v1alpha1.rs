@@ -14,7 +14,7 @@ pub use migrate::{ExpandTask, Migrate};
 pub use reindex::{
     Build, CatchUp, Index, Keep, Rebuild, RebuildWhen, Reindex, ReindexMode, SearchEngine, Verify,
 };
-pub use status::ReleaseStatus;
+pub use status::{Phase, ReleaseStatus};
 pub use task::{EnvironmentVariable, InitContainers, NamedTask, OnTimeout, Task, TaskSettings};
 pub use workload::{Move, Workload};
 

@@ -12,12 +12,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use revision::{
-    Course, Cutover, Ended, Outcome, PastRevision, Pending, Reason, Rejected, Revision, RollbackState,
+    Course, Cutover, Ended, FrozenSpec, Outcome, PastRevision, Pending, Reason, Rejected, Revision, RollbackState,
     RollbackStatus, StepName, StepState, StepStatus,
 };
 pub use search::{Candidate, Generation, GenerationIndex, RetiredIndex, SearchStatus};
 pub use task::{TaskOutcome, TaskStatus};
-pub use workload::{ImageChange, PinnedService, Remembered, Side, Strategy, VariableChange, WorkloadStatus};
+pub use workload::{Amount, ImageChange, PinnedService, Remembered, Side, Strategy, VariableChange, WorkloadStatus};
 
 /// What Slipway knows and has done about a Release.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]

@@ -66,6 +66,10 @@ pub struct TaskStatus {
     #[schemars(length(max = 1024))]
     pub output: Option<String>,
 
+    /// True: a person asked for another attempt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retried: bool,
+
     /// The number of documents that a build reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents: Option<i64>,

@@ -1,0 +1,127 @@
+//! Jobs and pods.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use slipway_crds::names;
+
+use super::{condition, label, owned, text};
+use crate::observed::{JobState, JobView, PodTrouble, TaskPodPhase, TaskPodView};
+
+/// Reads a Job. Only the terminal conditions count: `FailureTarget` and `SuccessCriteriaMet` come before
+/// the pod has ended.
+pub fn job(object: &Value) -> JobView {
+    let state = match (
+        condition(object, "Complete", "True"),
+        condition(object, "Failed", "True"),
+    ) {
+        (Some(_), _) => JobState::Complete,
+        (None, Some(failed)) => JobState::Failed {
+            reason: owned(failed, "/reason"),
+            message: owned(failed, "/message"),
+        },
+        (None, None) => JobState::Active,
+    };
+    let annotations = object.pointer("/metadata/annotations");
+    JobView {
+        name: owned(object, "/metadata/name"),
+        uid: owned(object, "/metadata/uid"),
+        release_uid: label(object, names::RELEASE_UID),
+        step: label(object, names::STEP),
+        revision: label(object, names::REVISION).and_then(|number| number.parse().ok()),
+        input_digest: annotations
+            .and_then(|all| all.get(names::INPUT_DIGEST))
+            .and_then(Value::as_str)
+            .map(str::to_owned),
+        deleting: text(object, "/metadata/deletionTimestamp").is_some(),
+        state,
+    }
+}
+
+/// Reads a task's pod.
+pub fn task_pod(object: &Value) -> TaskPodView {
+    let finalizers: Vec<String> = object
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    let container = object.pointer("/status/containerStatuses/0");
+    let terminated = container.and_then(|container| container.pointer("/state/terminated"));
+    let started = container.and_then(|container| {
+        text(container, "/state/running/startedAt").or_else(|| text(container, "/state/terminated/startedAt"))
+    });
+    TaskPodView {
+        name: owned(object, "/metadata/name"),
+        uid: owned(object, "/metadata/uid"),
+        resource_version: owned(object, "/metadata/resourceVersion"),
+        job: label(object, "batch.kubernetes.io/job-name").unwrap_or_default(),
+        release_uid: label(object, names::RELEASE_UID),
+        step: label(object, names::STEP),
+        finalizer: finalizers.iter().any(|name| name == names::TASK_POD_FINALIZER),
+        finalizers,
+        deleting: text(object, "/metadata/deletionTimestamp").is_some(),
+        disrupted: condition(object, "DisruptionTarget", "True").map(|found| owned(found, "/reason")),
+        phase: match text(object, "/status/phase") {
+            Some("Running") => TaskPodPhase::Running,
+            Some("Succeeded") => TaskPodPhase::Succeeded,
+            Some("Failed") => TaskPodPhase::Failed,
+            Some(_) | None => TaskPodPhase::Pending,
+        },
+        started_at: started.and_then(|time| time.parse::<Timestamp>().ok()),
+        trouble: trouble(object),
+        exit_code: terminated
+            .and_then(|state| state.get("exitCode"))
+            .and_then(Value::as_i64)
+            .and_then(|code| i32::try_from(code).ok()),
+        output: terminated
+            .and_then(|state| text(state, "/message"))
+            .map(str::to_owned),
+    }
+}
+
+/// Reads why a workload's pod is not ready; none for a ready one.
+pub fn pod_trouble(object: &Value) -> Option<PodTrouble> {
+    if condition(object, "Ready", "True").is_some() || text(object, "/metadata/deletionTimestamp").is_some() {
+        return None;
+    }
+    Some(PodTrouble {
+        pod: owned(object, "/metadata/name"),
+        hash: label(object, names::POD_TEMPLATE_HASH).unwrap_or_default(),
+        trouble: trouble(object).unwrap_or_else(|| "its readiness probe does not succeed yet".to_owned()),
+    })
+}
+
+/// The pod's own words for why it does not start: a waiting container, or what keeps it from a node.
+fn trouble(object: &Value) -> Option<String> {
+    let statuses = ["/status/containerStatuses", "/status/initContainerStatuses"];
+    let containers = statuses
+        .iter()
+        .filter_map(|pointer| object.pointer(pointer)?.as_array())
+        .flatten();
+    for container in containers {
+        let waiting = container.pointer("/state/waiting");
+        if let Some(reason) = waiting.and_then(|waiting| text(waiting, "/reason"))
+            && reason != "ContainerCreating"
+            && reason != "PodInitializing"
+        {
+            let message = waiting
+                .and_then(|waiting| text(waiting, "/message"))
+                .unwrap_or_default();
+            let before = container
+                .pointer("/lastState/terminated")
+                .and_then(|last| last.get("exitCode"));
+            let exited = before
+                .map(|code| format!(", last exit code {code}"))
+                .unwrap_or_default();
+            return Some(format!("{reason} ({}){exited}", crate::status::cut(message, 300)));
+        }
+    }
+    let unscheduled = condition(object, "PodScheduled", "False")?;
+    Some(format!(
+        "{} ({})",
+        owned(unscheduled, "/reason"),
+        owned(unscheduled, "/message")
+    ))
+}

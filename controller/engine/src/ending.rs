@@ -1,0 +1,224 @@
+//! The ways out: a revision that is given up before its cutover, and one that is taken back after it.
+
+use slipway_crds::v1alpha1::Move;
+use slipway_crds::v1alpha1::status::{
+    Ended, Outcome, PastRevision, Rejected, RollbackState, RollbackStatus, TaskOutcome,
+};
+
+use crate::decision::Purpose;
+use crate::progress::{Progress, spoken};
+use crate::steps::preboot::{benches, every};
+use crate::steps::preflight::changes;
+use crate::task::stop_all;
+use crate::turn::{StepInput, Turn, Verdict};
+use crate::window::patches::roll;
+use crate::window::{Bench, Which, keep_pins, pin, settle};
+
+/// Given up before its cutover: what runs is stopped or waited for, the new side goes, the old side serves
+/// unchanged.
+pub fn stop(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
+    let mut waits = stop_all(input, turn);
+    for workload in &input.committed.status.workloads {
+        settle(workload, input.observed, Which::Old, &mut waits, turn);
+    }
+    if !waits.is_empty() || input.committed.window_open() || input.committed.open_tasks().next().is_some() {
+        return Some(Verdict::working(
+            "cleaning up",
+            format!("to clean up: {}", waits.join("; ")),
+        ));
+    }
+    None
+}
+
+/// Taken back after its cutover: the traffic first, then everything else.
+pub fn roll_back(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
+    let benches = benches(input);
+    let open: Vec<Bench<'_>> = benches
+        .into_iter()
+        .filter(|bench| bench.deployment.window && bench.deployment.replicas > 0)
+        .collect();
+    if let Some(verdict) = traffic_back(input, turn, &open) {
+        return Some(verdict);
+    }
+    let mut waits = stop_all(input, turn);
+    for workload in &input.committed.status.workloads {
+        settle(workload, input.observed, Which::Old, &mut waits, turn);
+        if workload.move_ == Move::After && changes(workload) && workload.held_at.is_some() {
+            roll_other_back(input, turn, &workload.deployment, workload, &mut waits);
+        }
+    }
+    if !waits.is_empty() || input.committed.window_open() || input.committed.open_tasks().next().is_some() {
+        return Some(Verdict::working(
+            "rolled back, cleaning up",
+            format!("traffic is back; to clean up: {}", waits.join("; ")),
+        ));
+    }
+    None
+}
+
+fn traffic_back(input: &StepInput<'_>, turn: &mut Turn, open: &[Bench<'_>]) -> Option<Verdict> {
+    for bench in open.iter().filter(|bench| !bench.pinned(Which::Old)) {
+        let old = bench.old.map_or(0, |old| old.ready);
+        let new = bench.new.map_or(0, |new| new.ready);
+        // The way back needs one ready pod; none at all is still better than what does not serve either.
+        if old == 0 && new > 0 {
+            return Some(Verdict::stalled(
+                "WayBackNotReady",
+                format!(
+                    "no old pod of Deployment {} is ready, so the traffic stays on the {new} new ones until one is",
+                    bench.deployment.name
+                ),
+            ));
+        }
+    }
+    let moved = every(open, |bench| {
+        bench.pinned(Which::Old) && keep_pins(bench, Which::Old, turn)
+            || pin(bench, Which::Old, Purpose::FlipBack, turn)
+    });
+    let recorded = input
+        .committed
+        .status
+        .rollback
+        .as_ref()
+        .is_some_and(|rollback| rollback.reason == BACK);
+    if !moved && !recorded {
+        return Some(Verdict::working(
+            "moving back",
+            "the traffic to move back to the old side",
+        ));
+    }
+    if !recorded {
+        let now = turn.now();
+        for bench in open {
+            turn.workload(&bench.status.name, |workload| {
+                workload.last_pin_change_at = Some(now)
+            });
+        }
+        let (state, reason) = (RollbackState::Unavailable, BACK.to_owned());
+        turn.progress.status.rollback = Some(RollbackStatus {
+            state,
+            reason,
+            since: Some(now),
+            until: None,
+        });
+        turn.progress.status.serving = input
+            .committed
+            .revision()
+            .and_then(|revision| revision.previous.clone());
+        turn.warn(
+            "TrafficBack",
+            input.committed.revision_name(),
+            "the traffic is back on the old side",
+        );
+        return Some(Verdict::working("moved back", "the way back to be recorded"));
+    }
+    None
+}
+
+/// What status says of the way back once it was gone.
+const BACK: &str = "the traffic is back on the old side";
+
+fn roll_other_back(
+    input: &StepInput<'_>,
+    turn: &mut Turn,
+    name: &str,
+    workload: &slipway_crds::v1alpha1::status::WorkloadStatus,
+    waits: &mut Vec<String>,
+) {
+    let Some(deployment) = input.observed.deployments.get(name) else {
+        return;
+    };
+    if deployment
+        .template
+        .carries(&workload.images, workload.variable.as_ref())
+    {
+        let template = deployment
+            .template
+            .without(&workload.images, workload.variable.as_ref());
+        roll(deployment, &template, turn);
+        waits.push(format!("Deployment {name} to roll back"));
+    }
+}
+
+/// Ends the revision.
+pub fn end(input: &StepInput<'_>, turn: &mut Turn, outcome: Outcome) {
+    let now = turn.now();
+    let Some(revision) = &mut turn.progress.status.revision else {
+        return;
+    };
+    revision.ended = Some(Ended { outcome, at: now });
+    let name = revision.name.clone();
+    let took = spoken(now.duration_since(revision.started_at));
+    let message = revision
+        .reason
+        .as_ref()
+        .map(|reason| reason.message.clone())
+        .unwrap_or_default();
+    let reason = revision
+        .reason
+        .as_ref()
+        .map(|reason| reason.reason.clone())
+        .unwrap_or_default();
+    let (digest, previous) = (revision.digest.clone(), revision.previous.clone());
+    turn.progress.status.rejected = match outcome {
+        Outcome::Failed | Outcome::RolledBack => Some(Rejected { digest, reason }),
+        Outcome::Adopted | Outcome::Complete | Outcome::Aborted => None,
+    };
+    match outcome {
+        Outcome::Complete => {
+            turn.progress.status.serving = Some(name.clone());
+            let waits = waiting_time(&turn.progress, input);
+            turn.tell("Completed", name, format!("{took} in all{waits}"));
+        }
+        Outcome::Adopted => {}
+        Outcome::Failed => turn.warn("Failed", name, message),
+        Outcome::Aborted => turn.warn("Aborted", name, message),
+        Outcome::RolledBack => turn.warn(
+            "RolledBack",
+            name,
+            format!("{} serves again: {message}", previous.unwrap_or_default()),
+        ),
+    }
+}
+
+fn waiting_time(progress: &Progress, input: &StepInput<'_>) -> String {
+    let tasks: jiff::SignedDuration = progress
+        .status
+        .tasks
+        .iter()
+        .filter_map(|task| Some(task.finished_at?.duration_since(task.started_at?)))
+        .fold(jiff::SignedDuration::ZERO, |sum, took| sum + took);
+    if tasks.is_zero() {
+        return String::new();
+    }
+    format!(
+        ": {} by its tasks, {} of watching the warm old side",
+        spoken(tasks),
+        spoken(input.intent.live.watch_for)
+    )
+}
+
+/// What the history keeps of an ended revision.
+pub fn past(progress: &Progress) -> Option<PastRevision> {
+    let revision = progress.revision()?;
+    let ended = revision.ended?;
+    let ran = progress
+        .status
+        .tasks
+        .iter()
+        .filter(|task| task.outcome == Some(TaskOutcome::Succeeded));
+    let mut tasks: Vec<String> = ran.map(|task| task.input_digest.clone()).collect();
+    tasks.dedup();
+    tasks.truncate(16);
+    Some(PastRevision {
+        number: revision.number,
+        name: revision.name.clone(),
+        digest: revision.digest.clone(),
+        image: revision.image.clone(),
+        outcome: ended.outcome,
+        reason: revision.reason.as_ref().map(|reason| reason.reason.clone()),
+        started_at: revision.started_at,
+        ended_at: ended.at,
+        tasks,
+    })
+}

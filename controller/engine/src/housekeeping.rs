@@ -1,0 +1,143 @@
+//! What is tidied up while nothing is released: old Jobs, and indices that nobody needs any more.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use slipway_crds::v1alpha1::status::{Outcome, RetiredIndex};
+
+use crate::decision::Effect;
+use crate::intent::ReindexPlan;
+use crate::observed::{JobState, SearchView};
+use crate::turn::{StepInput, Turn};
+
+/// An index that something else still needs is looked at again after this long.
+const AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// Deletes Jobs of revisions that the history has forgotten.
+pub fn old_jobs(input: &StepInput<'_>, turn: &mut Turn) {
+    let known: BTreeSet<i64> = input
+        .committed
+        .status
+        .history
+        .iter()
+        .map(|past| past.number)
+        .collect();
+    let oldest = known.first().copied().unwrap_or_default();
+    let full = known.len() >= input.intent.live.history;
+    for job in input.observed.jobs.values() {
+        let forgotten = full && job.revision.is_some_and(|number| number < oldest);
+        let ours = job.release_uid.as_ref() == Some(&input.intent.meta.uid);
+        if ours && forgotten && job.state != JobState::Active && !job.deleting {
+            turn.effects.push(Effect::DeleteJob {
+                name: job.name.clone(),
+                uid: job.uid.clone(),
+            });
+        }
+    }
+}
+
+/// Whether a retired index is due, by its time or because too many generations are kept.
+pub fn due(retired: &[RetiredIndex], index: &RetiredIndex, keep: usize, now: jiff::Timestamp) -> bool {
+    let mut tokens: Vec<Option<&str>> = Vec::new();
+    for known in retired.iter().rev() {
+        if !tokens.contains(&known.token.as_deref()) {
+            tokens.push(known.token.as_deref());
+        }
+    }
+    let place = tokens.iter().position(|token| *token == index.token.as_deref());
+    index.delete_after <= now || place.is_some_and(|place| place >= keep.max(1) && keep > 0) || keep == 0
+}
+
+/// Deletes, one at a time, indices whose name and UUID were recorded and which no alias but their own
+/// holds. A candidate that failed is kept for its time.
+pub fn old_indices(input: &StepInput<'_>, turn: &mut Turn) {
+    let Some(reindex) = &input.plan.reindex else {
+        return;
+    };
+    failed_candidate(input, turn, reindex);
+    let search = input.committed.status.search.clone().unwrap_or_default();
+    if let Some(next) = search
+        .retired
+        .iter()
+        .map(|index| index.delete_after)
+        .filter(|time| *time > input.now)
+        .min()
+    {
+        turn.wake_after(next.duration_since(input.now));
+    }
+    let SearchView::Read(facts) = &input.observed.search else {
+        return;
+    };
+    let live: BTreeSet<&str> = search
+        .live
+        .iter()
+        .flat_map(|live| &live.indices)
+        .map(|index| index.uuid.as_str())
+        .collect();
+    for index in search
+        .retired
+        .iter()
+        .filter(|index| due(&search.retired, index, reindex.keep_generations, input.now))
+    {
+        let view = facts
+            .indices
+            .get(&index.index)
+            .filter(|view| view.uuid == index.uuid);
+        let Some(view) = view else {
+            forget(turn, index);
+            continue;
+        };
+        let own = ReindexPlan::name(&index.alias, index.token.as_deref());
+        let others: Vec<&String> = view
+            .aliases
+            .iter()
+            .filter(|alias| **alias != own || index.token.is_none())
+            .collect();
+        if live.contains(index.uuid.as_str()) || !others.is_empty() {
+            let later = turn.now() + AGAIN;
+            if let Some(known) = turn
+                .progress
+                .search_mut()
+                .retired
+                .iter_mut()
+                .find(|known| known.uuid == index.uuid)
+            {
+                known.delete_after = later;
+            }
+            continue;
+        }
+        turn.effects.push(Effect::DeleteIndex {
+            index: index.index.clone(),
+            uuid: index.uuid.clone(),
+        });
+        turn.tell(
+            "IndexDeleted",
+            index.index.clone(),
+            format!("index {} is deleted: nothing needs it any more", index.index),
+        );
+        return;
+    }
+}
+
+fn forget(turn: &mut Turn, index: &RetiredIndex) {
+    turn.progress
+        .search_mut()
+        .retired
+        .retain(|known| known.uuid != index.uuid);
+}
+
+fn failed_candidate(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan) {
+    let candidate = input
+        .committed
+        .status
+        .search
+        .as_ref()
+        .and_then(|search| search.candidate.as_ref());
+    let ended = input.committed.revision().and_then(|revision| revision.ended);
+    let (Some(_), Some(ended)) = (candidate, ended) else {
+        return;
+    };
+    if ended.outcome != Outcome::Complete && turn.passed(ended.at, reindex.keep_for) {
+        crate::levers::give_up_candidate(turn);
+    }
+}

@@ -1,0 +1,164 @@
+//! What must hold of every decision; the shell checks it before it carries anything out, and drops the whole
+//! decision if it does not.
+
+use slipway_crds::v1alpha1::status::{Course, StepName};
+
+use crate::decision::{Decision, Effect, Patch, Purpose};
+use crate::intent::Intent;
+use crate::observed::Observed;
+use crate::progress::Progress;
+use crate::window::Bench;
+
+/// The statements that a decision breaks; none for a sound one.
+pub fn broken(
+    intent: &Intent,
+    committed: &Progress,
+    observed: &Observed,
+    decision: &Decision,
+) -> Vec<String> {
+    let mut broken: Vec<String> = Vec::new();
+    for effect in &decision.effects {
+        let problem = match effect {
+            Effect::Patch(patch) => patch_problem(intent, committed, observed, patch),
+            Effect::CreateJob { name, .. } => create_problem(committed, observed, name),
+            Effect::DeleteJob { uid, .. } => own_job_problem(intent, observed, uid),
+            Effect::MoveAlias { to_uuid, .. } => alias_problem(committed, to_uuid),
+            Effect::DeleteIndex { uuid, .. } => delete_problem(intent, committed, uuid),
+        };
+        broken.extend(problem.map(|problem| format!("{}: {problem}", effect.word())));
+    }
+    let (before, after) = (&committed.status, &decision.progress.status);
+    if after.observed_generation < before.observed_generation {
+        broken.push("observedGeneration falls".to_owned());
+    }
+    for task in before.tasks.iter().filter(|task| task.outcome.is_some()) {
+        let now = after.tasks.iter().find(|now| now.job == task.job);
+        if now.is_some_and(|now| now.outcome != task.outcome) {
+            broken.push(format!("the outcome of {} changes", task.job));
+        }
+    }
+    broken
+}
+
+/// Every patch carries the resource version; what cannot be taken back has a committed intent.
+fn patch_problem(
+    intent: &Intent,
+    committed: &Progress,
+    observed: &Observed,
+    patch: &Patch,
+) -> Option<String> {
+    if patch
+        .body
+        .pointer("/metadata/resourceVersion")
+        .and_then(serde_json::Value::as_str)
+        .is_none_or(str::is_empty)
+    {
+        return Some(format!("a patch of {} without resourceVersion", patch.name));
+    }
+    let course = committed.running().map(|revision| revision.course);
+    match patch.purpose {
+        Purpose::Flip => {
+            let intended = committed.status.cutover.is_some();
+            let ready = Bench::all(committed, observed)
+                .iter()
+                .filter(|bench| bench.services.iter().any(|service| service.name == patch.name))
+                .all(|bench| bench.new.is_some_and(|new| new.ready > 0));
+            (!intended || !ready).then(|| {
+                "traffic would move without a committed intent or to a side without ready pods".to_owned()
+            })
+        }
+        Purpose::FlipBack => {
+            let asked = course == Some(Course::Rollback) || intent.meta.deleting;
+            (!asked).then(|| "traffic would move back without a committed intent".to_owned())
+        }
+        Purpose::Settle => {
+            let retiring = committed
+                .step(StepName::Retire)
+                .is_some_and(|step| step.started_at.is_some());
+            let ending = matches!(course, Some(Course::Stop | Course::Rollback)) || intent.meta.deleting;
+            (!retiring && !ending).then(|| "a side would go without a committed intent".to_owned())
+        }
+        Purpose::Hold | Purpose::Lock | Purpose::Repair => {
+            let spec = patch.body.get("spec");
+            let whole = [
+                "template",
+                "minReadySeconds",
+                "progressDeadlineSeconds",
+                "strategy",
+                "paused",
+            ];
+            let missing = whole
+                .iter()
+                .any(|field| spec.and_then(|spec| spec.get(field)).is_none());
+            missing.then(|| "template and hold fields must travel together".to_owned())
+        }
+        Purpose::FreePod => {
+            let pod = observed.task_pods.iter().find(|pod| pod.name == patch.name)?;
+            let open = committed.open_tasks().any(|task| task.job == pod.job);
+            (open && !(pod.deleting && pod.started_at.is_none()))
+                .then(|| "the outcome is not recorded yet".to_owned())
+        }
+        Purpose::Guard
+        | Purpose::LetGo
+        | Purpose::Claim
+        | Purpose::Unclaim
+        | Purpose::Open
+        | Purpose::Pin
+        | Purpose::Bolt
+        | Purpose::Unbolt
+        | Purpose::Unpin
+        | Purpose::Close
+        | Purpose::Roll => None,
+    }
+}
+
+/// At most once: an intent is committed, no Job of it was ever seen, no pod of it is there.
+fn create_problem(committed: &Progress, observed: &Observed, name: &str) -> Option<String> {
+    let task = committed.open_tasks().find(|task| task.job == name);
+    match task {
+        None => Some(format!("{name} has no committed intent")),
+        Some(task) if task.job_uid.is_some() => Some(format!("{name} was made before")),
+        Some(_) if observed.jobs.contains_key(name) => Some(format!("{name} exists")),
+        Some(_) if observed.task_pods.iter().any(|pod| pod.job == name) => {
+            Some(format!("a pod of {name} exists"))
+        }
+        Some(_) => None,
+    }
+}
+
+fn own_job_problem(intent: &Intent, observed: &Observed, uid: &str) -> Option<String> {
+    let job = observed.jobs.values().find(|job| job.uid == uid)?;
+    (job.release_uid.as_ref() != Some(&intent.meta.uid)).then(|| format!("{} is not ours", job.name))
+}
+
+/// The stable alias moves to the verified generation only, when no old pod is left.
+fn alias_problem(committed: &Progress, to_uuid: &str) -> Option<String> {
+    let candidate = committed
+        .status
+        .search
+        .as_ref()
+        .and_then(|search| search.candidate.as_ref());
+    let verified = candidate.filter(|candidate| candidate.verified_at.is_some());
+    let known = verified.is_some_and(|candidate| candidate.indices.iter().any(|index| index.uuid == to_uuid));
+    if !known {
+        return Some("the index was not verified".to_owned());
+    }
+    committed
+        .window_open()
+        .then(|| "old pods may still be there".to_owned())
+}
+
+/// Only indices that were recorded as not needed any more.
+fn delete_problem(intent: &Intent, committed: &Progress, uuid: &str) -> Option<String> {
+    let search = committed.status.search.as_ref();
+    let retired = search.is_some_and(|search| search.retired.iter().any(|index| index.uuid == uuid));
+    let live = search.is_some_and(|search| {
+        search
+            .live
+            .iter()
+            .flat_map(|live| &live.indices)
+            .any(|index| index.uuid == uuid)
+    });
+    (live || !(retired || intent.meta.deleting))
+        .then(|| "the index was not recorded as not needed any more".to_owned())
+}

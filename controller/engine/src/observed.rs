@@ -1,0 +1,375 @@
+//! What was seen of the world: small facts, no Kubernetes objects.
+//!
+//! The cached part is complete once the shell's watches are in step; what had to be read live may be
+//! unknown, and no step advances on that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use slipway_crds::v1alpha1::status::Strategy;
+
+use crate::template::Template;
+
+/// Everything that a decision looks at.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Observed {
+    /// The Deployments of the namespace, by name.
+    pub deployments: BTreeMap<String, DeploymentView>,
+    /// The Services of the namespace, by name.
+    pub services: BTreeMap<String, ServiceView>,
+    /// The Jobs that carry this Release's UID, or a name that it would use.
+    pub jobs: BTreeMap<String, JobView>,
+    /// Pods of this Release's tasks.
+    pub task_pods: Vec<TaskPodView>,
+    /// UIDs of the Releases that exist.
+    pub releases: BTreeSet<String>,
+    /// What the search engine said.
+    pub search: SearchView,
+    /// Why workload pods are not ready; read only while a boot takes long.
+    pub pod_troubles: Vec<PodTrouble>,
+    /// What Preflight reads live.
+    pub preflight: PreflightFacts,
+    /// What the controller's installation does against changes by others in a window.
+    pub guard: WindowGuard,
+}
+
+/// What Preflight reads live; none while it was not read.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct PreflightFacts {
+    /// Access modes of the volume claims of the namespace that the templates name.
+    pub volume_claims: Option<BTreeMap<String, Vec<String>>>,
+    /// Deployments scaled by an autoscaler on `Value` metrics, with the autoscaler's name.
+    pub runaway_autoscalers: BTreeMap<String, String>,
+}
+
+/// What the controller's installation does against changes by others in a window.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum WindowGuard {
+    /// Admission refuses them.
+    #[default]
+    Deny,
+    /// Admission warns, or no policy is installed.
+    Off,
+}
+
+/// A Deployment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeploymentView {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its resource version.
+    pub resource_version: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `status.observedGeneration`.
+    pub observed_generation: i64,
+    /// True once it is being deleted.
+    pub deleting: bool,
+    /// Value of the claim label.
+    pub claim: Option<String>,
+    /// Whether the window label is on it.
+    pub window: bool,
+    /// `spec.replicas`.
+    pub replicas: i32,
+    /// `spec.selector.matchLabels`.
+    pub selector: BTreeMap<String, String>,
+    /// `spec.template`.
+    pub template: Template,
+    /// `spec.minReadySeconds`.
+    pub min_ready_seconds: Option<i32>,
+    /// `spec.progressDeadlineSeconds`.
+    pub progress_deadline_seconds: Option<i32>,
+    /// `spec.strategy`.
+    pub strategy: Option<Strategy>,
+    /// `spec.paused`.
+    pub paused: Option<bool>,
+    /// `status.replicas`.
+    pub status_replicas: i32,
+    /// `status.updatedReplicas`.
+    pub updated_replicas: i32,
+    /// `status.readyReplicas`.
+    pub ready_replicas: i32,
+    /// `status.availableReplicas`.
+    pub available_replicas: i32,
+    /// Message of the condition Progressing when that is False.
+    pub not_progressing: Option<String>,
+    /// Field managers, other than ours, that set a field which the window uses.
+    pub hold_managers: BTreeSet<String>,
+    /// Its ReplicaSets.
+    pub replica_sets: Vec<ReplicaSetView>,
+}
+
+/// A ReplicaSet of a Deployment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ReplicaSetView {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its resource version.
+    pub resource_version: String,
+    /// Its `pod-template-hash`.
+    pub hash: String,
+    /// Digest of its pod template.
+    pub template_digest: String,
+    /// Its pod template; kept only while it wants pods.
+    pub template: Option<Template>,
+    /// `spec.replicas`.
+    pub wanted: i32,
+    /// `spec.minReadySeconds`.
+    pub min_ready_seconds: Option<i32>,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `status.observedGeneration`.
+    pub observed_generation: i64,
+    /// `status.replicas`.
+    pub replicas: i32,
+    /// `status.readyReplicas`.
+    pub ready: i32,
+    /// `status.availableReplicas`.
+    pub available: i32,
+    /// Message of the condition `ReplicaFailure` when that is True, such as an exceeded quota.
+    pub failure: Option<String>,
+}
+
+/// A Service and its endpoints.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its resource version.
+    pub resource_version: String,
+    /// Value of the claim label.
+    pub claim: Option<String>,
+    /// Whether the window label is on it.
+    pub window: bool,
+    /// `spec.selector`; empty for a Service without one.
+    pub selector: BTreeMap<String, String>,
+    /// Target ports that are names.
+    pub named_ports: Vec<String>,
+    /// Names of the pods behind its ready endpoints.
+    pub ready_pods: BTreeSet<String>,
+}
+
+/// A Job that runs a task.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JobView {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Label: UID of the Release.
+    pub release_uid: Option<String>,
+    /// Label: the step.
+    pub step: Option<String>,
+    /// Label: number of the revision.
+    pub revision: Option<i64>,
+    /// Annotation: digest of what the task was given.
+    pub input_digest: Option<String>,
+    /// True once it is being deleted.
+    pub deleting: bool,
+    /// How it stands.
+    pub state: JobState,
+}
+
+/// How a Job stands, by its terminal conditions only.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum JobState {
+    /// Neither Complete nor Failed.
+    Active,
+    /// Complete; whether that is a success is up to its pod.
+    Complete,
+    /// Failed.
+    Failed {
+        /// The condition's reason.
+        reason: String,
+        /// The condition's message.
+        message: String,
+    },
+}
+
+/// A pod of a task.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TaskPodView {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its resource version.
+    pub resource_version: String,
+    /// Name of its Job.
+    pub job: String,
+    /// Label: UID of the Release.
+    pub release_uid: Option<String>,
+    /// Label: the step.
+    pub step: Option<String>,
+    /// Whether our finalizer is on it.
+    pub finalizer: bool,
+    /// All its finalizers, in order.
+    pub finalizers: Vec<String>,
+    /// True once it is being deleted.
+    pub deleting: bool,
+    /// Reason of the condition `DisruptionTarget`.
+    pub disrupted: Option<String>,
+    /// How it stands.
+    pub phase: TaskPodPhase,
+    /// When its task container was started.
+    pub started_at: Option<Timestamp>,
+    /// Why it does not start: the pod's own reason and message.
+    pub trouble: Option<String>,
+    /// Exit code of the task container.
+    pub exit_code: Option<i32>,
+    /// Termination message of the task container.
+    pub output: Option<String>,
+}
+
+/// How a task's pod stands.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TaskPodPhase {
+    /// Not running yet.
+    #[default]
+    Pending,
+    /// Running.
+    Running,
+    /// All containers exited 0.
+    Succeeded,
+    /// A container exited otherwise.
+    Failed,
+}
+
+/// A workload pod that is not ready, with the pod's own words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PodTrouble {
+    /// Name of the pod.
+    pub pod: String,
+    /// Its `pod-template-hash`.
+    pub hash: String,
+    /// Reason and message.
+    pub trouble: String,
+}
+
+/// What the search engine said.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum SearchView {
+    /// It was not asked.
+    #[default]
+    NotRead,
+    /// It was asked and gave no usable answer.
+    Unknown(String),
+    /// It answered.
+    Read(SearchFacts),
+}
+
+/// Facts read from the search engine in one go.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct SearchFacts {
+    /// Product and version, such as `opensearch 2.19.1`.
+    pub engine: String,
+    /// Why this version cannot be used.
+    pub unsupported: Option<String>,
+    /// What each name that was asked for stands for; a name that is absent here stands for nothing.
+    pub names: BTreeMap<String, NameView>,
+    /// Indices that were asked for by name.
+    pub indices: BTreeMap<String, IndexView>,
+}
+
+/// What a name stands for in the search engine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NameView {
+    /// An alias on these indices.
+    Alias(Vec<String>),
+    /// An index of that name itself.
+    Index,
+}
+
+/// An index.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct IndexView {
+    /// Its UUID.
+    pub uuid: String,
+    /// Documents, after a refresh where counts were asked for.
+    pub documents: i64,
+    /// Names of all aliases on it.
+    pub aliases: BTreeSet<String>,
+    /// Its health is red, or it refuses writes: why.
+    pub trouble: Option<String>,
+}
+
+impl SearchFacts {
+    /// The one index behind a name; none where there is none or several.
+    pub fn resolve(&self, name: &str) -> Option<(&str, &IndexView)> {
+        let index = match self.names.get(name)? {
+            NameView::Alias(indices) => match indices.as_slice() {
+                [only] => only,
+                _ => return None,
+            },
+            NameView::Index => name,
+        };
+        self.indices
+            .get_key_value(index)
+            .map(|(name, view)| (name.as_str(), view))
+    }
+}
+
+impl DeploymentView {
+    /// Whether no rollout is under way: the status is current and one ReplicaSet at most wants pods.
+    pub fn settled(&self) -> bool {
+        self.observed_generation >= self.generation
+            && self.active().count() <= 1
+            && self.active().all(|set| set.observed_generation >= set.generation)
+            && self
+                .active()
+                .all(|set| set.template_digest == self.template.digest())
+    }
+
+    /// Its ReplicaSets that want pods.
+    pub fn active(&self) -> impl Iterator<Item = &ReplicaSetView> {
+        self.replica_sets.iter().filter(|set| set.wanted > 0)
+    }
+
+    /// The ReplicaSet of a template.
+    pub fn by_template(&self, digest: &str) -> Option<&ReplicaSetView> {
+        self.replica_sets.iter().find(|set| set.template_digest == digest)
+    }
+}
+
+impl ReplicaSetView {
+    /// Whether its status is that of its newest spec.
+    pub fn current(&self) -> bool {
+        self.observed_generation >= self.generation
+    }
+
+    /// Whether a pod of this name is one of its pods: pods are named after their ReplicaSet, whose name is
+    /// cut to 58 characters for that (`maxGeneratedNameLength` in apiserver/pkg/storage/names).
+    pub fn owns(&self, pod: &str) -> bool {
+        let prefix: String = format!("{}-", self.name).chars().take(58).collect();
+        pod.len() == prefix.len() + 5 && pod.starts_with(&prefix)
+    }
+
+    /// Its pods behind a Service.
+    pub fn ready_behind(&self, service: &ServiceView) -> usize {
+        service.ready_pods.iter().filter(|pod| self.owns(pod)).count()
+    }
+}
+
+impl ServiceView {
+    /// Whether it selects pods with these labels, the pin left aside.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        let mut keys = self
+            .selector
+            .iter()
+            .filter(|(key, _)| *key != slipway_crds::names::POD_TEMPLATE_HASH);
+        !self.selector.is_empty() && keys.all(|(key, value)| labels.get(key) == Some(value))
+    }
+
+    /// The hash that it is pinned to.
+    pub fn pin(&self) -> Option<&str> {
+        self.selector
+            .get(slipway_crds::names::POD_TEMPLATE_HASH)
+            .map(String::as_str)
+    }
+}

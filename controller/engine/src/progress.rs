@@ -1,0 +1,175 @@
+//! What status remembers: the memory between two decisions.
+
+use jiff::{SignedDuration, Timestamp};
+use slipway_crds::v1alpha1::ReleaseStatus;
+use slipway_crds::v1alpha1::status::{
+    Course, Reason, Revision, SearchStatus, StepName, StepState, StepStatus, TaskOutcome, TaskStatus,
+    WorkloadStatus,
+};
+
+/// What status remembers. Committed before anything is done because of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// As it is stored.
+    pub status: ReleaseStatus,
+}
+
+impl Progress {
+    /// Reads a stored status.
+    pub fn new(status: Option<ReleaseStatus>) -> Self {
+        Self {
+            status: status.unwrap_or_default(),
+        }
+    }
+
+    /// The revision that is on its way, or the last one.
+    pub fn revision(&self) -> Option<&Revision> {
+        self.status.revision.as_ref()
+    }
+
+    /// Number of the revision; 0 where there is none.
+    pub fn number(&self) -> i64 {
+        self.revision().map_or(0, |revision| revision.number)
+    }
+
+    /// Name of the revision.
+    pub fn revision_name(&self) -> String {
+        self.revision()
+            .map(|revision| revision.name.clone())
+            .unwrap_or_default()
+    }
+
+    /// A revision that has not ended.
+    pub fn running(&self) -> Option<&Revision> {
+        self.revision().filter(|revision| revision.ended.is_none())
+    }
+
+    /// Sets the course of the revision and why.
+    pub fn steer(&mut self, course: Course, reason: Reason) {
+        if let Some(revision) = &mut self.status.revision {
+            revision.course = course;
+            revision.reason = Some(reason);
+        }
+    }
+
+    /// A step of the revision.
+    pub fn step(&self, name: StepName) -> Option<&StepStatus> {
+        self.status.steps.iter().find(|step| step.name == name)
+    }
+
+    /// Whether a step is behind us.
+    pub fn passed(&self, name: StepName) -> bool {
+        self.step(name)
+            .is_some_and(|step| matches!(step.state, StepState::Succeeded | StepState::Skipped))
+    }
+
+    /// A step of the revision, made when it is missing.
+    pub fn step_mut(&mut self, name: StepName) -> &mut StepStatus {
+        let steps = &mut self.status.steps;
+        let at = steps
+            .iter()
+            .position(|step| step.name == name)
+            .unwrap_or(steps.len());
+        if at == steps.len() {
+            steps.push(StepStatus {
+                name,
+                state: StepState::Waiting,
+                reason: None,
+                message: None,
+                started_at: None,
+                finished_at: None,
+                progress: None,
+            });
+        }
+        #[allow(
+            clippy::indexing_slicing,
+            reason = "the entry was found or pushed right above"
+        )]
+        &mut steps[at]
+    }
+
+    /// The attempts of a task, oldest first.
+    pub fn attempts<'a>(
+        &'a self,
+        step: StepName,
+        name: &'a str,
+    ) -> impl DoubleEndedIterator<Item = &'a TaskStatus> {
+        self.status
+            .tasks
+            .iter()
+            .filter(move |task| task.step == step && task.name == name)
+    }
+
+    /// The newest attempt of a task.
+    pub fn attempt<'a>(&'a self, step: StepName, name: &'a str) -> Option<&'a TaskStatus> {
+        self.attempts(step, name).next_back()
+    }
+
+    /// An attempt by the name of its Job.
+    pub fn task_mut(&mut self, job: &str) -> Option<&mut TaskStatus> {
+        self.status.tasks.iter_mut().find(|task| task.job == job)
+    }
+
+    /// Tasks whose end was not seen.
+    pub fn open_tasks(&self) -> impl Iterator<Item = &TaskStatus> {
+        self.status.tasks.iter().filter(|task| task.outcome.is_none())
+    }
+
+    /// A workload.
+    pub fn workload(&self, name: &str) -> Option<&WorkloadStatus> {
+        self.status
+            .workloads
+            .iter()
+            .find(|workload| workload.name == name)
+    }
+
+    /// A workload.
+    pub fn workload_mut(&mut self, name: &str) -> Option<&mut WorkloadStatus> {
+        self.status
+            .workloads
+            .iter_mut()
+            .find(|workload| workload.name == name)
+    }
+
+    /// Whether a window is open somewhere.
+    pub fn window_open(&self) -> bool {
+        self.status.workloads.iter().any(|workload| workload.window)
+    }
+
+    /// The search part, made when it is missing.
+    pub fn search_mut(&mut self) -> &mut SearchStatus {
+        self.status.search.get_or_insert_with(SearchStatus::default)
+    }
+
+    /// Digests of the tasks that ran to the end once, in this revision or an earlier one.
+    pub fn ran(&self, input_digest: &str) -> bool {
+        let now = self.status.tasks.iter();
+        let before = self.status.history.iter().flat_map(|past| &past.tasks);
+        now.filter(|task| task.outcome == Some(TaskOutcome::Succeeded))
+            .any(|task| task.input_digest == input_digest)
+            || before.into_iter().any(|digest| digest == input_digest)
+    }
+}
+
+/// A time as status keeps it: whole milliseconds.
+pub fn stamp(now: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// How long ago something was.
+pub fn since(now: Timestamp, then: Timestamp) -> SignedDuration {
+    now.duration_since(then)
+}
+
+/// A length of time as people say it: `1h52m`, `2m10s`, `41s`, `0.9s`.
+pub fn spoken(length: SignedDuration) -> String {
+    let seconds = length.as_secs().max(0);
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, s) if s < 10 => format!("{s}.{}s", length.subsec_millis().max(0) / 100),
+        (0, 0, s) => format!("{s}s"),
+        (0, m, 0) => format!("{m}m"),
+        (0, m, s) => format!("{m}m{s}s"),
+        (h, 0, _) => format!("{h}h"),
+        (h, m, _) => format!("{h}h{m}m"),
+    }
+}

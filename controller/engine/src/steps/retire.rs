@@ -1,0 +1,182 @@
+//! Retire: the old side goes, the Services select as the user wrote them, the stable alias follows.
+
+use slipway_crds::v1alpha1::status::{Candidate, Generation, RollbackState, RollbackStatus, StepName};
+
+use super::reindex::{Pass, facts, pass_since};
+use super::serving;
+use crate::decision::Effect;
+use crate::intent::ReindexPlan;
+use crate::observed::{NameView, SearchFacts};
+use crate::search::retired;
+use crate::turn::{StepInput, Turn, Verdict};
+use crate::window::{Which, settle};
+
+/// The old side down, unpin, close, the last pass, the stable alias.
+pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
+    if input
+        .committed
+        .step(StepName::Retire)
+        .is_none_or(|step| step.started_at.is_none())
+    {
+        // Ending the old side is an intent: it is committed before the first patch.
+        let now = turn.now();
+        let since = Some(now);
+        let reason = "the old side is being stopped".to_owned();
+        turn.progress.status.rollback = Some(RollbackStatus {
+            state: RollbackState::Unavailable,
+            reason,
+            since,
+            until: None,
+        });
+        return Verdict::working("begins", "the old side to be stopped");
+    }
+    let mut waits = Vec::new();
+    let mut done = true;
+    for workload in &input.committed.status.workloads {
+        done &= settle(workload, input.observed, Which::New, &mut waits, turn);
+    }
+    if !done {
+        return Verdict::working(
+            "old side ends",
+            format!(
+                "{}, since {}",
+                waits.join("; "),
+                super::begun(input, StepName::Retire)
+            ),
+        );
+    }
+    if input.committed.window_open() {
+        // What settle recorded is committed before the alias moves.
+        return Verdict::working("old side gone", "the end of the window to be recorded");
+    }
+    let search = input.committed.status.search.as_ref();
+    match search
+        .and_then(|search| search.candidate.as_ref())
+        .filter(|candidate| candidate.verified_at.is_some())
+    {
+        Some(candidate) => stable_alias(input, turn, candidate),
+        None => Verdict::Done,
+    }
+}
+
+fn stable_alias(input: &StepInput<'_>, turn: &mut Turn, candidate: &Candidate) -> Verdict {
+    let Some(reindex) = &input.plan.reindex else {
+        return Verdict::Done;
+    };
+    let gone = input
+        .committed
+        .step(StepName::Retire)
+        .and_then(|step| step.started_at)
+        .unwrap_or(input.now);
+    match pass_since(input, turn, gone) {
+        Pass::Done => {}
+        Pass::Verdict(Verdict::Failed { message, .. }) => {
+            return Verdict::stalled(
+                "CatchUpFailed",
+                format!(
+                    "{message}. The last writes of the old pods may be missing in {}. After the fix annotate slipway.dev/retry, or slipway.dev/resume to go on without, with {}",
+                    candidate.token,
+                    input.committed.revision_name()
+                ),
+            );
+        }
+        Pass::Verdict(verdict) => return verdict,
+    }
+    let facts = match facts(input) {
+        Ok(facts) => facts,
+        Err(verdict) => return verdict,
+    };
+    for index in &candidate.indices {
+        match move_alias(candidate, &index.alias, &index.index, &index.uuid, facts) {
+            Step::There => {}
+            Step::Move(effect) => {
+                turn.effects.push(effect);
+                return Verdict::working(
+                    "alias moves",
+                    format!("alias {} to move to {}", index.alias, index.index),
+                );
+            }
+            Step::Conflict(message) => return Verdict::stalled("AliasConflict", message),
+        }
+    }
+    become_live(input, turn, reindex, candidate);
+    Verdict::Done
+}
+
+enum Step {
+    There,
+    Move(Effect),
+    Conflict(String),
+}
+
+fn move_alias(candidate: &Candidate, alias: &str, index: &str, uuid: &str, facts: &SearchFacts) -> Step {
+    let before = candidate.baseline.iter().find(|before| before.alias == alias);
+    if facts.indices.get(index).is_none_or(|view| view.uuid != uuid) {
+        return Step::Conflict(format!(
+            "index {index} was deleted or replaced; the new pods read it. Build it again: change the fingerprint or the image"
+        ));
+    }
+    let from = match (facts.names.get(alias), before) {
+        (Some(NameView::Alias(indices)), _) if indices.as_slice() == [index.to_owned()] => {
+            return Step::There;
+        }
+        (Some(NameView::Alias(indices)), Some(before)) if indices.as_slice() == [before.index.clone()] => {
+            Some(before.index.clone())
+        }
+        (None, None) => None,
+        (other, before) => {
+            let place = match other {
+                None => "nothing".to_owned(),
+                Some(NameView::Index) => "an index of its own name".to_owned(),
+                Some(NameView::Alias(indices)) => indices.join(" and "),
+            };
+            let expected = before.map_or_else(|| "nothing".to_owned(), |before| before.index.clone());
+            return Step::Conflict(format!(
+                "alias {alias} is on {place}, where {expected} was expected: somebody else moved it. Point it to {index} yourself, or back to {expected}"
+            ));
+        }
+    };
+    Step::Move(Effect::MoveAlias {
+        alias: alias.to_owned(),
+        from,
+        to: index.to_owned(),
+        to_uuid: uuid.to_owned(),
+    })
+}
+
+fn become_live(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan, candidate: &Candidate) {
+    let delete_after = turn.now() + reindex.keep_for;
+    let search = turn.progress.search_mut();
+    let old = search.live.take().unwrap_or_default();
+    let old_indices = if old.indices.is_empty() {
+        &candidate.baseline
+    } else {
+        &old.indices
+    };
+    let mut going: Vec<_> = old_indices
+        .iter()
+        .filter(|index| !candidate.indices.iter().any(|new| new.uuid == index.uuid))
+        .map(|index| retired(index, old.token.as_deref(), delete_after))
+        .collect();
+    search.retired.append(&mut going);
+    search.live = Some(Generation {
+        token: Some(candidate.token.clone()),
+        fingerprint: candidate.fingerprint.clone(),
+        indices: candidate.indices.clone(),
+    });
+    search.candidate = None;
+    let names: Vec<String> = candidate
+        .indices
+        .iter()
+        .map(|index| format!("{} moved to {}", index.alias, index.index))
+        .collect();
+    turn.tell(
+        "AliasMoved",
+        candidate.token.clone(),
+        format!(
+            "alias {}; the indices of {} are kept until {delete_after}",
+            names.join(", "),
+            serving(input)
+        ),
+    );
+}

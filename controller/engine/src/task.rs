@@ -1,0 +1,392 @@
+//! Tasks, at most once: intent committed, created under a name that cannot be used twice, UID recorded,
+//! outcome recorded before any clean-up.
+
+mod outcome;
+
+pub(crate) use outcome::{doubt, failure};
+
+use jiff::{SignedDuration, Timestamp};
+use slipway_crds::v1alpha1::OnTimeout;
+use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskStatus};
+
+use crate::build::job::{JobInput, job};
+use crate::build::job_name;
+use crate::decision::{Effect, Kind, Purpose};
+use crate::intent::TaskPlan;
+use crate::observed::{JobState, JobView, Observed, TaskPodPhase, TaskPodView};
+use crate::progress::{since, spoken};
+use crate::template::{Template, canonical, digest};
+use crate::turn::{StepInput, Turn};
+
+/// A task to be run.
+#[derive(Clone, Debug)]
+pub struct Order<'a> {
+    /// What runs, and how.
+    pub plan: &'a TaskPlan,
+    /// The workload's new pod template.
+    pub template: Template,
+    /// The container of it that the task runs in.
+    pub container: String,
+    /// The generation variable and its value.
+    pub generation: Option<(String, String)>,
+    /// `RELEASE_SINCE` of a new attempt.
+    pub since: Option<Timestamp>,
+}
+
+/// How a task stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TaskState {
+    /// At work, or not begun yet: why.
+    Running(String),
+    /// It ended well.
+    Succeeded(TaskStatus),
+    /// It reported a failure, or never started.
+    Failed(TaskStatus),
+    /// What it did cannot be known.
+    Unknown(TaskStatus),
+    /// An object of another owner has its Job's name.
+    Foreign(String),
+}
+
+/// Reasons for which Slipway itself stops a Job.
+const STOPS: [&str; 3] = ["StartDeadlineExceeded", "Timeout", "Stopped"];
+
+/// Digest of what a task is given, without what differs from attempt to attempt.
+pub fn input_digest(image: &str, order: &Order<'_>) -> String {
+    let plan = order.plan;
+    let env = serde_json::to_value(&plan.env).unwrap_or_default();
+    let commands = serde_json::json!([plan.command, plan.args, plan.postgres_options, order.generation]);
+    digest(&[image, &canonical(&commands), &canonical(&env)])
+}
+
+/// Runs a task to its end, attempt by attempt.
+pub fn run(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>) -> TaskState {
+    let plan = order.plan;
+    let Some(task) = input.committed.attempt(plan.step, &plan.name) else {
+        return begin(input, turn, order, 1);
+    };
+    let next = task.attempt + 1;
+    match task.outcome {
+        None => observe(input, turn, order, task),
+        Some(TaskOutcome::Succeeded) => TaskState::Succeeded(task.clone()),
+        Some(_) if task.retried => begin(input, turn, order, next),
+        Some(TaskOutcome::Unknown) if plan.idempotent => begin(input, turn, order, next),
+        Some(TaskOutcome::Unknown) => TaskState::Unknown(task.clone()),
+        Some(TaskOutcome::Failed) if may_retry(input, plan) => {
+            let ended = task.finished_at.unwrap_or(task.intent_at);
+            let pause = SignedDuration::from_secs(10 << task.attempt.clamp(1, 5));
+            if turn.passed(ended, pause) {
+                begin(input, turn, order, next)
+            } else {
+                let again = spoken(pause - since(input.now, ended));
+                TaskState::Running(format!(
+                    "attempt {} of {} failed; the next one begins in {again}",
+                    task.attempt, plan.name
+                ))
+            }
+        }
+        Some(TaskOutcome::Failed) => TaskState::Failed(task.clone()),
+    }
+}
+
+/// Begins a numbered pass, after the ones before have ended.
+pub fn begin(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, attempt: i32) -> TaskState {
+    let plan = order.plan;
+    if input.intent.live.suspend {
+        return TaskState::Running(format!(
+            "suspended before {}; set spec.suspend to false to go on",
+            plan.name
+        ));
+    }
+    if let Some(other) = overlapping(input.observed, plan.step) {
+        return TaskState::Running(format!(
+            "{other} of an earlier attempt to end before {} begins",
+            plan.name
+        ));
+    }
+    let revision = input.committed.revision_name();
+    let job = job_name(&revision, plan.step, &plan.name, attempt);
+    turn.progress.status.tasks.push(TaskStatus {
+        step: plan.step,
+        name: plan.name.clone(),
+        attempt,
+        intent_at: turn.now(),
+        input_digest: input_digest(&input.plan.image, order),
+        job: job.clone(),
+        job_uid: None,
+        since: order.since,
+        started_at: None,
+        finished_at: None,
+        outcome: None,
+        reason: None,
+        exit_code: None,
+        output: None,
+        retried: false,
+        documents: None,
+    });
+    turn.tell(
+        "TaskStarted",
+        format!("{}-{attempt}", plan.name),
+        format!("{}: Job {job}", plan.name),
+    );
+    TaskState::Running(format!("{} begins", plan.name))
+}
+
+fn may_retry(input: &StepInput<'_>, plan: &TaskPlan) -> bool {
+    let since_asked = input
+        .committed
+        .attempts(plan.step, &plan.name)
+        .rev()
+        .take_while(|task| !task.retried)
+        .filter(|task| task.exit_code.is_some());
+    let failures = i32::try_from(since_asked.count()).unwrap_or(i32::MAX);
+    let reported = input
+        .committed
+        .attempt(plan.step, &plan.name)
+        .is_some_and(|task| task.exit_code.is_some());
+    reported && failures <= plan.retries
+}
+
+/// A Job or pod of this Release's step that may still be at work.
+fn overlapping(observed: &Observed, step: StepName) -> Option<String> {
+    let word = crate::build::step_word(step);
+    let job = observed
+        .jobs
+        .values()
+        .find(|job| job.step.as_deref() == Some(word) && job.state == JobState::Active);
+    let pod = observed
+        .task_pods
+        .iter()
+        .find(|pod| pod.step.as_deref() == Some(word) && at_work(pod));
+    job.map(|job| format!("Job {}", job.name))
+        .or_else(|| pod.map(|pod| format!("pod {}", pod.name)))
+}
+
+fn at_work(pod: &TaskPodView) -> bool {
+    match pod.phase {
+        TaskPodPhase::Running => true,
+        TaskPodPhase::Pending => !pod.deleting,
+        TaskPodPhase::Succeeded | TaskPodPhase::Failed => false,
+    }
+}
+
+/// Looks at an attempt whose end was not seen.
+pub fn observe(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: &TaskStatus) -> TaskState {
+    let pods: Vec<&TaskPodView> = input
+        .observed
+        .task_pods
+        .iter()
+        .filter(|pod| pod.job == task.job)
+        .collect();
+    match input.observed.jobs.get(&task.job) {
+        Some(found) if foreign(input, found, task) => TaskState::Foreign(format!(
+            "a Job named {} exists that this revision did not make; look at it, delete it if nobody needs it, then annotate slipway.dev/retry={}",
+            task.job,
+            input.committed.revision_name()
+        )),
+        Some(found) => {
+            if task.job_uid.is_none() {
+                let uid = found.uid.clone();
+                if let Some(task) = turn.progress.task_mut(&task.job) {
+                    task.job_uid = Some(uid);
+                }
+            }
+            follow(input, turn, order, task, found, &pods)
+        }
+        None if task.job_uid.is_none() && pods.is_empty() => {
+            create(input, turn, order, task);
+            TaskState::Running(format!("Job {} to be created", task.job))
+        }
+        None if pods.iter().any(|pod| at_work(pod)) => {
+            TaskState::Running(format!("Job {} is gone; its pod still runs", task.job))
+        }
+        None => outcome::without_job(turn, task, &pods),
+    }
+}
+
+fn foreign(input: &StepInput<'_>, found: &JobView, task: &TaskStatus) -> bool {
+    found.release_uid.as_ref() != Some(&input.intent.meta.uid)
+        || found.input_digest.as_ref() != Some(&task.input_digest)
+        || task.job_uid.as_ref().is_some_and(|uid| *uid != found.uid)
+}
+
+fn create(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: &TaskStatus) {
+    let Some(revision) = input.committed.revision() else {
+        return;
+    };
+    let body = job(&JobInput {
+        meta: &input.intent.meta,
+        number: revision.number,
+        revision: &revision.name,
+        image: &revision.image,
+        previous_image: revision.previous_image.as_deref(),
+        plan: order.plan,
+        task,
+        template: &order.template,
+        container: &order.container,
+        generation: order
+            .generation
+            .as_ref()
+            .map(|(name, token)| (name.as_str(), token.as_str())),
+    });
+    turn.effects.push(Effect::CreateJob {
+        name: task.job.clone(),
+        job: Box::new(body),
+    });
+}
+
+fn follow(
+    input: &StepInput<'_>,
+    turn: &mut Turn,
+    order: &Order<'_>,
+    task: &TaskStatus,
+    found: &JobView,
+    pods: &[&TaskPodView],
+) -> TaskState {
+    match &found.state {
+        JobState::Active => active(input, turn, order, task, found, pods),
+        JobState::Complete => outcome::complete(turn, task, pods),
+        JobState::Failed { reason, message } => outcome::failed(turn, task, pods, reason, message),
+    }
+}
+
+fn active(
+    input: &StepInput<'_>,
+    turn: &mut Turn,
+    order: &Order<'_>,
+    task: &TaskStatus,
+    found: &JobView,
+    pods: &[&TaskPodView],
+) -> TaskState {
+    if task
+        .reason
+        .as_deref()
+        .is_some_and(|reason| STOPS.contains(&reason))
+        && !found.deleting
+    {
+        turn.effects.push(Effect::DeleteJob {
+            name: found.name.clone(),
+            uid: found.uid.clone(),
+        });
+    }
+    let plan = order.plan;
+    let started = task
+        .started_at
+        .or_else(|| pods.iter().find_map(|pod| pod.started_at));
+    let Some(started) = started else {
+        if turn.passed(task.intent_at, plan.start_deadline) && task.reason.is_none() {
+            note(turn, task, "StartDeadlineExceeded");
+        }
+        let trouble = pods.iter().find_map(|pod| pod.trouble.clone());
+        let waited = spoken(since(input.now, task.intent_at));
+        return TaskState::Running(match trouble {
+            Some(trouble) => format!(
+                "{} does not start since {waited}: {trouble}. Gives up {} after it was begun",
+                plan.name,
+                spoken(plan.start_deadline)
+            ),
+            None => format!("{} to start since {waited}", plan.name),
+        });
+    };
+    if task.started_at.is_none()
+        && let Some(task) = turn.progress.task_mut(&task.job)
+    {
+        task.started_at = Some(started);
+    }
+    if turn.passed(started, plan.timeout) && task.reason.is_none() {
+        let limit = spoken(plan.timeout);
+        match plan.on_timeout {
+            OnTimeout::Warn => {
+                note(turn, task, "Slow");
+                turn.warn("TaskSlow", format!("{}-{}", plan.name, task.attempt), format!("{} runs longer than {limit}; it goes on, because a running task is not killed by a clock unless onTimeout is Fail", plan.name));
+            }
+            OnTimeout::Fail => note(turn, task, "Timeout"),
+        }
+    }
+    TaskState::Running(format!(
+        "{} (attempt {}) runs since {}",
+        plan.name,
+        task.attempt,
+        spoken(since(input.now, started))
+    ))
+}
+
+fn note(turn: &mut Turn, task: &TaskStatus, reason: &str) {
+    if let Some(task) = turn.progress.task_mut(&task.job) {
+        task.reason = Some(reason.to_owned());
+    }
+}
+
+/// Asks for the end of tasks that are at work and may be stopped; migrations are waited for. Says what is
+/// still at work.
+pub fn stop_all(input: &StepInput<'_>, turn: &mut Turn) -> Vec<String> {
+    let mut waits = Vec::new();
+    for task in input.committed.open_tasks() {
+        let pods: Vec<&TaskPodView> = input
+            .observed
+            .task_pods
+            .iter()
+            .filter(|pod| pod.job == task.job)
+            .collect();
+        let found = input
+            .observed
+            .jobs
+            .get(&task.job)
+            .filter(|job| !foreign(input, job, task));
+        match found {
+            None if pods.iter().any(|pod| at_work(pod)) => {
+                waits.push(format!("pod of {} to end", task.name));
+            }
+            None => {
+                let _recorded = outcome::stopped(turn, task, &pods);
+            }
+            Some(job) => match &job.state {
+                JobState::Complete => drop(outcome::complete(turn, task, &pods)),
+                JobState::Failed { reason, message } => {
+                    drop(outcome::failed(turn, task, &pods, reason, message))
+                }
+                JobState::Active => {
+                    if task.step == StepName::Expand {
+                        waits.push(format!("the migration {} to end; it is not killed", task.job));
+                    } else {
+                        if task.reason.as_deref() != Some("Stopped") {
+                            note(turn, task, "Stopped");
+                        } else if !job.deleting {
+                            turn.effects.push(Effect::DeleteJob {
+                                name: job.name.clone(),
+                                uid: job.uid.clone(),
+                            });
+                        }
+                        waits.push(format!("task {} to stop", task.name));
+                    }
+                }
+            },
+        }
+    }
+    waits
+}
+
+/// Takes our finalizer off the pods of tasks whose outcome is committed.
+pub fn free_pods(input: &StepInput<'_>, turn: &mut Turn) {
+    let tasks = &input.committed.status.tasks;
+    for pod in input.observed.task_pods.iter().filter(|pod| pod.finalizer) {
+        let task = tasks.iter().find(|task| task.job == pod.job);
+        let recorded = task.is_none_or(|task| task.outcome.is_some());
+        let never_ran = pod.deleting && pod.started_at.is_none();
+        if (recorded && !at_work(pod)) || never_ran {
+            free(pod, turn);
+        }
+    }
+}
+
+fn free(pod: &TaskPodView, turn: &mut Turn) {
+    let others: Vec<&String> = pod
+        .finalizers
+        .iter()
+        .filter(|name| *name != slipway_crds::names::TASK_POD_FINALIZER)
+        .collect();
+    let body = serde_json::json!({
+        "metadata": { "resourceVersion": pod.resource_version, "uid": pod.uid, "finalizers": others },
+    });
+    turn.patch(Kind::Pod, &pod.name, &pod.uid, Purpose::FreePod, body);
+}

@@ -1,0 +1,211 @@
+//! How an attempt ended. Success is narrower than Kubernetes says: a pod that was deleted or evicted and
+//! exits 0 on SIGTERM makes its Job Complete.
+
+use jiff::SignedDuration;
+use slipway_crds::v1alpha1::status::{TaskOutcome, TaskStatus};
+
+use super::{STOPS, TaskState};
+use crate::observed::{TaskPodPhase, TaskPodView};
+use crate::progress::{since, spoken};
+use crate::turn::Turn;
+
+/// The pod of a finished Job is seen by another watch, a moment later.
+const POD_LAG: SignedDuration = SignedDuration::from_secs(30);
+
+/// Longest output kept in status.
+const OUTPUT: usize = 1024;
+
+fn record(
+    turn: &mut Turn,
+    task: &TaskStatus,
+    pod: Option<&TaskPodView>,
+    outcome: TaskOutcome,
+    reason: Option<&str>,
+) -> TaskStatus {
+    let mut ended = turn
+        .progress
+        .task_mut(&task.job)
+        .cloned()
+        .unwrap_or_else(|| task.clone());
+    ended.outcome = Some(outcome);
+    ended.reason = reason.map(str::to_owned);
+    ended.finished_at = Some(turn.now());
+    ended.started_at = ended.started_at.or_else(|| pod.and_then(|pod| pod.started_at));
+    ended.exit_code = pod.and_then(|pod| pod.exit_code);
+    let output = pod
+        .and_then(|pod| pod.output.as_deref())
+        .map(|text| tail(text.trim(), OUTPUT));
+    ended.documents = output.as_deref().and_then(documents);
+    ended.output = output.filter(|text| !text.is_empty());
+    if let Some(stored) = turn.progress.task_mut(&task.job) {
+        *stored = ended.clone();
+    }
+    tell(turn, &ended);
+    ended
+}
+
+fn tell(turn: &mut Turn, task: &TaskStatus) {
+    let action = format!("{}-{}", task.name, task.attempt);
+    let took = spoken(since(turn.now(), task.started_at.unwrap_or(task.intent_at)));
+    match task.outcome {
+        Some(TaskOutcome::Succeeded) => {
+            turn.tell("TaskSucceeded", action, format!("{} in {took}", task.name))
+        }
+        Some(TaskOutcome::Failed) => turn.warn("TaskFailed", action, failure(task)),
+        Some(TaskOutcome::Unknown) => turn.warn("TaskUnknown", action, doubt(task)),
+        None => {}
+    }
+}
+
+/// What a failed attempt says, in the task's own words.
+pub(crate) fn failure(task: &TaskStatus) -> String {
+    let length = since(
+        task.finished_at.unwrap_or(task.intent_at),
+        task.started_at.unwrap_or(task.intent_at),
+    );
+    let how = match (task.exit_code, task.reason.as_deref()) {
+        (Some(code), _) => format!("exited {code} after {}", spoken(length)),
+        (None, Some(reason)) => format!("ended: {reason}"),
+        (None, None) => "ended without an exit code".to_owned(),
+    };
+    let words = task
+        .output
+        .as_deref()
+        .map(|text| format!(": \"{}\"", last_lines(text)))
+        .unwrap_or_default();
+    format!("{} (attempt {}) {how}{words}", task.name, task.attempt)
+}
+
+/// What is known of an attempt whose outcome is not.
+pub(crate) fn doubt(task: &TaskStatus) -> String {
+    format!(
+        "{} (attempt {}) was disturbed ({}). Whether it is complete cannot be known from here",
+        task.name,
+        task.attempt,
+        task.reason.as_deref().unwrap_or("Unknown")
+    )
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let from = lines.len().saturating_sub(3);
+    tail(&lines.get(from..).unwrap_or_default().join(" | "), 600)
+}
+
+fn tail(text: &str, longest: usize) -> String {
+    let length = text.chars().count();
+    text.chars().skip(length.saturating_sub(longest)).collect()
+}
+
+/// The number of documents, where the last line of the output is a JSON object that tells it.
+fn documents(output: &str) -> Option<i64> {
+    let last = output.lines().rev().find(|line| !line.trim().is_empty())?;
+    serde_json::from_str::<serde_json::Value>(last)
+        .ok()?
+        .get("documents")?
+        .as_i64()
+}
+
+/// A Job reads Complete: believed only if its one pod ended undisturbed.
+pub(super) fn complete(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskState {
+    let undisturbed =
+        |pod: &TaskPodView| pod.phase == TaskPodPhase::Succeeded && !pod.deleting && pod.disrupted.is_none();
+    match pods {
+        [pod] if undisturbed(pod) => {
+            TaskState::Succeeded(record(turn, task, Some(pod), TaskOutcome::Succeeded, None))
+        }
+        [pod] if matches!(pod.phase, TaskPodPhase::Pending | TaskPodPhase::Running) && !pod.deleting => {
+            turn.wake_after(SignedDuration::from_secs(1));
+            TaskState::Running(format!("{} has ended; its pod is being read", task.name))
+        }
+        [] => {
+            let Some(ended) = task.finished_at else {
+                let now = turn.now();
+                if let Some(task) = turn.progress.task_mut(&task.job) {
+                    task.finished_at = Some(now);
+                }
+                return TaskState::Running(format!("{} has ended; its pod is being read", task.name));
+            };
+            if turn.passed(ended, POD_LAG) {
+                return TaskState::Unknown(record(turn, task, None, TaskOutcome::Unknown, Some("PodLost")));
+            }
+            TaskState::Running(format!("{} has ended; its pod is being read", task.name))
+        }
+        [pod, ..] => TaskState::Unknown(record(
+            turn,
+            task,
+            Some(pod),
+            TaskOutcome::Unknown,
+            Some("Interrupted"),
+        )),
+    }
+}
+
+/// A Job reads Failed.
+pub(super) fn failed(
+    turn: &mut Turn,
+    task: &TaskStatus,
+    pods: &[&TaskPodView],
+    reason: &str,
+    message: &str,
+) -> TaskState {
+    let pod = pods.first().copied();
+    if let Some(stopped) = task.reason.as_deref().filter(|reason| STOPS.contains(reason)) {
+        return TaskState::Failed(record(turn, task, pod, TaskOutcome::Failed, Some(stopped)));
+    }
+    let lagging = pod.is_some_and(|pod| {
+        matches!(pod.phase, TaskPodPhase::Pending | TaskPodPhase::Running)
+            && !pod.deleting
+            && pod.disrupted.is_none()
+    });
+    if lagging {
+        turn.wake_after(SignedDuration::from_secs(1));
+        return TaskState::Running(format!(
+            "{} has failed ({message}); its pod is being read",
+            task.name
+        ));
+    }
+    let reported = pod.is_some_and(|pod| pod.exit_code.is_some() && !pod.deleting && pod.disrupted.is_none());
+    if reported {
+        return TaskState::Failed(record(turn, task, pod, TaskOutcome::Failed, Some(reason)));
+    }
+    let never_started = pod.is_some_and(|pod| pod.started_at.is_none() && pod.exit_code.is_none());
+    if never_started {
+        return TaskState::Failed(record(turn, task, pod, TaskOutcome::Failed, Some("NeverStarted")));
+    }
+    TaskState::Unknown(record(turn, task, pod, TaskOutcome::Unknown, Some("Interrupted")))
+}
+
+/// The Job is gone and nothing of it runs.
+pub(super) fn without_job(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskState {
+    let pod = pods.first().copied();
+    let started = task.started_at.is_some() || pods.iter().any(|pod| pod.started_at.is_some());
+    match task.reason.as_deref() {
+        Some("StartDeadlineExceeded") if !started => TaskState::Failed(record(
+            turn,
+            task,
+            pod,
+            TaskOutcome::Failed,
+            Some("StartDeadlineExceeded"),
+        )),
+        Some("Timeout") => TaskState::Failed(record(turn, task, pod, TaskOutcome::Failed, Some("Timeout"))),
+        Some(_) | None => {
+            TaskState::Unknown(record(turn, task, pod, TaskOutcome::Unknown, Some("JobDeleted")))
+        }
+    }
+}
+
+/// A task that was stopped for the end of its revision.
+pub(super) fn stopped(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskStatus {
+    record(
+        turn,
+        task,
+        pods.first().copied(),
+        TaskOutcome::Failed,
+        Some("Stopped"),
+    )
+}

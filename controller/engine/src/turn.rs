@@ -1,0 +1,178 @@
+//! One decision in the making.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use slipway_crds::v1alpha1::status::{Reason, WorkloadStatus};
+
+use crate::decision::{Because, Effect, Kind, Patch, Purpose, Wake};
+use crate::intent::{Intent, Plan};
+use crate::observed::Observed;
+use crate::progress::{Progress, since, stamp};
+
+/// What a step looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct StepInput<'a> {
+    /// What the Release asks for now.
+    pub intent: &'a Intent,
+    /// The version that the revision brings, as it was when the revision began.
+    pub plan: &'a Plan,
+    /// What status said before this decision: an intent counts only if it is in here.
+    pub committed: &'a Progress,
+    /// The world.
+    pub observed: &'a Observed,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What a step says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It is behind us.
+    Done,
+    /// There was nothing to do.
+    Skipped,
+    /// It is at work, or waits.
+    Working {
+        /// In a few words, for the column PROGRESS.
+        progress: String,
+        /// What is waited for, since when, until when, and what one can do.
+        message: String,
+    },
+    /// It cannot go on before somebody mends something; the revision is not given up.
+    Stalled {
+        /// A stable word.
+        reason: &'static str,
+        /// What happened and what one can do.
+        message: String,
+    },
+    /// It went wrong; the revision is given up, or rolled back.
+    Failed {
+        /// A stable word.
+        reason: &'static str,
+        /// What happened and what one can do.
+        message: String,
+    },
+}
+
+impl Verdict {
+    /// At work, told in one text.
+    pub fn working(progress: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Working {
+            progress: progress.into(),
+            message: message.into(),
+        }
+    }
+
+    /// In need of somebody.
+    pub fn stalled(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::Stalled {
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// Gone wrong.
+    pub fn failed(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::Failed {
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// One decision in the making: the steps add to it.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// What status will say.
+    pub progress: Progress,
+    /// What will be done.
+    pub effects: Vec<Effect>,
+    /// What will be told.
+    pub because: Vec<Because>,
+    /// When to look again.
+    pub wake: Wake,
+    now: Timestamp,
+}
+
+impl Turn {
+    /// Begins with what is committed.
+    pub fn new(committed: &Progress, now: Timestamp) -> Self {
+        Self {
+            progress: committed.clone(),
+            effects: Vec::new(),
+            because: Vec::new(),
+            wake: Wake::OnChange,
+            now,
+        }
+    }
+
+    /// The time, as status keeps it.
+    pub fn now(&self) -> Timestamp {
+        stamp(self.now)
+    }
+
+    /// Adds a patch.
+    pub fn patch(&mut self, kind: Kind, name: &str, uid: &str, purpose: Purpose, body: Value) {
+        let patch = Patch {
+            kind,
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            purpose,
+            body,
+        };
+        self.effects.push(Effect::Patch(patch));
+    }
+
+    /// Tells that something went its way.
+    pub fn tell(&mut self, reason: &'static str, action: impl Into<String>, note: impl Into<String>) {
+        self.because.push(Because {
+            warning: false,
+            reason,
+            action: action.into(),
+            note: note.into(),
+        });
+    }
+
+    /// Tells that somebody should look.
+    pub fn warn(&mut self, reason: &'static str, action: impl Into<String>, note: impl Into<String>) {
+        self.because.push(Because {
+            warning: true,
+            reason,
+            action: action.into(),
+            note: note.into(),
+        });
+    }
+
+    /// A reason found now.
+    pub fn reason(&self, reason: &str, message: impl Into<String>) -> Reason {
+        Reason {
+            reason: reason.to_owned(),
+            message: message.into(),
+            at: self.now(),
+        }
+    }
+
+    /// Looks again after this long at the latest.
+    pub fn wake_after(&mut self, length: SignedDuration) {
+        self.wake = self
+            .wake
+            .earlier(Wake::After(length.max(SignedDuration::from_millis(20))));
+    }
+
+    /// Whether a time has come; if not, looks again when it does.
+    pub fn passed(&mut self, from: Timestamp, length: SignedDuration) -> bool {
+        let left = length - since(self.now, from);
+        if left.is_positive() {
+            self.wake_after(left);
+            return false;
+        }
+        true
+    }
+
+    /// Changes what status says of a workload.
+    pub fn workload(&mut self, name: &str, change: impl FnOnce(&mut WorkloadStatus)) {
+        if let Some(workload) = self.progress.workload_mut(name) {
+            change(workload);
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! How traffic moves: the stages of a window, each from observation alone.
+//!
+//! Every stage function looks, adds the one patch that is missing, and says whether its aim is reached. So
+//! a crash between any two writes loses nothing, and a stage that something undid is done again.
+
+pub mod patches;
+mod settle;
+
+use slipway_crds::v1alpha1::status::{Side, WorkloadStatus};
+
+use crate::decision::{Kind, Purpose};
+use crate::observed::{DeploymentView, Observed, ReplicaSetView, ServiceView};
+use crate::progress::Progress;
+use crate::template::Template;
+use crate::turn::Turn;
+use patches::{HOLD_MIN_READY_SECONDS, held};
+
+pub use settle::settle;
+
+/// One side of a Deployment in a window.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Which {
+    /// What served before.
+    Old,
+    /// What the revision brings.
+    New,
+}
+
+/// A workload in its window: what status remembers, beside what is there.
+#[derive(Clone, Debug)]
+pub struct Bench<'a> {
+    /// What status remembers.
+    pub status: &'a WorkloadStatus,
+    /// The Deployment.
+    pub deployment: &'a DeploymentView,
+    /// The old side.
+    pub old: Option<&'a ReplicaSetView>,
+    /// The new side.
+    pub new: Option<&'a ReplicaSetView>,
+    /// The Services whose traffic moves.
+    pub services: Vec<&'a ServiceView>,
+}
+
+impl<'a> Bench<'a> {
+    /// Finds a workload's objects; none when its Deployment is gone or another one.
+    pub fn find(status: &'a WorkloadStatus, observed: &'a Observed) -> Option<Self> {
+        let deployment = observed.deployments.get(&status.deployment)?;
+        if deployment.uid != status.deployment_uid {
+            return None;
+        }
+        Some(Self {
+            status,
+            deployment,
+            old: status.old.as_ref().and_then(|side| find_side(deployment, side)),
+            new: status.new.as_ref().and_then(|side| find_side(deployment, side)),
+            services: services(status, observed),
+        })
+    }
+
+    /// All workloads whose traffic moves, in order.
+    pub fn all(progress: &'a Progress, observed: &'a Observed) -> Vec<Self> {
+        progress
+            .status
+            .workloads
+            .iter()
+            .filter(|status| status.window || status.remembered.is_some())
+            .filter_map(|status| Self::find(status, observed))
+            .collect()
+    }
+
+    /// One of its sides.
+    pub fn side(&self, which: Which) -> Option<&'a ReplicaSetView> {
+        match which {
+            Which::Old => self.old,
+            Which::New => self.new,
+        }
+    }
+
+    /// The template of the old side: verbatim while its ReplicaSet is there, else worked out from ours.
+    pub fn old_template(&self) -> Template {
+        let known = self.old.and_then(|set| set.template.clone());
+        known.unwrap_or_else(|| {
+            self.deployment
+                .template
+                .without(&self.status.images, self.status.variable.as_ref())
+        })
+    }
+
+    /// The template of the new side.
+    pub fn new_template(&self) -> Template {
+        let known = self.new.and_then(|set| set.template.clone());
+        known.unwrap_or_else(|| {
+            self.old_template()
+                .with(&self.status.images, self.status.variable.as_ref())
+        })
+    }
+
+    /// The template of a side.
+    pub fn template(&self, which: Which) -> Template {
+        match which {
+            Which::Old => self.old_template(),
+            Which::New => self.new_template(),
+        }
+    }
+
+    /// Whether every Service is pinned to a side.
+    pub fn pinned(&self, which: Which) -> bool {
+        self.side(which).is_some_and(|side| {
+            self.services
+                .iter()
+                .all(|service| service.pin() == Some(&side.hash))
+        })
+    }
+
+    /// Whether every Service was seen to have ready endpoints of one side only, and has some where the side
+    /// has ready pods.
+    pub fn confirmed(&self, which: Which) -> bool {
+        self.side(which).is_some_and(|side| {
+            self.pinned(which)
+                && self.services.iter().all(|service| {
+                    let ours = side.ready_behind(service);
+                    ours == service.ready_pods.len() && (ours > 0 || side.ready == 0)
+                })
+        })
+    }
+
+    /// Whether the new side wants and has its full size, by a current status.
+    pub fn new_ready(&self) -> bool {
+        self.new.is_some_and(|new| {
+            new.current()
+                && self.deployment.replicas > 0
+                && new.wanted == self.deployment.replicas
+                && new.replicas == new.wanted
+                && new.ready == new.wanted
+        })
+    }
+
+    fn name(&self) -> &'a str {
+        &self.status.name
+    }
+}
+
+fn find_side<'a>(deployment: &'a DeploymentView, side: &Side) -> Option<&'a ReplicaSetView> {
+    let by_uid = deployment
+        .replica_sets
+        .iter()
+        .find(|set| Some(&set.uid) == side.uid.as_ref());
+    by_uid.or_else(|| deployment.by_template(&side.template))
+}
+
+fn services<'a>(status: &WorkloadStatus, observed: &'a Observed) -> Vec<&'a ServiceView> {
+    let known = status.services.iter();
+    known
+        .filter_map(|pinned| {
+            observed
+                .services
+                .get(&pinned.name)
+                .filter(|seen| seen.uid == pinned.uid)
+        })
+        .collect()
+}
+
+/// Opens the window: `paused`, so that no other template makes a ReplicaSet, and our label. The user's
+/// values must be committed at the resource version that the patch carries.
+pub fn open(bench: &Bench<'_>, turn: &mut Turn) -> bool {
+    let deployment = bench.deployment;
+    if deployment.window && (deployment.paused == Some(true) || held(deployment)) {
+        return true;
+    }
+    let committed = bench
+        .status
+        .remembered
+        .as_ref()
+        .map(|remembered| remembered.resource_version.as_str());
+    if deployment.window || committed == Some(&deployment.resource_version) {
+        patches::open(deployment, turn);
+    } else {
+        let remembered = patches::remember(deployment);
+        turn.workload(bench.name(), |status| {
+            status.remembered = Some(remembered);
+            status.window = true;
+        });
+    }
+    false
+}
+
+/// Pins the Services to a side, and confirms that by their endpoints.
+pub fn pin(bench: &Bench<'_>, which: Which, purpose: Purpose, turn: &mut Turn) -> bool {
+    let Some(side) = bench.side(which) else {
+        return false;
+    };
+    for service in bench
+        .services
+        .iter()
+        .filter(|service| service.pin() != Some(&side.hash) || !service.window)
+    {
+        patches::pin(service, &side.hash, purpose, turn);
+    }
+    bench.confirmed(which)
+}
+
+/// Lets new pods boot beside the old ones: the new template and the fields that keep the old side alive.
+pub fn hold(bench: &Bench<'_>, turn: &mut Turn) -> bool {
+    let (images, variable) = (&bench.status.images, bench.status.variable.as_ref());
+    let deployment = bench.deployment;
+    if held(deployment) && bench.status.new.is_some() {
+        return true;
+    }
+    if held(deployment) && deployment.template.carries(images, variable) {
+        let digest = deployment.template.digest().to_owned();
+        let now = turn.now();
+        turn.workload(bench.name(), |status| {
+            status.new = Some(Side {
+                template: digest,
+                ..Side::default()
+            });
+            status.held_at = Some(now);
+        });
+        return true;
+    }
+    let template = bench.old_template().with(images, variable);
+    patches::hold(deployment, &template, false, Purpose::Hold, turn);
+    false
+}
+
+/// Pauses the Deployment again as soon as the new side wants its full size. Not earlier: no ReplicaSet
+/// would be made. A new side that was lost is brought back.
+pub fn lock(bench: &Bench<'_>, turn: &mut Turn) -> bool {
+    let deployment = bench.deployment;
+    let wants = bench
+        .new
+        .is_some_and(|new| new.wanted == deployment.replicas && new.wanted > 0);
+    let locked = deployment.paused == Some(true) && held(deployment);
+    let template = bench.new_template();
+    if !wants && (deployment.paused == Some(true) || deployment.template != template || !held(deployment)) {
+        patches::hold(deployment, &template, false, Purpose::Repair, turn);
+    } else if wants && !locked {
+        if bench.status.locked_at.is_some() {
+            turn.warn(
+                "ResumeUndone",
+                bench.name(),
+                format!("Deployment {} was resumed or its hold changed while a release is in progress; paused it again", deployment.name),
+            );
+        }
+        patches::hold(deployment, &template, true, Purpose::Lock, turn);
+    }
+    if wants
+        && locked
+        && (bench.status.locked_at.is_none()
+            || bench.status.new.as_ref().is_some_and(|side| side.uid.is_none()))
+    {
+        let now = turn.now();
+        if let Some(new) = bench.new {
+            turn.workload(bench.name(), |status| {
+                status.locked_at.get_or_insert(now);
+                status.new = Some(side_of(new));
+            });
+        }
+    }
+    wants && locked
+}
+
+/// Makes the old side look unavailable to the Deployment controller, so that nothing counts as saturated.
+/// Right before the cutover and not sooner: the controller cleans up unavailable old ReplicaSets first.
+pub fn bolt(bench: &Bench<'_>, turn: &mut Turn) -> bool {
+    let Some(old) = bench.old else {
+        return true;
+    };
+    if old.min_ready_seconds != Some(HOLD_MIN_READY_SECONDS) {
+        patches::min_ready(old, Some(HOLD_MIN_READY_SECONDS), Purpose::Bolt, turn);
+        return false;
+    }
+    let bolted = old.current() && old.available == 0;
+    if bolted && bench.status.bolted_at.is_none() {
+        let now = turn.now();
+        turn.workload(bench.name(), |status| status.bolted_at = Some(now));
+    }
+    bolted
+}
+
+/// Takes the bolt off again after a way back, with the ReplicaSet's own value.
+pub fn unbolt(bench: &Bench<'_>, turn: &mut Turn) -> bool {
+    let bolted = |old: &&ReplicaSetView| old.min_ready_seconds == Some(HOLD_MIN_READY_SECONDS);
+    let Some(old) = bench.old.filter(bolted) else {
+        return true;
+    };
+    if bench.status.bolted_at.is_none() {
+        return true;
+    }
+    let own = bench.status.old.as_ref().and_then(|side| side.min_ready_seconds);
+    patches::min_ready(old, own, Purpose::Unbolt, turn);
+    false
+}
+
+/// What status remembers of a side.
+pub fn side_of(set: &ReplicaSetView) -> Side {
+    Side {
+        uid: Some(set.uid.clone()),
+        hash: Some(set.hash.clone()),
+        template: set.template_digest.clone(),
+        min_ready_seconds: set.min_ready_seconds,
+        ready: set.ready,
+        wanted: set.wanted,
+    }
+}
+
+/// Puts back at once what something removed from the Services, and tells.
+pub fn keep_pins(bench: &Bench<'_>, which: Which, turn: &mut Turn) -> bool {
+    let Some(side) = bench.side(which) else {
+        return false;
+    };
+    for service in bench
+        .services
+        .iter()
+        .filter(|service| service.pin() != Some(&side.hash))
+    {
+        turn.warn(
+            "RePinned",
+            service.name.clone(),
+            format!(
+                "something changed the selector of Service {}; it points to the serving side again",
+                service.name
+            ),
+        );
+    }
+    pin(bench, which, Purpose::Pin, turn)
+}
+
+/// A patch on an object of the window, for callers that build their own body.
+pub(crate) fn patch_deployment(
+    deployment: &DeploymentView,
+    purpose: Purpose,
+    body: serde_json::Value,
+    turn: &mut Turn,
+) {
+    turn.patch(Kind::Deployment, &deployment.name, &deployment.uid, purpose, body);
+}

@@ -1,0 +1,184 @@
+//! The bodies of every write that moves traffic.
+//!
+//! Template and hold fields always travel together, always with the resource version of what was seen: a
+//! stale one is refused with 409 and looked at again.
+
+use serde_json::{Map, Value, json};
+use slipway_crds::names::{CLAIM, POD_TEMPLATE_HASH, WINDOW, WINDOW_OPEN};
+use slipway_crds::v1alpha1::status::{Amount, Remembered, Strategy};
+
+use super::patch_deployment;
+use crate::decision::{Kind, Purpose};
+use crate::observed::{DeploymentView, ReplicaSetView, ServiceView};
+use crate::template::{Template, merge_patch};
+use crate::turn::Turn;
+
+/// No pod of the new template ever counts as available, so no old pod is scaled away. One below the
+/// greatest int32, because progressDeadlineSeconds must be greater.
+pub const HOLD_MIN_READY_SECONDS: i32 = i32::MAX - 1;
+
+/// Greatest int32: the Deployment controller reads it as "no deadline".
+pub const HOLD_PROGRESS_DEADLINE_SECONDS: i32 = i32::MAX;
+
+/// Whether a Deployment carries all hold fields.
+pub fn held(deployment: &DeploymentView) -> bool {
+    deployment.min_ready_seconds == Some(HOLD_MIN_READY_SECONDS)
+        && deployment.progress_deadline_seconds == Some(HOLD_PROGRESS_DEADLINE_SECONDS)
+        && deployment.strategy == Some(hold_strategy())
+}
+
+fn hold_strategy() -> Strategy {
+    Strategy {
+        type_: Some("RollingUpdate".to_owned()),
+        max_surge: Some(Amount(json!("100%"))),
+        max_unavailable: Some(Amount(json!(0))),
+    }
+}
+
+/// The user's own values of the fields that the window uses.
+pub fn remember(deployment: &DeploymentView) -> Remembered {
+    Remembered {
+        min_ready_seconds: deployment.min_ready_seconds,
+        progress_deadline_seconds: deployment.progress_deadline_seconds,
+        strategy: deployment.strategy.clone(),
+        paused: deployment.paused,
+        resource_version: deployment.resource_version.clone(),
+    }
+}
+
+fn metadata(resource_version: &str, labels: &[(&str, Option<&str>)]) -> Value {
+    let labels: Map<String, Value> = labels
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.map_or(Value::Null, Value::from)))
+        .collect();
+    if labels.is_empty() {
+        json!({ "resourceVersion": resource_version })
+    } else {
+        json!({ "resourceVersion": resource_version, "labels": labels })
+    }
+}
+
+fn strategy(strategy: &Strategy) -> Value {
+    let rolling = strategy.max_surge.is_some() || strategy.max_unavailable.is_some();
+    let amount = |amount: &Option<Amount>| amount.as_ref().map_or(Value::Null, |amount| amount.0.clone());
+    // Absent would keep the hold's block, which the API server refuses beside Recreate.
+    let block = if rolling {
+        json!({ "maxSurge": amount(&strategy.max_surge), "maxUnavailable": amount(&strategy.max_unavailable) })
+    } else {
+        Value::Null
+    };
+    json!({ "type": strategy.type_, "rollingUpdate": block })
+}
+
+/// Claims or frees a Deployment.
+pub fn claim_deployment(deployment: &DeploymentView, claim: Option<&str>, turn: &mut Turn) {
+    let purpose = if claim.is_some() {
+        Purpose::Claim
+    } else {
+        Purpose::Unclaim
+    };
+    let body = json!({ "metadata": metadata(&deployment.resource_version, &[(CLAIM, claim)]) });
+    patch_deployment(deployment, purpose, body, turn);
+}
+
+/// Claims or frees a Service.
+pub fn claim_service(service: &ServiceView, claim: Option<&str>, turn: &mut Turn) {
+    let purpose = if claim.is_some() {
+        Purpose::Claim
+    } else {
+        Purpose::Unclaim
+    };
+    let body = json!({ "metadata": metadata(&service.resource_version, &[(CLAIM, claim)]) });
+    turn.patch(Kind::Service, &service.name, &service.uid, purpose, body);
+}
+
+pub(super) fn open(deployment: &DeploymentView, turn: &mut Turn) {
+    let body = json!({
+        "metadata": metadata(&deployment.resource_version, &[(WINDOW, Some(WINDOW_OPEN))]),
+        "spec": { "paused": true },
+    });
+    patch_deployment(deployment, Purpose::Open, body, turn);
+}
+
+pub(super) fn hold(
+    deployment: &DeploymentView,
+    template: &Template,
+    paused: bool,
+    purpose: Purpose,
+    turn: &mut Turn,
+) {
+    let body = json!({
+        "metadata": metadata(&deployment.resource_version, &[]),
+        "spec": {
+            "template": merge_patch(&deployment.template.value(), &template.value()),
+            "minReadySeconds": HOLD_MIN_READY_SECONDS,
+            "progressDeadlineSeconds": HOLD_PROGRESS_DEADLINE_SECONDS,
+            "strategy": strategy(&hold_strategy()),
+            "paused": paused,
+        },
+    });
+    patch_deployment(deployment, purpose, body, turn);
+}
+
+pub(super) fn settle(
+    deployment: &DeploymentView,
+    template: &Template,
+    remembered: &Remembered,
+    paused: bool,
+    turn: &mut Turn,
+) {
+    let body = json!({
+        "metadata": metadata(&deployment.resource_version, &[]),
+        "spec": {
+            "template": merge_patch(&deployment.template.value(), &template.value()),
+            "minReadySeconds": remembered.min_ready_seconds,
+            "progressDeadlineSeconds": remembered.progress_deadline_seconds,
+            "strategy": strategy(&remembered.strategy.clone().unwrap_or_default()),
+            "paused": paused,
+        },
+    });
+    patch_deployment(deployment, Purpose::Settle, body, turn);
+}
+
+pub(super) fn close(deployment: &DeploymentView, remembered: Option<&Remembered>, turn: &mut Turn) {
+    let paused = remembered.and_then(|remembered| remembered.paused);
+    let body = json!({
+        "metadata": metadata(&deployment.resource_version, &[(WINDOW, None)]),
+        "spec": { "paused": paused },
+    });
+    patch_deployment(deployment, Purpose::Close, body, turn);
+}
+
+/// A plain change of the template: the user's own rolling update.
+pub fn roll(deployment: &DeploymentView, template: &Template, turn: &mut Turn) {
+    let body = json!({
+        "metadata": metadata(&deployment.resource_version, &[]),
+        "spec": { "template": merge_patch(&deployment.template.value(), &template.value()) },
+    });
+    patch_deployment(deployment, Purpose::Roll, body, turn);
+}
+
+pub(super) fn pin(service: &ServiceView, hash: &str, purpose: Purpose, turn: &mut Turn) {
+    let body = json!({
+        "metadata": metadata(&service.resource_version, &[(WINDOW, Some(WINDOW_OPEN))]),
+        "spec": { "selector": { POD_TEMPLATE_HASH: hash } },
+    });
+    turn.patch(Kind::Service, &service.name, &service.uid, purpose, body);
+}
+
+/// Takes the pin and the window label off a Service.
+pub fn unpin(service: &ServiceView, turn: &mut Turn) {
+    let body = json!({
+        "metadata": metadata(&service.resource_version, &[(WINDOW, None)]),
+        "spec": { "selector": { POD_TEMPLATE_HASH: null } },
+    });
+    turn.patch(Kind::Service, &service.name, &service.uid, Purpose::Unpin, body);
+}
+
+pub(super) fn min_ready(set: &ReplicaSetView, value: Option<i32>, purpose: Purpose, turn: &mut Turn) {
+    let body = json!({
+        "metadata": metadata(&set.resource_version, &[]),
+        "spec": { "minReadySeconds": value },
+    });
+    turn.patch(Kind::ReplicaSet, &set.name, &set.uid, purpose, body);
+}

@@ -1,0 +1,221 @@
+//! The end of a window, whichever side is kept.
+
+use jiff::SignedDuration;
+use slipway_crds::v1alpha1::status::{Remembered, WorkloadStatus};
+
+use super::{Bench, Which, keep_pins, patches, services, unbolt};
+use crate::decision::Purpose;
+use crate::observed::{DeploymentView, Observed};
+use crate::turn::Turn;
+
+/// Between a change of a pin and the patch that kills the other side: connections that were being made
+/// reach a pod that lives.
+const AFTER_PIN: SignedDuration = SignedDuration::from_secs(2);
+
+/// Ends the window of a workload on one side: user's values back, the other side goes, unpin, close.
+/// Says whether all of it is done; else what it waits for is added to `waits`.
+pub fn settle(
+    status: &WorkloadStatus,
+    observed: &Observed,
+    keep: Which,
+    waits: &mut Vec<String>,
+    turn: &mut Turn,
+) -> bool {
+    if !status.window && status.remembered.is_none() {
+        return true;
+    }
+    let Some(bench) = Bench::find(status, observed) else {
+        return without_deployment(status, observed, waits, turn);
+    };
+    let remembered = status.remembered.clone().unwrap_or_default();
+    let done = if bench.deployment.window || bench.services.iter().any(|service| service.window) {
+        close_in_order(&bench, keep, &remembered, waits, turn)
+    } else {
+        true
+    };
+    if done {
+        turn.workload(&status.name, |status| {
+            status.window = false;
+            status.remembered = None;
+        });
+    }
+    done
+}
+
+fn close_in_order(
+    bench: &Bench<'_>,
+    keep: Which,
+    remembered: &Remembered,
+    waits: &mut Vec<String>,
+    turn: &mut Turn,
+) -> bool {
+    let deployment = bench.deployment;
+    let opened_only =
+        !patches::held(deployment) && bench.status.held_at.is_none() && bench.status.new.is_none();
+    let template = bench.template(keep);
+    if opened_only {
+        return unpin_and_close(bench, remembered, waits, turn);
+    }
+    let zero = deployment.replicas == 0;
+    if !zero && !sides_ready_for_end(bench, keep, waits, turn) {
+        return false;
+    }
+    let kept_ready = bench
+        .side(keep)
+        .is_some_and(|side| side.ready >= deployment.replicas);
+    // While paused the other side goes only once every kept pod is available; where one is broken the
+    // Deployment's own rolling update ends it.
+    let paused = if zero {
+        remembered.paused.unwrap_or_default()
+    } else {
+        kept_ready
+    };
+    let others_gone = bench
+        .deployment
+        .replica_sets
+        .iter()
+        .filter(|set| Some(&set.uid) != bench.side(keep).map(|side| &side.uid))
+        .all(|set| set.wanted == 0 && set.replicas == 0 && set.current());
+    if !settled(deployment, &template, remembered)
+        || (!others_gone && paused != deployment.paused.unwrap_or_default())
+    {
+        if deployment.template != bench.new_template() && deployment.template != bench.old_template() {
+            turn.warn(
+                "ForeignTemplate",
+                deployment.name.clone(),
+                format!("Deployment {} got a pod template from somebody else during the release; it was overwritten with the serving one", deployment.name),
+            );
+        }
+        patches::settle(deployment, &template, remembered, paused, turn);
+        waits.push(format!(
+            "Deployment {} gets the user's own values back",
+            deployment.name
+        ));
+        return false;
+    }
+    if !zero && !others_gone {
+        let left: i32 = bench
+            .deployment
+            .replica_sets
+            .iter()
+            .map(|set| set.replicas)
+            .sum::<i32>()
+            - bench.side(keep).map_or(0, |side| side.replicas);
+        waits.push(format!(
+            "{left} pods of the other side of {} to end",
+            deployment.name
+        ));
+        return false;
+    }
+    unpin_and_close(bench, remembered, waits, turn)
+}
+
+/// Pins on the kept side, its bolt off, its pods wanted, and no connection in the making.
+fn sides_ready_for_end(bench: &Bench<'_>, keep: Which, waits: &mut Vec<String>, turn: &mut Turn) -> bool {
+    let deployment = bench.deployment;
+    let intact = bench
+        .side(keep)
+        .is_some_and(|side| side.wanted == deployment.replicas);
+    if !intact {
+        // Template and hold in one patch: all pods at once, where the user's values would bring them at
+        // maxSurge's pace.
+        let template = bench.template(keep);
+        if deployment.paused == Some(true) || deployment.template != template || !patches::held(deployment) {
+            turn.warn(
+                "SideLost",
+                deployment.name.clone(),
+                format!(
+                    "the pods that serve {} lost their ReplicaSet or were scaled away; bringing them back",
+                    deployment.name
+                ),
+            );
+            patches::hold(deployment, &template, false, Purpose::Repair, turn);
+        }
+        waits.push(format!("the serving pods of {} to come back", deployment.name));
+        return false;
+    }
+    if !keep_pins(bench, keep, turn) && !bench.pinned(keep) {
+        waits.push(format!(
+            "the Services of {} to point to the serving side",
+            deployment.name
+        ));
+        return false;
+    }
+    if let Some(changed) = bench.status.last_pin_change_at
+        && !turn.passed(changed, AFTER_PIN)
+    {
+        waits.push("2s after the last change of a Service".to_owned());
+        return false;
+    }
+    if keep == Which::Old && !unbolt(bench, turn) {
+        waits.push(format!(
+            "the old ReplicaSet of {} to count as available again",
+            deployment.name
+        ));
+        return false;
+    }
+    true
+}
+
+fn settled(
+    deployment: &DeploymentView,
+    template: &crate::template::Template,
+    remembered: &Remembered,
+) -> bool {
+    deployment.template == *template
+        && deployment.min_ready_seconds.unwrap_or_default()
+            == remembered.min_ready_seconds.unwrap_or_default()
+        && deployment.progress_deadline_seconds == remembered.progress_deadline_seconds
+        && deployment.strategy == remembered.strategy
+}
+
+fn unpin_and_close(
+    bench: &Bench<'_>,
+    remembered: &Remembered,
+    waits: &mut Vec<String>,
+    turn: &mut Turn,
+) -> bool {
+    let mut pinned = false;
+    for service in bench
+        .services
+        .iter()
+        .filter(|service| service.window || service.pin().is_some())
+    {
+        patches::unpin(service, turn);
+        pinned = true;
+    }
+    if pinned {
+        waits.push("the Services to select as the user wrote them".to_owned());
+        return false;
+    }
+    if bench.deployment.window {
+        patches::close(bench.deployment, Some(remembered), turn);
+        waits.push("the window to close".to_owned());
+        return false;
+    }
+    true
+}
+
+/// The Deployment is gone, or another one has its name: only the Services are still ours to give back.
+fn without_deployment(
+    status: &WorkloadStatus,
+    observed: &Observed,
+    waits: &mut Vec<String>,
+    turn: &mut Turn,
+) -> bool {
+    let mut done = true;
+    for service in services(status, observed) {
+        if service.window || service.pin().is_some() {
+            patches::unpin(service, turn);
+            waits.push(format!("Service {} to select as the user wrote it", service.name));
+            done = false;
+        }
+    }
+    if done {
+        turn.workload(&status.name, |status| {
+            status.window = false;
+            status.remembered = None;
+        });
+    }
+    done
+}
