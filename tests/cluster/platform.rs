@@ -50,16 +50,30 @@ async fn deploy_echo(client: &Client, namespace: &str) -> Result<String> {
     let services: Api<Service> = Api::namespaced(client.clone(), namespace);
     let service = services.create(&PostParams::default(), &service).await?;
     let started = Instant::now();
-    while deployments.get_status("echo").await?.status.and_then(|status| status.ready_replicas) != Some(3) {
-        ensure!(started.elapsed() < Duration::from_secs(60), "the pods are not ready after a minute");
+    while deployments
+        .get_status("echo")
+        .await?
+        .status
+        .and_then(|status| status.ready_replicas)
+        != Some(3)
+    {
+        ensure!(
+            started.elapsed() < Duration::from_mins(1),
+            "the pods are not ready after a minute"
+        );
         sleep(Duration::from_millis(100)).await;
     }
-    service.spec.and_then(|spec| spec.cluster_ip).context("a Service has a ClusterIP")
+    service
+        .spec
+        .and_then(|spec| spec.cluster_ip)
+        .context("a Service has a ClusterIP")
 }
 
 async fn get(address: &str) -> Result<String> {
     let mut stream = TcpStream::connect((address, 80)).await?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: echo\r\nConnection: close\r\n\r\n").await?;
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: echo\r\nConnection: close\r\n\r\n")
+        .await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer has a body")?;
@@ -95,15 +109,32 @@ async fn each_test_has_its_own_database() -> Result<()> {
     let client = cluster.client().await?;
     let postgres = Postgres::start(&cluster).await?;
     postgres.create_database("platform").await?;
-    postgres.query("platform", "CREATE TABLE product (id int)").await?;
-    postgres.query("platform", "INSERT INTO product SELECT generate_series(1, 3)").await?;
-    assert_eq!(postgres.query("platform", "SELECT count(*), max(id) FROM product").await?, "3|3");
-    let error = postgres.query("platform", "SELECT totl FROM product").await.expect_err("no such column");
-    assert!(error.to_string().contains("column \"totl\" does not exist"), "{error}");
+    postgres
+        .query("platform", "CREATE TABLE product (id int)")
+        .await?;
+    postgres
+        .query("platform", "INSERT INTO product SELECT generate_series(1, 3)")
+        .await?;
+    assert_eq!(
+        postgres
+            .query("platform", "SELECT count(*), max(id) FROM product")
+            .await?,
+        "3|3"
+    );
+    let error = postgres
+        .query("platform", "SELECT totl FROM product")
+        .await
+        .expect_err("no such column");
+    assert!(
+        error.to_string().contains("column \"totl\" does not exist"),
+        "{error}"
+    );
 
     namespaces::create(&client, "platform-database").await?;
     let url = postgres.expose(&client, "platform-database", "platform").await?;
-    let address = url.trim_start_matches("postgres://postgres@").trim_end_matches("/platform");
+    let address = url
+        .trim_start_matches("postgres://postgres@")
+        .trim_end_matches("/platform");
     reachable(address).await?;
     namespaces::delete(&client, "platform-database").await
 }
@@ -113,9 +144,10 @@ async fn each_test_has_its_own_database() -> Result<()> {
 async fn search_engines_answer_through_a_service() -> Result<()> {
     let cluster = Cluster::attach()?;
     let client = cluster.client().await?;
-    for (engine, namespace) in
-        [(SearchEngine::OpenSearch, "platform-opensearch"), (SearchEngine::Elasticsearch, "platform-elasticsearch")]
-    {
+    for (engine, namespace) in [
+        (SearchEngine::OpenSearch, "platform-opensearch"),
+        (SearchEngine::Elasticsearch, "platform-elasticsearch"),
+    ] {
         engine.start(&cluster).await?;
         namespaces::create(&client, namespace).await?;
         let url = engine.expose(&client, namespace).await?;

@@ -36,7 +36,10 @@ struct Module {
 
 const KUBERNETES: &[(&str, &str)] = &[
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+    (
+        "kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+    ),
     ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
     ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
     ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
@@ -58,10 +61,13 @@ impl Binaries {
         for module in modules() {
             let stage = progress.stage(&module.version.replace('-', " "));
             let built = module.built(&stage)?;
-            let count = built.len();
-            let from_cache = built.values().filter(|path| path.starts_with(cache::directory().unwrap_or_default()));
-            let text = if from_cache.count() == count { "from the cache" } else { "found on this machine" };
-            stage.done(text);
+            let folder = cache::directory()?;
+            let is_cached = built.values().all(|path| path.starts_with(&folder));
+            stage.done(if is_cached {
+                "in the cache"
+            } else {
+                "found on this machine"
+            });
             found.extend(built);
         }
         Ok(Self(found))
@@ -69,7 +75,9 @@ impl Binaries {
 
     /// The path of one binary, such as `kubectl`.
     pub fn path(&self, name: &str) -> &Path {
-        self.0.get(name).unwrap_or_else(|| panic!("{name} is not among the binaries"))
+        self.0
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is not among the binaries"))
     }
 
     /// Every binary with its path.
@@ -80,7 +88,10 @@ impl Binaries {
 
 fn modules() -> [Module; 4] {
     let kubernetes = kubernetes_version();
-    let etcd = required(include_str!("../binaries/etcd/go.mod"), "go.etcd.io/etcd/server/v3");
+    let etcd = required(
+        include_str!("../binaries/etcd/go.mod"),
+        "go.etcd.io/etcd/server/v3",
+    );
     let helm = required(include_str!("../binaries/helm/go.mod"), "helm.sh/helm/v3");
     let pause = Sha256::digest(include_str!("../binaries/pause/main.go"));
     let minor = kubernetes.split('.').nth(1).unwrap_or_default();
@@ -108,7 +119,10 @@ fn modules() -> [Module; 4] {
         },
         Module {
             folder: "pause",
-            version: format!("pause-{:02x}{:02x}{:02x}{:02x}", pause[0], pause[1], pause[2], pause[3]),
+            version: format!(
+                "pause-{:02x}{:02x}{:02x}{:02x}",
+                pause[0], pause[1], pause[2], pause[3]
+            ),
             packages: &[("pause", ".")],
             linker_flags: "-s -w".to_owned(),
         },
@@ -130,13 +144,12 @@ impl Module {
         let mut paths = BTreeMap::new();
         for (index, (name, package)) in self.packages.iter().enumerate() {
             let cached = folder.join(name);
-            let path = match self.elsewhere(name, &cached) {
-                Some(path) => path,
-                None => {
-                    let place = format!("{} of {}", index + 1, self.packages.len());
-                    self.build(package, &cached, stage, &place)?;
-                    cached
-                }
+            let path = if let Some(path) = self.elsewhere(name, &cached) {
+                path
+            } else {
+                let place = format!("{} of {}", index + 1, self.packages.len());
+                self.build(package, &cached, stage, &place)?;
+                cached
             };
             paths.insert(*name, path);
         }
@@ -164,34 +177,54 @@ impl Module {
         };
         let wanted = self.version.rsplit('v').next().unwrap_or_default();
         let is_wanted = |word: &str| word.trim_start_matches('v').split('+').next() == Some(wanted);
-        Command::new(path)
-            .args(arguments)
-            .output()
-            .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).split_whitespace().any(is_wanted))
+        Command::new(path).args(arguments).output().is_ok_and(|output| {
+            String::from_utf8_lossy(&output.stdout)
+                .split_whitespace()
+                .any(is_wanted)
+        })
     }
 
     fn build(&self, package: &str, target: &Path, stage: &Stage, place: &str) -> Result<()> {
-        let go = program("go")
-            .context("Go is missing: install Go 1.24 or newer (https://go.dev/doc/install), then try again")?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let go = program("go").context(
+            "Go is missing: install Go 1.24 or newer (https://go.dev/doc/install), then try again",
+        )?;
+        let name = target
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let folder = target.parent().context("a binary in the cache has a folder")?;
         let _lock = cache::lock(&folder.with_added_extension("lock"))?;
         if target.exists() {
             return Ok(());
         }
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        stage.note(&format!("building {name} from source ({place}; once, minutes for the first)"));
+        stage.note(&format!(
+            "building {name} from source ({place}; once, minutes for the first)"
+        ));
         let draft = target.with_added_extension("draft");
         let mut command = Command::new(go);
-        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("binaries").join(self.folder));
-        command.args(["build", "-trimpath", "-ldflags", &self.linker_flags, "-o"]).arg(&draft).arg(package);
+        command.current_dir(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("binaries")
+                .join(self.folder),
+        );
+        command
+            .args(["build", "-trimpath", "-ldflags", &self.linker_flags, "-o"])
+            .arg(&draft)
+            .arg(package);
         if self.folder == "pause" {
             // It runs in an image without a C library.
             command.env("CGO_ENABLED", "0");
         }
-        run_shown(&mut command, |line| stage.flash(&format!("building {name} ({place}): {line}")))?;
+        run_shown(&mut command, |line| {
+            stage.flash(&format!("building {name} ({place}): {line}"));
+        })?;
         fs::rename(&draft, target).with_context(|| format!("cannot rename {}", draft.display()))?;
-        stage.note(&format!("{name} built ({place}, {}s so far)", stage.elapsed().as_secs()));
+        stage.note(&format!(
+            "{name} built ({place}, {}s so far)",
+            stage.elapsed().as_secs()
+        ));
         Ok(())
     }
 }

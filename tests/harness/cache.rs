@@ -13,7 +13,11 @@ use anyhow::{Context, Result};
 /// # Errors
 /// When none of the three variables is set.
 pub fn directory() -> Result<PathBuf> {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     set("SLIPWAY_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("slipway")))
         .or_else(|| set("HOME").map(|folder| folder.join(".cache/slipway")))
@@ -51,6 +55,7 @@ pub fn lock(path: &Path) -> Result<File> {
         fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     }
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    file.lock()
+        .with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
 }

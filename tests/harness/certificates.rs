@@ -28,7 +28,9 @@ const CLIENTS: [(&str, &str, &str); 5] = [
 pub fn write(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut authority = CertificateParams::default();
-    authority.distinguished_name.push(DnType::CommonName, "slipway-test-cluster");
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "slipway-test-cluster");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
@@ -37,9 +39,17 @@ pub fn write(folder: &Path) -> Result<()> {
     put(&folder.join("service-accounts.key"), &accounts.serialize_pem())?;
     put(&folder.join("service-accounts.pub"), &accounts.public_key_pem())?;
 
-    let names = ["localhost", "127.0.0.1", NODE_ADDRESS, API_SERVICE_ADDRESS, "kubernetes.default.svc"];
+    let names = [
+        "localhost",
+        "127.0.0.1",
+        NODE_ADDRESS,
+        API_SERVICE_ADDRESS,
+        "kubernetes.default.svc",
+    ];
     let mut server = CertificateParams::new(names.map(str::to_owned))?;
-    server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+    server
+        .distinguished_name
+        .push(DnType::CommonName, "kube-apiserver");
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let (certificate, key) = signed(&mut server, &authority)?;
     put(&folder.join("server.crt"), &certificate)?;

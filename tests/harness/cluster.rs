@@ -26,14 +26,14 @@ use super::{
     control_groups,
     image::{self, Image},
     network::{NODE_ADDRESS, NODE_NAME},
-
     process::{Process, wait_until},
     progress::{Progress, Stage},
     sandbox::{Guard, Lifetime, STATE_VARIABLE, Sandbox},
+    setup,
 };
 
 /// How long a component may take to answer. On a fast machine each takes a second or two.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running cluster. The one that started it attached takes it down when this is dropped.
 #[derive(Debug)]
@@ -49,20 +49,25 @@ impl Cluster {
     /// When one of that name is up already, without root, and when a component does not come up; the message
     /// then has the end of its log.
     pub fn start(name: &str, lifetime: Lifetime, binaries: &Binaries, progress: &Progress) -> Result<Self> {
-        let root = rustix::process::geteuid().is_root();
-        ensure!(root, "a cluster needs root, for its namespaces and containers: run this with sudo -E");
+        setup::ensure_root()?;
         for stale in Sandbox::all()? {
             stale.sweep()?;
         }
         let sandbox = Sandbox::named(name)?;
-        ensure!(!sandbox.is_alive(), "cluster {name} is up already: `cargo cluster -- down --name {name}` ends it");
+        ensure!(
+            !sandbox.is_alive(),
+            "cluster {name} is up already: `cargo cluster -- down --name {name}` ends it"
+        );
         let stage = progress.stage("node ready");
         let certificates = sandbox.state().join("certificates");
         certificates::write(&certificates)?;
         link_binaries(&sandbox, binaries)?;
         control_groups::create(name)?;
         let guard = sandbox.create(lifetime)?;
-        let cluster = Self { sandbox, _guard: Some(guard) };
+        let cluster = Self {
+            sandbox,
+            _guard: Some(guard),
+        };
         if let Err(error) = cluster.boot(binaries, &certificates, &stage) {
             // The logs are in the error already, and a half-started cluster is of no use.
             cluster.sandbox.destroy()?;
@@ -82,7 +87,10 @@ impl Cluster {
             sandbox.is_alive(),
             "no cluster {name} is up: `cargo cluster -- up --detach --name {name}` starts one"
         );
-        Ok(Self { sandbox, _guard: None })
+        Ok(Self {
+            sandbox,
+            _guard: None,
+        })
     }
 
     /// The cluster that this process runs inside of.
@@ -90,7 +98,10 @@ impl Cluster {
     /// # Errors
     /// When this process was started outside of any.
     pub fn attach() -> Result<Self> {
-        Ok(Self { sandbox: Sandbox::current()?, _guard: None })
+        Ok(Self {
+            sandbox: Sandbox::current()?,
+            _guard: None,
+        })
     }
 
     /// Takes the cluster down, and returns when nothing is left of it.
@@ -134,17 +145,22 @@ impl Cluster {
     /// When the cluster is down.
     pub fn command(&self, program: impl AsRef<Path>) -> Result<Command> {
         let mut command = self.sandbox.command(program)?;
-        for variable in env::vars_os().map(|(name, _)| name).filter(|name| is_proxy(name)) {
+        for variable in env::vars_os().map(|(name, _)| name).filter(is_proxy) {
             command.env_remove(variable);
         }
         let state = self.sandbox.state();
         let own = [state.join("bin")].into_iter();
         let path = env::join_paths(own.chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())))?;
-        command.env("PATH", path).env("KUBECONFIG", self.kubeconfig()).env(STATE_VARIABLE, state);
+        command
+            .env("PATH", path)
+            .env("KUBECONFIG", self.kubeconfig())
+            .env(STATE_VARIABLE, state);
         // There is no way out to a registry.
         command.env("CARGO_NET_OFFLINE", "true");
         command.env("KUBECACHEDIR", state.join("kubectl-cache"));
-        command.env("CONTAINERD_ADDRESS", state.join("containerd.sock")).env("CONTAINERD_NAMESPACE", "k8s.io");
+        command
+            .env("CONTAINERD_ADDRESS", state.join("containerd.sock"))
+            .env("CONTAINERD_NAMESPACE", "k8s.io");
         Ok(command)
     }
 
@@ -165,19 +181,31 @@ impl Cluster {
         fs::create_dir_all(&folder).context("cannot create the folder of images")?;
         let archive = tempfile::NamedTempFile::new_in(&folder).context("cannot create an archive")?;
         let digest = image::archive(binary, images, archive.path())?;
-        let marker = folder.join(digest);
-        if marker.exists() {
+        let markers: Vec<PathBuf> = images
+            .iter()
+            .map(|image| folder.join(image.reference.replace('/', "_")))
+            .collect();
+        if markers
+            .iter()
+            .all(|marker| fs::read_to_string(marker).is_ok_and(|loaded| loaded == digest))
+        {
             return Ok(());
         }
-        let output = self
-            .command("ctr")?
-            .args(["images", "import", "--no-unpack"])
+        let mut import = self.command("ctr")?;
+        import
+            .args(["images", "import"])
             .arg(archive.path())
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot start ctr")?;
-        ensure!(output.status.success(), "ctr images import: {}", String::from_utf8_lossy(&output.stderr));
-        fs::write(marker, "").context("cannot mark the image as loaded")
+            .stdin(Stdio::null());
+        let output = import.output().context("cannot start ctr")?;
+        ensure!(
+            output.status.success(),
+            "ctr images import: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        for marker in markers {
+            fs::write(marker, &digest).context("cannot mark the image as loaded")?;
+        }
+        Ok(())
     }
 
     /// The process of a pod's first container, as numbered inside; for signals and for what /proc knows.
@@ -185,19 +213,41 @@ impl Cluster {
     /// # Errors
     /// When the pod has no running container.
     pub fn process_of(&self, pod: &Pod) -> Result<u32> {
-        let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-        let container = statuses.and_then(|all| all.first()).and_then(|first| first.container_id.as_ref());
-        let container = container.and_then(|id| id.strip_prefix("containerd://")).context("no container yet")?;
-        let output = self.command("ctr")?.args(["tasks", "list"]).output().context("cannot start ctr")?;
+        let statuses = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.container_statuses.as_ref());
+        let container = statuses
+            .and_then(|all| all.first())
+            .and_then(|first| first.container_id.as_ref());
+        let container = container
+            .and_then(|id| id.strip_prefix("containerd://"))
+            .context("no container yet")?;
+        let output = self
+            .command("ctr")?
+            .args(["tasks", "list"])
+            .output()
+            .context("cannot start ctr")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut fields = text.lines().map(str::split_whitespace);
-        let process = fields.find_map(|mut line| if line.next() == Some(container) { line.next() } else { None });
-        process.and_then(|number| number.parse().ok()).context("the container does not run")
+        let process = fields.find_map(|mut line| {
+            if line.next() == Some(container) {
+                line.next()
+            } else {
+                None
+            }
+        });
+        process
+            .and_then(|number| number.parse().ok())
+            .context("the container does not run")
     }
 
     fn boot(&self, binaries: &Binaries, certificates: &Path, stage: &Stage) -> Result<()> {
         self.block_on(async {
-            let components = Components { sandbox: &self.sandbox, binaries };
+            let components = Components {
+                sandbox: &self.sandbox,
+                binaries,
+            };
             stage.note("starting etcd and containerd");
             let mut etcd = components.etcd()?;
             let mut containerd = components.containerd()?;
@@ -205,10 +255,16 @@ impl Cluster {
             stage.note("starting the API server");
             let mut server = components.api_server(certificates)?;
             let client = self.client().await?;
-            wait_until("the API server", PATIENCE, &mut [&mut etcd, &mut server], || is_ready(&client)).await?;
+            wait_until("the API server", PATIENCE, &mut [&mut etcd, &mut server], || {
+                is_ready(&client)
+            })
+            .await?;
             stage.note("starting the node");
             let socket = self.sandbox.state().join("containerd.sock");
-            wait_until("containerd", PATIENCE, &mut [&mut containerd], || async { socket.exists() }).await?;
+            wait_until("containerd", PATIENCE, &mut [&mut containerd], || async {
+                socket.exists()
+            })
+            .await?;
             let mut node = [
                 components.controller_manager(certificates)?,
                 components.kubelet(certificates)?,
@@ -235,7 +291,10 @@ fn link_binaries(sandbox: &Sandbox, binaries: &Binaries) -> Result<()> {
 }
 
 fn is_proxy(variable: &OsString) -> bool {
-    variable.to_string_lossy().to_ascii_lowercase().ends_with("_proxy")
+    variable
+        .to_string_lossy()
+        .to_ascii_lowercase()
+        .ends_with("_proxy")
 }
 
 async fn is_open(host: &str, port: u16) -> bool {
@@ -243,18 +302,30 @@ async fn is_open(host: &str, port: u16) -> bool {
 }
 
 async fn is_ready(client: &Client) -> bool {
-    let request = http::Request::get("/readyz").body(Vec::new()).expect("the request is valid");
+    let request = http::Request::get("/readyz")
+        .body(Vec::new())
+        .expect("the request is valid");
     client.request_text(request).await.is_ok_and(|text| text == "ok")
 }
 
 /// Whether pods can run: the node takes them, ClusterIPs lead somewhere, and the account they run as exists.
 async fn node_is_ready(client: &Client) -> bool {
-    let Ok(Some(node)) = Api::<Node>::all(client.clone()).get_opt(NODE_NAME).await else { return false };
-    let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+    let Ok(Some(node)) = Api::<Node>::all(client.clone()).get_opt(NODE_NAME).await else {
+        return false;
+    };
+    let conditions = node
+        .status
+        .and_then(|status| status.conditions)
+        .unwrap_or_default();
     let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
     let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
-    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions
+        .iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
         && taints.is_empty()
         && is_open(NODE_ADDRESS, 10256).await
-        && accounts.get_opt("default").await.is_ok_and(|account| account.is_some())
+        && accounts
+            .get_opt("default")
+            .await
+            .is_ok_and(|account| account.is_some())
 }

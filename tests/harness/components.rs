@@ -78,9 +78,18 @@ impl Components<'_> {
             format!("--kubelet-client-key={}", certificate("admin.key")),
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-key-file={}", certificate("service-accounts.pub")),
-            format!("--service-account-signing-key-file={}", certificate("service-accounts.key")),
-            format!("--audit-policy-file={}", self.write("audit-policy.yaml", AUDIT_POLICY)?),
+            format!(
+                "--service-account-key-file={}",
+                certificate("service-accounts.pub")
+            ),
+            format!(
+                "--service-account-signing-key-file={}",
+                certificate("service-accounts.key")
+            ),
+            format!(
+                "--audit-policy-file={}",
+                self.write("audit-policy.yaml", AUDIT_POLICY)?
+            ),
             format!("--audit-log-path={}", self.file("audit.log")),
             "--audit-log-maxsize=0".to_owned(),
         ];
@@ -92,7 +101,10 @@ impl Components<'_> {
         let certificate = |name: &str| certificates.join(name).display().to_string();
         let arguments = [
             format!("--kubeconfig={}", certificate("controller-manager.kubeconfig")),
-            format!("--service-account-private-key-file={}", certificate("service-accounts.key")),
+            format!(
+                "--service-account-private-key-file={}",
+                certificate("service-accounts.key")
+            ),
             format!("--root-ca-file={}", certificate("ca.crt")),
             "--use-service-account-credentials=true".to_owned(),
             "--leader-elect=false".to_owned(),
@@ -106,8 +118,10 @@ impl Components<'_> {
     /// The scheduler.
     pub fn scheduler(&self, certificates: &Path) -> Result<Process> {
         let kubeconfig = certificates.join("scheduler.kubeconfig");
-        let arguments =
-            [format!("--kubeconfig={}", kubeconfig.display()), "--leader-elect=false".to_owned()];
+        let arguments = [
+            format!("--kubeconfig={}", kubeconfig.display()),
+            "--leader-elect=false".to_owned(),
+        ];
         self.start("kube-scheduler", &arguments)
     }
 

@@ -1,9 +1,6 @@
 //! The control group that holds the pods of one cluster, in the layout of this machine (version 1 or 2).
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 
@@ -25,7 +22,10 @@ pub fn create(cluster: &str) -> Result<()> {
     if root.join("cgroup.controllers").exists() {
         return create_unified(root, &root.join(group));
     }
-    for hierarchy in fs::read_dir(root).context("no control groups are mounted at /sys/fs/cgroup")?.flatten() {
+    for hierarchy in fs::read_dir(root)
+        .context("no control groups are mounted at /sys/fs/cgroup")?
+        .flatten()
+    {
         // Links such as cpu,cpuacct lead to a hierarchy that has its own entry.
         if hierarchy.file_type().is_ok_and(|kind| kind.is_dir()) && hierarchy.path().join("tasks").exists() {
             let folder = hierarchy.path().join(group);
@@ -37,12 +37,12 @@ pub fn create(cluster: &str) -> Result<()> {
 }
 
 /// Version 2: a controller reaches a group only when every group above it hands it down.
-fn create_unified(root: &Path, folder: &PathBuf) -> Result<()> {
+fn create_unified(root: &Path, folder: &Path) -> Result<()> {
     make(folder)?;
     let controllers =
         fs::read_to_string(root.join("cgroup.controllers")).context("cannot read cgroup.controllers")?;
     for controller in controllers.split_whitespace() {
-        for parent in [root, folder.as_path()] {
+        for parent in [root, folder] {
             // One that this machine does not hand down is missed by the kubelet, which says so itself.
             let _refused = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
         }

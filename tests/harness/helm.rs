@@ -49,9 +49,21 @@ pub async fn install(
 /// When Helm fails.
 pub async fn uninstall(cluster: &Cluster, release: &str, namespace: &str) -> Result<()> {
     let mut command = helm(cluster)?;
-    command.args(["uninstall", release, "--namespace", namespace, "--wait", "--timeout", "2m"]);
+    command.args([
+        "uninstall",
+        release,
+        "--namespace",
+        namespace,
+        "--wait",
+        "--timeout",
+        "2m",
+    ]);
     let output = run(command, "").await?;
-    ensure!(output.status.success(), "helm uninstall {release}: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "helm uninstall {release}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }
 
@@ -64,10 +76,16 @@ fn helm(cluster: &Cluster) -> Result<Command> {
 }
 
 async fn run(mut command: Command, input: &str) -> Result<Output> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot start helm")?;
     let mut stdin = child.stdin.take().context("helm's input is piped")?;
-    stdin.write_all(input.as_bytes()).await.context("helm does not read the values")?;
+    stdin
+        .write_all(input.as_bytes())
+        .await
+        .context("helm does not read the values")?;
     drop(stdin);
     child.wait_with_output().await.context("cannot wait for helm")
 }

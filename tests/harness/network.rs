@@ -65,5 +65,8 @@ pub async fn expose(
         .patch(name, &parameters, &Patch::Apply(&slice))
         .await
         .with_context(|| format!("cannot make EndpointSlice {namespace}/{name}"))?;
-    service.spec.and_then(|spec| spec.cluster_ip).context("a Service has a ClusterIP")
+    service
+        .spec
+        .and_then(|spec| spec.cluster_ip)
+        .context("a Service has a ClusterIP")
 }

@@ -23,8 +23,16 @@ struct Package {
 }
 
 const PACKAGES: [Package; 10] = [
-    Package { name: "containerd", is_there: || program("containerd").is_some(), why: "it runs the pods" },
-    Package { name: "runc", is_there: || program("runc").is_some(), why: "it runs the pods' containers" },
+    Package {
+        name: "containerd",
+        is_there: || program("containerd").is_some(),
+        why: "it runs the pods",
+    },
+    Package {
+        name: "runc",
+        is_there: || program("runc").is_some(),
+        why: "it runs the pods' containers",
+    },
     Package {
         name: "containernetworking-plugins",
         is_there: || Path::new(CNI_PLUGINS).join("ptp").exists(),
@@ -42,7 +50,11 @@ const PACKAGES: [Package; 10] = [
     },
     Package {
         name: "util-linux",
-        is_there: || ["unshare", "nsenter", "setpriv", "flock", "setsid"].iter().all(|name| program(name).is_some()),
+        is_there: || {
+            ["unshare", "nsenter", "setpriv", "flock", "setsid"]
+                .iter()
+                .all(|name| program(name).is_some())
+        },
         why: "it keeps the cluster apart from the machine",
     },
     Package {
@@ -82,37 +94,54 @@ pub fn install_missing(progress: &Progress) -> Result<()> {
     for package in &missing {
         stage.note(&format!("{} is missing ({})", package.name, package.why));
     }
-    let command = format!("apt-get install --yes --no-install-recommends {}", names.join(" "));
+    let command = format!(
+        "apt-get install --yes --no-install-recommends {}",
+        names.join(" ")
+    );
     let Some(apt) = program("apt-get") else {
-        bail!("these Debian packages, or what your system calls them, are missing: {}", names.join(" "));
+        bail!(
+            "these Debian packages, or what your system calls them, are missing: {}",
+            names.join(" ")
+        );
     };
     if !rustix::process::geteuid().is_root() {
         bail!("packages are missing. Run this as root, then try again:\n    {command}");
     }
     stage.note(&format!("installing: {command}"));
-    run_shown(Command::new(&apt).args(["update", "--quiet"]), |line| stage.flash(line))?;
+    run_shown(Command::new(&apt).args(["update", "--quiet"]), |line| {
+        stage.flash(line);
+    })?;
     let mut install = Command::new(&apt);
-    install.args(["install", "--yes", "--no-install-recommends"]).args(&names);
-    run_shown(install.env("DEBIAN_FRONTEND", "noninteractive"), |line| stage.flash(line))?;
+    install
+        .args(["install", "--yes", "--no-install-recommends"])
+        .args(&names);
+    run_shown(install.env("DEBIAN_FRONTEND", "noninteractive"), |line| {
+        stage.flash(line);
+    })?;
     stage.done(&format!("installed {}", names.join(" ")));
     Ok(())
 }
 
-/// Runs a command, hands each line of its output to `show`, and on failure says its last lines.
+/// Runs a command, hands each line of its output to `show`, and on failure says its last lines that are not JSON.
 ///
 /// # Errors
 /// When the command cannot be started or does not exit with 0.
-pub fn run_shown(command: &mut Command, show: impl Fn(&str)) -> Result<()> {
+pub fn run_shown(command: &mut Command, mut show: impl FnMut(&str)) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    command
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
     let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
     // The command still holds the writing end, and the reader would wait for it for ever.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut lines = Vec::new();
     for line in BufReader::new(reader).lines().map_while(std::result::Result::ok) {
         show(&line);
-        lines.push(line);
+        if !line.starts_with('{') {
+            lines.push(line);
+        }
     }
     let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
     if !status.success() {
@@ -125,7 +154,15 @@ pub fn run_shown(command: &mut Command, show: impl Fn(&str)) -> Result<()> {
 /// The path of a program on PATH, or in the folders of the administrator that PATH often lacks.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let extra = ["/usr/local/sbin", "/usr/local/bin", "/usr/local/go/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let extra = [
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/usr/local/go/bin",
+        "/usr/sbin",
+        "/usr/bin",
+        "/sbin",
+        "/bin",
+    ];
     env::split_paths(&path)
         .chain(extra.iter().map(PathBuf::from))
         .map(|folder| folder.join(name))
@@ -135,8 +172,10 @@ pub fn program(name: &str) -> Option<PathBuf> {
 /// The folder of the newest PostgreSQL server's programs: Debian keeps them off PATH.
 pub fn postgresql_programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
-    let mut numbers: Vec<u32> =
-        versions.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let mut numbers: Vec<u32> = versions
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
     numbers.sort_unstable();
     numbers
         .into_iter()

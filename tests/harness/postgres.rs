@@ -39,7 +39,9 @@ impl<'a> Postgres<'a> {
         let programs = postgresql_programs().context("PostgreSQL is missing: apt-get install postgresql")?;
         let server = Self { cluster, programs };
         let lock = cluster.sandbox().state().join("postgres.lock");
-        let _lock = spawn_blocking(move || cache::lock(&lock)).await.context("the lock's thread panicked")??;
+        let _lock = spawn_blocking(move || cache::lock(&lock))
+            .await
+            .context("the lock's thread panicked")??;
         if !server.is_up().await {
             server.initialize().await?;
             let mut arguments: Vec<String> = AS_POSTGRES.map(str::to_owned).to_vec();
@@ -57,9 +59,17 @@ impl<'a> Postgres<'a> {
                 arguments.extend(["-c".to_owned(), setting.to_owned()]);
             }
             arguments.extend(["-D".to_owned(), format!("{DATA}/data")]);
-            let mut process =
-                Process::start(cluster.sandbox(), "postgres", "setpriv", &arguments, &[("LC_ALL", "C.UTF-8")])?;
-            wait_until("PostgreSQL", Duration::from_secs(30), &mut [&mut process], || server.is_up()).await?;
+            let mut process = Process::start(
+                cluster.sandbox(),
+                "postgres",
+                "setpriv",
+                &arguments,
+                &[("LC_ALL", "C.UTF-8")],
+            )?;
+            wait_until("PostgreSQL", Duration::from_secs(30), &mut [&mut process], || {
+                server.is_up()
+            })
+            .await?;
         }
         Ok(server)
     }
@@ -69,8 +79,13 @@ impl<'a> Postgres<'a> {
     /// # Errors
     /// When the server refuses.
     pub async fn create_database(&self, name: &str) -> Result<()> {
-        self.query("postgres", &format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")).await?;
-        self.query("postgres", &format!("CREATE DATABASE \"{name}\"")).await?;
+        self.query(
+            "postgres",
+            &format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"),
+        )
+        .await?;
+        self.query("postgres", &format!("CREATE DATABASE \"{name}\""))
+            .await?;
         Ok(())
     }
 
@@ -80,11 +95,29 @@ impl<'a> Postgres<'a> {
     /// When the server refuses; the message has the server's own.
     pub async fn query(&self, database: &str, statement: &str) -> Result<String> {
         let mut command = Command::from(self.cluster.command(self.programs.join("psql"))?);
-        command.args(["--host", NODE_ADDRESS, "--port", &PORT.to_string(), "--username", "postgres"]);
-        command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "-v", "ON_ERROR_STOP=1"]);
+        command.args([
+            "--host",
+            NODE_ADDRESS,
+            "--port",
+            &PORT.to_string(),
+            "--username",
+            "postgres",
+        ]);
+        command.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "-v",
+            "ON_ERROR_STOP=1",
+        ]);
         command.args(["--dbname", database, "--command", statement]);
         let output = command.output().await.context("cannot start psql")?;
-        ensure!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        ensure!(
+            output.status.success(),
+            "{statement}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
@@ -104,7 +137,9 @@ impl<'a> Postgres<'a> {
 
     /// Whether it takes statements: it listens a moment earlier.
     async fn is_up(&self) -> bool {
-        let Ok(command) = self.cluster.command(self.programs.join("pg_isready")) else { return false };
+        let Ok(command) = self.cluster.command(self.programs.join("pg_isready")) else {
+            return false;
+        };
         let mut command = Command::from(command);
         command.args(["--quiet", "--host", NODE_ADDRESS, "--port", &PORT.to_string()]);
         command.status().await.is_ok_and(|status| status.success())
@@ -116,7 +151,13 @@ impl<'a> Postgres<'a> {
         checked(folder).await?;
         let mut command = Command::from(self.cluster.command("setpriv")?);
         command.args(AS_POSTGRES).arg(self.programs.join("initdb"));
-        command.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
+        command.args([
+            "--auth=trust",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ]);
         command.args(["--pgdata", &format!("{DATA}/data")]);
         checked(command).await?;
         // Only this network reaches the server, and nothing else is in it.
@@ -128,7 +169,14 @@ impl<'a> Postgres<'a> {
 }
 
 async fn checked(mut command: Command) -> Result<()> {
-    let output = command.output().await.context("cannot start a program of PostgreSQL's set-up")?;
-    ensure!(output.status.success(), "PostgreSQL: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let output = command
+        .output()
+        .await
+        .context("cannot start a program of PostgreSQL's set-up")?;
+    ensure!(
+        output.status.success(),
+        "PostgreSQL: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(())
 }

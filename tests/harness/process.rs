@@ -41,12 +41,25 @@ impl Process {
         let inner = sandbox.command(program)?;
         // A session of its own: Ctrl-C in the terminal is not for it.
         let mut command = Command::new("setsid");
-        command.arg(inner.get_program()).args(inner.get_args()).args(arguments);
-        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .args(arguments);
+        command.env_clear().env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        );
         command.env("HOME", "/run").envs(environment.iter().copied());
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name: name.to_owned(), child, log })
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log,
+        })
     }
 
     /// Fails when it has ended, with the last lines of its log.
@@ -54,7 +67,11 @@ impl Process {
     /// # Errors
     /// When it has ended.
     pub fn ensure_running(&mut self) -> Result<()> {
-        match self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))? {
+        match self
+            .child
+            .try_wait()
+            .with_context(|| format!("cannot wait for {}", self.name))?
+        {
             Some(status) => bail!("{} ended ({status}). {}", self.name, self.last_lines()),
             None => Ok(()),
         }

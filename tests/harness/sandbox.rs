@@ -24,7 +24,10 @@ use rustix::{
 
 use tokio::runtime::Builder;
 
-use super::{cache, network::{NODE_ADDRESS, SERVICE_RANGE}};
+use super::{
+    cache,
+    network::{NODE_ADDRESS, SERVICE_RANGE},
+};
 
 /// The environment variable that names the state folder to processes inside the namespaces.
 pub const STATE_VARIABLE: &str = "SLIPWAY_CLUSTER";
@@ -61,7 +64,9 @@ impl Sandbox {
     /// # Errors
     /// When the name is not 1 to 20 lower-case letters, digits and hyphens.
     pub fn named(name: &str) -> Result<Self> {
-        let is_plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let is_plain = name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         ensure!(
             is_plain && (1..=20).contains(&name.len()),
             "a cluster's name is 1 to 20 lower-case letters, digits and hyphens, not {name:?}"
@@ -72,7 +77,11 @@ impl Sandbox {
             "{} is too long for the sockets in it: set SLIPWAY_CACHE to a shorter path",
             state.display()
         );
-        Ok(Self { name: name.to_owned(), state, inside: false })
+        Ok(Self {
+            name: name.to_owned(),
+            state,
+            inside: false,
+        })
     }
 
     /// The sandbox that this process was started inside of.
@@ -81,10 +90,19 @@ impl Sandbox {
     /// When it was started outside of any.
     pub fn current() -> Result<Self> {
         let state = env::var_os(STATE_VARIABLE).map(PathBuf::from).with_context(|| {
-            format!("{STATE_VARIABLE} is not set: run this by `cargo verify`, or `cargo cluster -- exec -- …`")
+            format!(
+                "{STATE_VARIABLE} is not set: run this by `cargo verify`, or `cargo cluster -- exec -- …`"
+            )
         })?;
-        let name = state.file_name().and_then(|name| name.to_str()).context("the state folder has a name")?;
-        Ok(Self { name: name.to_owned(), state: state.clone(), inside: true })
+        let name = state
+            .file_name()
+            .and_then(|name| name.to_str())
+            .context("the state folder has a name")?;
+        Ok(Self {
+            name: name.to_owned(),
+            state: state.clone(),
+            inside: true,
+        })
     }
 
     /// Every sandbox of which there is a trace in the cache folder.
@@ -92,9 +110,13 @@ impl Sandbox {
     /// # Errors
     /// When the cache folder cannot be read.
     pub fn all() -> Result<Vec<Self>> {
-        let Ok(entries) = fs::read_dir(cache::directory()?.join("run")) else { return Ok(Vec::new()) };
+        let Ok(entries) = fs::read_dir(cache::directory()?.join("run")) else {
+            return Ok(Vec::new());
+        };
         let folders = entries.flatten().filter(|entry| entry.path().is_dir());
-        Ok(folders.filter_map(|entry| Self::named(entry.file_name().to_str()?).ok()).collect())
+        Ok(folders
+            .filter_map(|entry| Self::named(entry.file_name().to_str()?).ok())
+            .collect())
     }
 
     /// The name of the cluster.
@@ -125,19 +147,40 @@ impl Sandbox {
         for (file, text) in [
             ("init.sh", include_str!("sandbox/init.sh")),
             ("sweep.sh", include_str!("sandbox/sweep.sh")),
-            ("network.sh", &format!("node_address={NODE_ADDRESS} service_range={SERVICE_RANGE}\n")),
+            (
+                "network.sh",
+                &format!("node_address={NODE_ADDRESS} service_range={SERVICE_RANGE}\n"),
+            ),
         ] {
             fs::write(self.state.join(file), text).with_context(|| format!("cannot write {file}"))?;
         }
         let log = File::create(self.state.join("guard.log")).context("cannot create the guard's log")?;
-        let word = if lifetime == Lifetime::Attached { "attached" } else { "detached" };
+        let word = if lifetime == Lifetime::Attached {
+            "attached"
+        } else {
+            "detached"
+        };
         let mut command = Command::new("setsid");
-        command.args(["sh", "-c", include_str!("sandbox/guard.sh"), "slipway-guard", &self.name]);
+        command.args([
+            "sh",
+            "-c",
+            include_str!("sandbox/guard.sh"),
+            "slipway-guard",
+            &self.name,
+        ]);
         command.arg(&self.state).arg(word);
-        let stdin = if lifetime == Lifetime::Attached { Stdio::piped() } else { Stdio::null() };
+        let stdin = if lifetime == Lifetime::Attached {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
         command.stdin(stdin).stdout(log.try_clone()?).stderr(log);
         let mut process = command.spawn().context("cannot start the guard")?;
-        let mut guard = Guard { pipe: process.stdin.take(), process, lifetime };
+        let mut guard = Guard {
+            pipe: process.stdin.take(),
+            process,
+            lifetime,
+        };
         let deadline = Instant::now() + Duration::from_secs(10);
         while !self.state.join("init.pid").exists() {
             let ended = guard.process.try_wait().context("cannot wait for the guard")?;
@@ -161,7 +204,12 @@ impl Sandbox {
         }
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.is_alive() {
-            ensure!(Instant::now() < deadline, "cluster {} does not end; see {}", self.name, self.state.display());
+            ensure!(
+                Instant::now() < deadline,
+                "cluster {} does not end; see {}",
+                self.name,
+                self.state.display()
+            );
             thread::sleep(Duration::from_millis(20));
         }
         self.sweep()
@@ -176,9 +224,19 @@ impl Sandbox {
             return Ok(());
         }
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("name=$1 state=$2\n{}", include_str!("sandbox/sweep.sh")));
-        let status = command.args(["sweep", &self.name]).arg(&self.state).status().context("cannot run sh")?;
-        ensure!(status.success() && !self.state.exists(), "{} could not be removed", self.state.display());
+        command
+            .arg("-c")
+            .arg(format!("name=$1 state=$2\n{}", include_str!("sandbox/sweep.sh")));
+        let status = command
+            .args(["sweep", &self.name])
+            .arg(&self.state)
+            .status()
+            .context("cannot run sh")?;
+        ensure!(
+            status.success() && !self.state.exists(),
+            "{} could not be removed",
+            self.state.display()
+        );
         Ok(())
     }
 
@@ -195,7 +253,9 @@ impl Sandbox {
         command.arg(format!("--target={}", self.first_process()?.as_raw_nonzero()));
         // `ip netns exec` would hide the control groups from the kubelet: it mounts /sys anew.
         command.args(["--pid", "--mount", "--net", "env"]);
-        command.arg(format!("--chdir={}", here.display())).arg(program.as_ref());
+        command
+            .arg(format!("--chdir={}", here.display()))
+            .arg(program.as_ref());
         Ok(command)
     }
 
@@ -217,7 +277,10 @@ impl Sandbox {
                 move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
                     .context("cannot enter the cluster's network")?;
             }
-            let runtime = Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("cannot start tokio")?;
             runtime.block_on(work)
         };
         thread::scope(|scope| {

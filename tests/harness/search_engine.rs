@@ -53,7 +53,7 @@ impl SearchEngine {
         let stage = progress.stage(&format!("{} {}", self.traits().name, self.version()));
         let folder = self.folder()?;
         if folder.exists() {
-            stage.done("from the cache");
+            stage.done("in the cache");
             return Ok(());
         }
         stage.note("fetching its jars from Maven Central (once)");
@@ -61,7 +61,11 @@ impl SearchEngine {
         cache::fill_once(&folder, |draft| {
             let mut command = Command::new(maven);
             command.args(["--batch-mode", "dependency:copy-dependencies", "--file"]);
-            command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("binaries").join(self.traits().name));
+            command.arg(
+                Path::new(env!("CARGO_MANIFEST_DIR"))
+                    .join("binaries")
+                    .join(self.traits().name),
+            );
             command.arg(format!("-DoutputDirectory={}", draft.display()));
             run_shown(&mut command, |line| stage.flash(line))
         })?;
@@ -74,24 +78,36 @@ impl SearchEngine {
     /// # Errors
     /// When it does not come up; the message has the end of its log.
     pub async fn start(self, cluster: &Cluster) -> Result<()> {
-        let Traits { name, main_class, base_port, .. } = self.traits();
+        let Traits {
+            name,
+            main_class,
+            base_port,
+            ..
+        } = self.traits();
         let state = cluster.sandbox().state().join(name);
         let lock = state.with_extension("lock");
-        let _lock = spawn_blocking(move || cache::lock(&lock)).await.context("the lock's thread panicked")??;
+        let _lock = spawn_blocking(move || cache::lock(&lock))
+            .await
+            .context("the lock's thread panicked")??;
         if self.is_up().await {
             return Ok(());
         }
         let jars = self.folder()?;
-        ensure!(jars.exists(), "the jars of {name} are missing: `cargo cluster -- up` fetches them");
+        ensure!(
+            jars.exists(),
+            "the jars of {name} are missing: `cargo cluster -- up` fetches them"
+        );
         let java = program("java").context("Java is missing: apt-get install default-jre-headless")?;
         let configuration = state.join("configuration");
-        fs::create_dir_all(&configuration).with_context(|| format!("cannot create {}", configuration.display()))?;
+        fs::create_dir_all(&configuration)
+            .with_context(|| format!("cannot create {}", configuration.display()))?;
         let settings = format!(
             "network.host: {NODE_ADDRESS}\n\
              discovery.type: single-node\n\
              cluster.routing.allocation.disk.threshold_enabled: false\n"
         );
-        fs::write(configuration.join(format!("{name}.yml")), settings).context("cannot write the settings")?;
+        fs::write(configuration.join(format!("{name}.yml")), settings)
+            .context("cannot write the settings")?;
         let arguments = [
             "-Xms512m",
             "-Xmx512m",
@@ -112,7 +128,7 @@ impl SearchEngine {
         ]
         .map(str::to_owned);
         let mut process = Process::start(cluster.sandbox(), name, java, &arguments, &[])?;
-        wait_until(name, Duration::from_secs(120), &mut [&mut process], || self.is_up()).await
+        wait_until(name, Duration::from_mins(2), &mut [&mut process], || self.is_up()).await
     }
 
     /// Where processes that run inside, but not in a pod, call it.
@@ -164,8 +180,12 @@ impl SearchEngine {
         let client = HttpClient::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
         let url = format!("{}/_cluster/health", self.url());
         let Ok(url) = url.parse() else { return false };
-        let Ok(response) = client.get(url).await else { return false };
-        let Ok(body) = response.into_body().collect().await else { return false };
+        let Ok(response) = client.get(url).await else {
+            return false;
+        };
+        let Ok(body) = response.into_body().collect().await else {
+            return false;
+        };
         let health = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         health.contains("\"green\"") || health.contains("\"yellow\"")
     }
