@@ -7,4 +7,5 @@
     reason = "test code: a broken assumption ends the test"
 )]
 
+mod by_hand;
 mod platform;

@@ -282,8 +282,8 @@ async fn list(
     let request = request.expect("a list's path is valid");
     match client.request(request).await {
         Ok(list) => Ok(list),
-        // The CRD is not installed yet.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Value::Null),
+        // The CRD is not installed yet; the server says so in plain text, not with a reason.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Value::Null),
         Err(source) => Err(ObserverError::List {
             resource,
             source: Box::new(source),

@@ -21,9 +21,12 @@ pub struct AuditEvent {
     pub uri: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub verb: String,
-    /// Who asked.
+    /// Who authenticated.
     #[serde(default)]
     pub user: User,
+    /// On whose behalf, if that is somebody else (`kubectl --as`).
+    #[serde(default)]
+    pub impersonated_user: Option<User>,
     /// What it was about; absent for paths such as `/version`.
     #[serde(default)]
     pub object_ref: ObjectReference,
@@ -78,6 +81,11 @@ impl AuditEvent {
     /// Reads one line.
     pub fn parse(line: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(line)
+    }
+
+    /// Who asked: the one that authorization judged.
+    pub fn username(&self) -> &str {
+        &self.impersonated_user.as_ref().unwrap_or(&self.user).username
     }
 
     /// True if the server did what was asked.
@@ -189,6 +197,23 @@ pub(super) mod tests {
         let version = r#"{"auditID":"0b","stage":"ResponseComplete","requestURI":"/version?timeout=1s","verb":"get","requestReceivedTimestamp":"2026-11-22T01:02:03.000001Z","stageTimestamp":"2026-11-22T01:02:03.100000Z"}"#;
         assert_eq!(AuditEvent::parse(version).unwrap().resource(), "/version");
         assert!(AuditEvent::parse(&line[..100]).is_err());
+    }
+
+    #[test]
+    fn who_acts_in_anothers_name_counts_as_the_other() {
+        let mut event = event(
+            5,
+            "admin",
+            "get",
+            ("services", "web"),
+            200,
+            (Value::Null, Value::Null),
+        );
+        assert_eq!(event.username(), "admin");
+        event.impersonated_user = Some(User {
+            username: CONTROLLER.to_owned(),
+        });
+        assert_eq!(event.username(), CONTROLLER);
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub fn lives(requests: &[&AuditEvent]) -> Vec<JobLife> {
                     life.ended = terminal(&event.response_object).map(|end| (end, event.reached_at));
                 }
             }
-            ("pods", "delete") if event.user.username.starts_with("system:node:") => {
+            ("pods", "delete") if event.username().starts_with("system:node:") => {
                 let is_of = |life: &&mut JobLife| is_pod_of(event.name(), &life.name);
                 if let Some(life) = lives.iter_mut().rev().find(is_of) {
                     life.pod_gone_at = Some(event.reached_at);

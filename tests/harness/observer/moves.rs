@@ -92,7 +92,7 @@ pub fn moves(baseline: &Baseline, requests: &[&AuditEvent], controller: &str, va
     let mut result = Moves::default();
     let mut memory = Memory::of(baseline);
     for change in changes(baseline, requests, &RESOURCES) {
-        if change.event.user.username != controller {
+        if change.event.username() != controller {
             memory.foreign(&change);
             continue;
         }

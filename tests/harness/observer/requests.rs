@@ -50,7 +50,7 @@ pub struct Requests(pub Vec<Asked>);
 impl Requests {
     /// Sorts the controller's requests by purpose. `progress` has the ids of progress-only status writes.
     pub fn of(requests: &[&AuditEvent], controller: &str, progress: &BTreeSet<&str>) -> Self {
-        let own = requests.iter().filter(|event| event.user.username == controller);
+        let own = requests.iter().filter(|event| event.username() == controller);
         Self(own.map(|event| asked(event, progress)).collect())
     }
 
@@ -175,7 +175,7 @@ pub fn violations(requests: &[&AuditEvent], controller: &str) -> Vec<String> {
     let mut violations = Vec::new();
     let writes = requests
         .iter()
-        .filter(|event| event.user.username == controller && event.is_write());
+        .filter(|event| event.username() == controller && event.is_write());
     for event in writes {
         let place = format!("{} of {} {}", event.verb, event.resource(), event.name());
         let resource = event.object_ref.resource.as_str();

@@ -41,7 +41,7 @@ pub fn claims(
             continue;
         }
         let release = change.event.name().to_owned();
-        if change.event.user.username != controller {
+        if change.event.username() != controller {
             // Somebody stripped or restored it: what it said before binds no longer.
             memories.remove(&release);
             continue;

@@ -211,16 +211,13 @@ impl TrafficReport {
     /// One line a second: answers by version and failures, with the marks.
     pub fn per_second(&self) -> String {
         let versions: Vec<_> = self.by_version().into_keys().collect();
-        let mut lines = vec![columns(
-            "second",
-            versions.iter().map(|version| format!("v{version}")),
-            "failed",
-        )];
+        let titles: Vec<_> = versions.iter().map(|version| format!("v{version}")).collect();
+        let widths: Vec<_> = titles.iter().map(|title| title.len().max(6)).collect();
+        let mut lines = vec![columns("second", &titles, &widths, "failed")];
         for (number, second) in self.seconds.iter().enumerate() {
-            let counts = versions
-                .iter()
-                .map(|name| second.answered.get(name).copied().unwrap_or(0).to_string());
-            let mut line = columns(&number.to_string(), counts, &second.failed.to_string());
+            let count = |version| second.answered.get(version).copied().unwrap_or(0).to_string();
+            let counts: Vec<_> = versions.iter().map(count).collect();
+            let mut line = columns(&number.to_string(), &counts, &widths, &second.failed.to_string());
             for mark in &self.marks {
                 if usize::try_from(self.offset(mark.at).as_secs()).is_ok_and(|second| second == number) {
                     line = format!("{line}  {}", mark.name);
@@ -237,12 +234,12 @@ fn last_at(failures: &[(&Sample, &Failure)]) -> f64 {
     failures.last().map_or(0.0, |(sample, _)| sample.at.as_secs_f64())
 }
 
-fn columns(first: &str, middle: impl Iterator<Item = String>, last: &str) -> String {
+fn columns(first: &str, middle: &[String], widths: &[usize], last: &str) -> String {
     let mut line = format!("{first:>6}");
-    for text in middle {
-        line = format!("{line}{text:>8}");
+    for (text, width) in middle.iter().zip(widths) {
+        line = format!("{line}  {text:>width$}");
     }
-    format!("{line}{last:>8}")
+    format!("{line}  {last:>6}")
 }
 
 impl fmt::Display for TrafficReport {
