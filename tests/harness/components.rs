@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     binaries::Binaries,
     control_groups,
-    network::{API_PORT, NODE_ADDRESS, NODE_NAME, POD_RANGE, SERVICE_RANGE},
+    network::{API_PORT, CLUSTER_DNS_ADDRESS, NODE_ADDRESS, NODE_NAME, POD_RANGE, SERVICE_RANGE},
     packages::CNI_PLUGINS,
     process::Process,
     sandbox::Sandbox,
@@ -190,6 +190,8 @@ impl Components<'_> {
             "volumePluginDir": self.file("volume-plugins"),
             "resolvConf": "",
             "clusterDomain": "cluster.local",
+            // Nothing answers there. Without an address the kubelet would complain of it at every pod.
+            "clusterDNS": [CLUSTER_DNS_ADDRESS],
             // A nearly full disk is the machine's affair: nothing is evicted, no image removed.
             "evictionHard": { "memory.available": "0%", "nodefs.available": "0%", "imagefs.available": "0%" },
             "imageGCHighThresholdPercent": 100,

@@ -21,6 +21,9 @@ pub const SERVICE_RANGE: &str = "10.96.0.0/16";
 /// The ClusterIP of the API server, the first of the range.
 pub const API_SERVICE_ADDRESS: &str = "10.96.0.1";
 
+/// Where pods are told to ask for names. There is no cluster DNS: a question is refused at once.
+pub const CLUSTER_DNS_ADDRESS: &str = "10.96.0.10";
+
 /// Where pods' addresses come from.
 pub const POD_RANGE: &str = "10.244.0.0/16";
 

@@ -26,7 +26,7 @@ use tokio::runtime::Builder;
 
 use super::{
     cache,
-    network::{NODE_ADDRESS, SERVICE_RANGE},
+    network::{NODE_ADDRESS, POD_RANGE},
 };
 
 /// The environment variable that names the state folder to processes inside the namespaces.
@@ -149,7 +149,7 @@ impl Sandbox {
             ("sweep.sh", include_str!("sandbox/sweep.sh")),
             (
                 "network.sh",
-                &format!("node_address={NODE_ADDRESS} service_range={SERVICE_RANGE}\n"),
+                &format!("node_address={NODE_ADDRESS} pod_range={POD_RANGE}\n"),
             ),
         ] {
             fs::write(self.state.join(file), text).with_context(|| format!("cannot write {file}"))?;

@@ -25,9 +25,17 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 echo "20000 65000" >/proc/sys/net/ipv4/ip_local_port_range
 echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse
 
-# kube-proxy gives a packet to a Service its real target. One that still bears the Service's address comes too
-# early: refused at once, it is tried again, while a lost one is waited for.
-for chain in OUTPUT FORWARD; do iptables --append "$chain" --destination "$service_range" --jump REJECT; done
+# Beyond this machine's own addresses and the pods' there is nothing. What goes there is refused at once, where it
+# would else be waited for: names of registries, and Services that kube-proxy does not know yet.
+for chain in OUTPUT FORWARD; do
+  iptables --append "$chain" --destination "$pod_range" --jump ACCEPT
+  iptables --append "$chain" --match addrtype --dst-type LOCAL --jump ACCEPT
+  iptables --append "$chain" --jump REJECT
+done
+if [ -e /etc/resolv.conf ]; then
+  echo "nameserver 127.0.0.1" >"$state/resolv.conf"
+  mount --bind "$state/resolv.conf" /etc/resolv.conf
+fi
 
 echo "$outside_pid" >"$state/init.pid.draft"
 mv "$state/init.pid.draft" "$state/init.pid"
