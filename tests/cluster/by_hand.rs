@@ -16,7 +16,10 @@ use slipway_crds::names::{ATTEMPT, CLAIM, POD_TEMPLATE_HASH, RELEASE, REVISION, 
 use slipway_tests::harness::cluster::Cluster;
 use slipway_tests::harness::components::PAUSE_IMAGE;
 use slipway_tests::harness::namespaces;
-use slipway_tests::harness::observer::{Move, Observer, ObserverConfig};
+use slipway_tests::harness::observer::Move::{
+    Bolt, Claim, Close, Flip, Hold, Lock, Open, Pin, Retire, Unpin,
+};
+use slipway_tests::harness::observer::{Observer, ObserverConfig};
 use slipway_tests::harness::traffic::{Mix, Traffic, TrafficConfig, by_body};
 use tokio::time::{Instant, sleep};
 
@@ -96,7 +99,7 @@ impl Hand {
         what: &str,
         is_so: impl Fn(&ReplicaSet) -> bool,
     ) -> Result<ReplicaSet> {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         loop {
             let sides = self.replica_sets.list(&ListParams::default()).await?;
             let of_generation =
@@ -125,7 +128,7 @@ impl Hand {
                 "spec": {"restartPolicy": "Never", "containers": [container]}}}
         }))?;
         let job = self.jobs.create(&PostParams::default(), &job).await?;
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         while self
             .jobs
             .get(&name)
@@ -280,7 +283,6 @@ async fn a_window_made_by_hand_loses_nothing_and_is_seen_from_outside() -> Resul
     let seen = observer.finish().await;
     println!("{}\n{}", seen.transcript(), seen.requests);
     seen.assert_well();
-    use Move::{Bolt, Claim, Close, Flip, Hold, Lock, Open, Pin, Retire, Unpin};
     assert_eq!(
         seen.order(),
         [Claim, Open, Pin, Hold, Lock, Bolt, Flip, Retire, Unpin, Close]
