@@ -22,7 +22,11 @@ pub async fn install(
     namespace: &str,
     values: &Value,
 ) -> Result<()> {
-    ensure!(chart.join("Chart.yaml").exists(), "no chart is in {}", chart.display());
+    ensure!(
+        chart.join("Chart.yaml").exists(),
+        "no chart is in {}",
+        chart.display()
+    );
     let mut command = helm(cluster)?;
     command.args(["upgrade", "--install", release]).arg(chart);
     command.args(["--namespace", namespace, "--create-namespace", "--values", "-"]);
