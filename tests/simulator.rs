@@ -1,1 +1,32 @@
 //! The real shell and engine over a fake API server in virtual time.
+//!
+//! One process, one thread, a paused tokio clock and one seed: a run of two hours takes milliseconds and
+//! replays exactly. The parts, from the bottom up:
+//!
+//! - [`store`]: the objects, with the API server's rules for writing them;
+//! - [`server`]: the same as an HTTP service under a real `kube::Client`, with a log of calls and with faults;
+//! - [`models`]: small models of the Kubernetes controllers and of the kubelet;
+//! - [`search`]: a model of a search engine;
+//! - [`users`]: what people and their tools do to the cluster;
+//! - [`oracle`]: what an observer outside of the controller sees;
+//! - [`world`]: all of it together, moved forward in virtual time.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "models and the server look at the few kinds and faults that concern them"
+)]
+
+pub mod clock;
+pub mod cluster;
+pub mod fields;
+pub mod kind;
+pub mod models;
+pub mod oracle;
+pub mod random;
+pub mod refusal;
+pub mod search;
+pub mod server;
+pub mod store;
+pub mod trace;
+pub mod users;
+pub mod world;

@@ -1,0 +1,117 @@
+//! The three kinds of patches that carry no ownership.
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{fields, kind::Kind, refusal::Refusal},
+    managed::{self, Shape},
+};
+
+/// RFC 7386: maps are merged, null removes, everything else replaces.
+pub(super) fn merge(target: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let Some(map) = target.as_object_mut() else {
+        return;
+    };
+    for (key, value) in patch {
+        if value.is_null() {
+            map.remove(key);
+        } else {
+            merge(map.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// The patch that kubectl sends for built-in kinds: like a merge, with keyed lists merged by their keys.
+/// Understands `$patch: delete` in list elements and `$retainKeys` in maps.
+pub fn strategic_merge(kind: Kind, target: &mut Value, patch: &Value) {
+    strategic(kind, target, patch, &mut Vec::new());
+}
+
+fn strategic<'a>(kind: Kind, target: &mut Value, patch: &'a Value, names: &mut Vec<&'a str>) {
+    let shape = managed::shape(kind, names);
+    if let Some(map) = patch.as_object() {
+        if !target.is_object() {
+            *target = json!({});
+        }
+        let Some(found) = target.as_object_mut() else {
+            return;
+        };
+        if let Some(retained) = map.get("$retainKeys").and_then(Value::as_array) {
+            found.retain(|key, _| retained.iter().any(|name| name == key));
+        }
+        for (key, value) in map.iter().filter(|(key, _)| !key.starts_with('$')) {
+            if value.is_null() {
+                found.remove(key);
+            } else {
+                names.push(key);
+                strategic(kind, found.entry(key.clone()).or_insert(Value::Null), value, names);
+                names.pop();
+            }
+        }
+    } else if let (Some(wanted), Shape::Keyed(keys), Some(found)) =
+        (patch.as_array(), shape, target.as_array_mut())
+    {
+        for element in wanted {
+            let same = |other: &Value| keys.iter().all(|key| other.get(key) == element.get(key));
+            if fields::text(element, "/$patch") == "delete" {
+                found.retain(|other| !same(other));
+            } else if let Some(other) = found.iter_mut().find(|other| same(other)) {
+                strategic(kind, other, element, names);
+            } else {
+                found.push(element.clone());
+            }
+        }
+    } else {
+        *target = patch.clone();
+    }
+}
+
+/// RFC 6902 without `move` and `copy`. Whatever does not fit is one indistinct 422.
+pub(super) fn json(target: &mut Value, operations: &Value) -> Result<(), Refusal> {
+    let Some(operations) = operations.as_array() else {
+        return Err(Refusal::bad_request("a JSON patch is a list of operations"));
+    };
+    for operation in operations {
+        let path = fields::text(operation, "/path");
+        let value = operation.get("value").cloned().unwrap_or_default();
+        let done = match fields::text(operation, "/op") {
+            "test" => target.pointer(path).is_some_and(|found| *found == value),
+            "replace" => target.pointer_mut(path).map(|place| *place = value).is_some(),
+            "remove" => take(target, path).is_some(),
+            "add" => add(target, path, value).is_some(),
+            _ => false,
+        };
+        if !done {
+            return Err(Refusal::unfit_patch());
+        }
+    }
+    Ok(())
+}
+
+fn take(target: &mut Value, path: &str) -> Option<Value> {
+    let (parent, name) = path.rsplit_once('/')?;
+    if let Some(list) = target.pointer_mut(parent)?.as_array_mut() {
+        let index = name.parse::<usize>().ok().filter(|index| *index < list.len())?;
+        return Some(list.remove(index));
+    }
+    fields::remove(target, path)
+}
+
+fn add(target: &mut Value, path: &str, value: Value) -> Option<()> {
+    let (parent, name) = path.rsplit_once('/')?;
+    let parent = target.pointer_mut(parent)?;
+    if let Some(list) = parent.as_array_mut() {
+        let index = if name == "-" { list.len() } else { name.parse().ok()? };
+        (index <= list.len()).then(|| list.insert(index, value))
+    } else {
+        parent.as_object_mut()?.insert(name.replace("~1", "/").replace("~0", "~"), value);
+        Some(())
+    }
+}
