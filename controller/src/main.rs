@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use slipway_controller::{args::Args, run, telemetry};
+use slipway_controller::{args::Args, error, run, telemetry};
 
 // Two threads are plenty for work that waits for answers, and keep an idle controller small on a large node.
 #[tokio::main(worker_threads = 2)]
@@ -26,8 +26,6 @@ async fn main() -> ExitCode {
     reason = "the last words of a process that cannot go on"
 )]
 fn failed(error: &dyn std::error::Error) -> ExitCode {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let chain: Vec<String> = causes.map(ToString::to_string).collect();
-    eprintln!("slipway: {}", chain.join(": "));
+    eprintln!("slipway: {}", error::chain(error));
     ExitCode::FAILURE
 }

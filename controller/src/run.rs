@@ -1,6 +1,6 @@
 //! The wiring of the process, and the order in which it starts and ends.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -10,16 +10,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{self, Admin, BindError, Heartbeat, LastDecisions, Readiness},
-    args::Args,
+    args::{Args, WindowGuard},
     client::{self, ConnectError},
     clock::Clock,
+    context::{Caches, Context, Parts, connect_http},
     events::events,
-    leader::{Elector, leadership},
+    leader::{Elector, Leadership, leadership},
     metrics::Metrics,
+    queue::Queue,
+    watch::Watches,
+    work::work,
 };
+use slipway_engine::observed;
 
 /// How often the main loop shows that it is alive.
 const BEAT: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the first lists are read.
+const FIRST_LISTS: Duration = Duration::from_millis(50);
 
 /// Why the process cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -62,25 +70,68 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     );
     let metrics = Metrics::new();
     let heartbeat = Heartbeat::new();
+    let readiness = Readiness::new();
+    let decisions = LastDecisions::new();
     let admin = Admin {
         heartbeat: heartbeat.clone(),
-        readiness: Readiness::new(),
+        readiness: readiness.clone(),
         metrics: metrics.clone(),
-        decisions: LastDecisions::new(),
+        decisions: decisions.clone(),
     };
     let listener = admin::bind(admin_address).await?;
     let mut admin = tokio::spawn(admin::serve(listener, admin));
 
     let (keeper, leadership) = leadership();
     let client = client::connect(leadership.fence(), metrics.clone()).await?;
-    let (_events, writer) = events(client.clone(), &pod_name, metrics.clone());
+    let (events, writer) = events(client.clone(), &pod_name, metrics.clone());
     let lease = (namespace.as_str(), lease_name.as_str());
-    let elector = Elector::new(client, lease, &pod_name, Clock::system(), keeper, metrics);
+    let elector = Elector::new(
+        client.clone(),
+        lease,
+        &pod_name,
+        Clock::system(),
+        keeper,
+        metrics.clone(),
+    );
+    let (caches, queue) = (Arc::new(Caches::default()), Arc::new(Queue::default()));
+    let watches = Watches {
+        client: client.clone(),
+        namespace: watch_namespace,
+        caches: caches.clone(),
+        queue: queue.clone(),
+        readiness: readiness.clone(),
+    };
+    watches.expect_first_lists();
+    let parts = Parts {
+        client,
+        clock: Clock::system(),
+        fence: leadership.fence(),
+        caches,
+        events,
+        metrics,
+        decisions,
+        guard: match window_guard {
+            WindowGuard::Deny => observed::WindowGuard::Deny,
+            WindowGuard::Warn | WindowGuard::Off => observed::WindowGuard::Off,
+        },
+    };
+    let context = Arc::new(Context::new(parts, Box::new(connect_http)));
 
+    let asked_to_end = CancellationToken::new();
     let writers_ended = CancellationToken::new();
     let all_ended = CancellationToken::new();
     let mut writer = tokio::spawn(writer.run(writers_ended.clone().cancelled_owned()));
     let mut elector = tokio::spawn(elector.run(all_ended.clone().cancelled_owned()));
+    let mut watcher = tokio::spawn(watches.run());
+    let stop = asked_to_end.clone().cancelled_owned();
+    let mut worker = tokio::spawn(work_once_read(
+        context,
+        queue,
+        leadership,
+        concurrency.into(),
+        readiness,
+        stop,
+    ));
 
     // A part that ends by itself leaves a process that looks alive and does nothing: better to start anew.
     let end = tokio::select! {
@@ -88,14 +139,34 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         _ = &mut admin => Err(RunError::Ended("admin server")),
         _ = &mut writer => Err(RunError::Ended("event writer")),
         _ = &mut elector => Err(RunError::Ended("elector")),
+        _ = &mut watcher => Err(RunError::Ended("watches")),
+        _ = &mut worker => Err(RunError::Ended("worker")),
     };
     tracing::info!(?end, "slipway ends");
+    asked_to_end.cancel();
+    finished(worker).await;
     writers_ended.cancel();
     finished(writer).await;
     all_ended.cancel();
     finished(elector).await;
+    watcher.abort();
     admin.abort();
     end.map(drop)
+}
+
+/// Decisions rest on whole lists: nothing is looked at before every kind was read once.
+async fn work_once_read(
+    context: Arc<Context>,
+    queue: Arc<Queue>,
+    leadership: Leadership,
+    concurrency: usize,
+    readiness: Readiness,
+    stop: impl Future<Output = ()>,
+) {
+    while !readiness.report().is_empty() {
+        tokio::time::sleep(FIRST_LISTS).await;
+    }
+    work(context, queue, leadership, concurrency, stop).await;
 }
 
 /// Waits for a task that was told to end. One that panicked, or had ended before, has nothing more to say.

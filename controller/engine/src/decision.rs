@@ -74,6 +74,8 @@ pub enum Effect {
     },
     /// Point an alias from one index to another, if it still is where it was seen.
     MoveAlias {
+        /// Address of the engine.
+        url: String,
         /// The alias.
         alias: String,
         /// Where it is; none where it does not exist.
@@ -85,6 +87,10 @@ pub enum Effect {
     },
     /// Delete an index, if it still has this UUID.
     DeleteIndex {
+        /// Address of the engine.
+        url: String,
+        /// The one alias that may be on it: its generation's own name.
+        own_alias: Option<String>,
         /// Its name.
         index: String,
         /// Its UUID.

@@ -106,7 +106,10 @@ pub fn old_indices(input: &StepInput<'_>, turn: &mut Turn) {
             }
             continue;
         }
+        let own_alias = index.token.as_ref().map(|_| own);
         turn.effects.push(Effect::DeleteIndex {
+            url: reindex.url.clone(),
+            own_alias,
             index: index.index.clone(),
             uuid: index.uuid.clone(),
         });

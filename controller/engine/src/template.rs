@@ -255,6 +255,35 @@ pub fn digest(parts: &[&str]) -> String {
         })
 }
 
+/// A template after a JSON merge patch.
+pub fn merged(template: &Template, patch: Option<&Value>) -> Template {
+    let mut value = template.value();
+    if let Some(patch) = patch {
+        merge(&mut value, patch);
+    }
+    Template::new(value)
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        target.clone_from(patch);
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(target) = target.as_object_mut() else {
+        return;
+    };
+    for (key, field) in fields {
+        if field.is_null() {
+            target.remove(key);
+        } else {
+            merge(target.entry(key.clone()).or_insert(Value::Null), field);
+        }
+    }
+}
+
 /// The JSON merge patch (RFC 7386) that makes `to` of `from`.
 pub fn merge_patch(from: &Value, to: &Value) -> Value {
     let (Some(old), Some(new)) = (from.as_object(), to.as_object()) else {

@@ -116,7 +116,10 @@ fn candidate(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
                 .get(&index.index)
                 .is_some_and(|view| view.aliases.iter().all(|alias| *alias == own))
         })?;
+    let own_alias = Some(ReindexPlan::name(&next.alias, Some(&candidate.token)));
     turn.effects.push(Effect::DeleteIndex {
+        url: reindex.url.clone(),
+        own_alias,
         index: next.index.clone(),
         uuid: next.uuid,
     });

@@ -34,6 +34,20 @@ pub struct Root {
     pub cluster_uuid: String,
 }
 
+impl std::fmt::Display for Root {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let product = match self.flavour {
+            Flavour::Elasticsearch => "Elasticsearch",
+            Flavour::OpenSearch => "OpenSearch",
+        };
+        write!(
+            formatter,
+            "{product} {}.{}",
+            self.version.major, self.version.minor
+        )
+    }
+}
+
 impl Root {
     /// Whether Slipway is made for this engine: Elasticsearch ≥ 7.10 and OpenSearch ≥ 1.3.
     pub fn supported(&self) -> bool {

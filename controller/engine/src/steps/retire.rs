@@ -87,7 +87,14 @@ fn stable_alias(input: &StepInput<'_>, turn: &mut Turn, candidate: &Candidate) -
         Err(verdict) => return verdict,
     };
     for index in &candidate.indices {
-        match move_alias(candidate, &index.alias, &index.index, &index.uuid, facts) {
+        match move_alias(
+            &reindex.url,
+            candidate,
+            &index.alias,
+            &index.index,
+            &index.uuid,
+            facts,
+        ) {
             Step::There => {}
             Step::Move(effect) => {
                 turn.effects.push(effect);
@@ -109,7 +116,14 @@ enum Step {
     Conflict(String),
 }
 
-fn move_alias(candidate: &Candidate, alias: &str, index: &str, uuid: &str, facts: &SearchFacts) -> Step {
+fn move_alias(
+    url: &str,
+    candidate: &Candidate,
+    alias: &str,
+    index: &str,
+    uuid: &str,
+    facts: &SearchFacts,
+) -> Step {
     let before = candidate.baseline.iter().find(|before| before.alias == alias);
     if facts.indices.get(index).is_none_or(|view| view.uuid != uuid) {
         return Step::Conflict(format!(
@@ -137,6 +151,7 @@ fn move_alias(candidate: &Candidate, alias: &str, index: &str, uuid: &str, facts
         }
     };
     Step::Move(Effect::MoveAlias {
+        url: url.to_owned(),
         alias: alias.to_owned(),
         from,
         to: index.to_owned(),

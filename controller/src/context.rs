@@ -1,0 +1,179 @@
+//! What every look at a Release shares: the caches, the client, the clock.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kube::Client;
+use slipway_crds::v1alpha1::Release;
+use slipway_engine::observed::{
+    DeploymentView, JobView, ReplicaSetView, ServiceView, TaskPodView, WindowGuard,
+};
+use tokio::time::Instant;
+
+use crate::{
+    admin::LastDecisions,
+    cache::{Cache, Key},
+    clock::Clock,
+    events::Events,
+    leader::Fence,
+    metrics::Metrics,
+    search::{HttpTransport, Transport, UrlError},
+};
+
+/// A ReplicaSet and the Deployment that owns it.
+#[derive(Clone, Debug)]
+pub struct OwnedReplicaSet {
+    /// UID of the Deployment.
+    pub owner: String,
+    /// Name of the Deployment.
+    pub deployment: String,
+    /// Itself.
+    pub view: ReplicaSetView,
+}
+
+/// A Service and its address.
+#[derive(Clone, Debug)]
+pub struct AddressedService {
+    /// `spec.clusterIP`; none for a headless one.
+    pub address: Option<IpAddr>,
+    /// Itself.
+    pub view: ServiceView,
+}
+
+/// The ready pods of an EndpointSlice.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    /// Name of the Service.
+    pub service: String,
+    /// Names of its ready pods.
+    pub ready_pods: BTreeSet<String>,
+}
+
+/// What the watches saw.
+#[derive(Debug, Default)]
+pub struct Caches {
+    /// Releases.
+    pub releases: Cache<Arc<Release>>,
+    /// Deployments, without their ReplicaSets.
+    pub deployments: Cache<DeploymentView>,
+    /// ReplicaSets.
+    pub replica_sets: Cache<OwnedReplicaSet>,
+    /// Services, without their endpoints.
+    pub services: Cache<AddressedService>,
+    /// EndpointSlices.
+    pub slices: Cache<Slice>,
+    /// Jobs of tasks.
+    pub jobs: Cache<JobView>,
+    /// Pods of tasks.
+    pub task_pods: Cache<TaskPodView>,
+}
+
+/// Makes the way to a search engine.
+pub type Connect = dyn Fn(&str, Option<IpAddr>) -> Result<Arc<dyn Transport>, UrlError> + Send + Sync;
+
+/// What every look at a Release shares.
+pub struct Context {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// The time.
+    pub clock: Clock,
+    /// Whether this process may write.
+    pub fence: Fence,
+    /// What the watches saw.
+    pub caches: Arc<Caches>,
+    /// Makes the way to a search engine.
+    pub connect: Box<Connect>,
+    /// Takes events.
+    pub events: Events,
+    /// Counts.
+    pub metrics: Metrics,
+    /// For the debug page.
+    pub decisions: LastDecisions,
+    /// What the installation does against changes by others.
+    pub guard: WindowGuard,
+    /// When only the words of a status were last written.
+    pub(crate) worded: Mutex<HashMap<Key, Instant>>,
+}
+
+/// The way to a real search engine.
+pub fn connect_http(url: &str, address: Option<IpAddr>) -> Result<Arc<dyn Transport>, UrlError> {
+    Ok(Arc::new(HttpTransport::new(url, address)?))
+}
+
+/// The parts that a context is made of.
+pub struct Parts {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// The time.
+    pub clock: Clock,
+    /// Whether this process may write.
+    pub fence: Fence,
+    /// What the watches saw.
+    pub caches: Arc<Caches>,
+    /// Takes events.
+    pub events: Events,
+    /// Counts.
+    pub metrics: Metrics,
+    /// For the debug page.
+    pub decisions: LastDecisions,
+    /// What the installation does against changes by others.
+    pub guard: WindowGuard,
+}
+
+impl Context {
+    /// Brings the parts together.
+    pub fn new(parts: Parts, connect: Box<Connect>) -> Self {
+        let Parts {
+            client,
+            clock,
+            fence,
+            caches,
+            events,
+            metrics,
+            decisions,
+            guard,
+        } = parts;
+        let worded = Mutex::default();
+        Self {
+            client,
+            clock,
+            fence,
+            caches,
+            connect,
+            events,
+            metrics,
+            decisions,
+            guard,
+            worded,
+        }
+    }
+
+    /// How long ago only the words of a Release's status were written.
+    pub(crate) fn words_age(&self, key: &Key) -> Option<std::time::Duration> {
+        let worded = self.worded.lock().unwrap_or_else(PoisonError::into_inner);
+        worded.get(key).map(Instant::elapsed)
+    }
+
+    /// Takes note that the words of a Release's status were written.
+    pub(crate) fn words_written(&self, key: &Key) {
+        self.worded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.clone(), Instant::now());
+    }
+
+    /// Forgets a Release that is gone.
+    pub fn forget(&self, key: &Key, uid: Option<&str>) {
+        self.worded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+        self.decisions.forget(&key.namespace, &key.name);
+        if let Some(uid) = uid {
+            self.metrics.phase(uid, None);
+        }
+    }
+}

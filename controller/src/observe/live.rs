@@ -1,0 +1,201 @@
+//! Live reads: what Preflight wants to know, why pods do not get ready, and fresh eyes right before what
+//! cannot be taken back.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    apps::v1::ReplicaSet,
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{PersistentVolumeClaim, Pod},
+};
+use kube::{Api, Resource, ResourceExt as _, api::ListParams, core::DynamicObject, discovery::ApiResource};
+use slipway_crds::names;
+use slipway_engine::{
+    Effect, Intent, Observed, classify,
+    decision::{Patch, Purpose},
+    observed::{PodTrouble, PreflightFacts},
+};
+
+use crate::{
+    context::Context,
+    watch::{enter_replica_set, enter_task_pod},
+};
+
+/// The API of a kind as JSON objects, so that no field is lost.
+pub fn dynamic<K: Resource<DynamicType = ()>>(context: &Context, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(context.client.clone(), namespace, &ApiResource::erase::<K>(&()))
+}
+
+/// Claims and autoscalers that bear on a release. What cannot be read stays unknown.
+pub async fn preflight(context: &Context, intent: &Intent, observed: &Observed) -> PreflightFacts {
+    let namespace = intent.meta.namespace.as_str();
+    let workloads = intent
+        .wanted
+        .as_ref()
+        .map(|plan| plan.workloads.clone())
+        .unwrap_or_default();
+    let templates = workloads
+        .iter()
+        .filter_map(|workload| observed.deployments.get(&workload.deployment));
+    let claims: Vec<String> = templates
+        .flat_map(|deployment| deployment.template.volume_claims())
+        .collect();
+    let volume_claims = if claims.is_empty() {
+        Some(BTreeMap::new())
+    } else {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), namespace);
+        let list = api.list(&ListParams::default()).await;
+        list.ok().map(|list| {
+            let modes = |claim: &PersistentVolumeClaim| {
+                claim.spec.as_ref().and_then(|spec| spec.access_modes.clone())
+            };
+            list.items
+                .iter()
+                .map(|claim| (claim.name_any(), modes(claim).unwrap_or_default()))
+                .collect()
+        })
+    };
+    let api: Api<HorizontalPodAutoscaler> = Api::namespaced(context.client.clone(), namespace);
+    let runaway = api
+        .list(&ListParams::default())
+        .await
+        .map(|list| list.items.iter().filter_map(runaway).collect());
+    PreflightFacts {
+        volume_claims,
+        runaway_autoscalers: runaway.unwrap_or_default(),
+    }
+}
+
+/// The Deployment that an autoscaler scales by a metric of type Value, and the autoscaler's name.
+fn runaway(autoscaler: &HorizontalPodAutoscaler) -> Option<(String, String)> {
+    let spec = autoscaler.spec.as_ref()?;
+    let metrics = spec.metrics.iter().flatten();
+    let targets = metrics.filter_map(|metric| {
+        let external = metric.external.as_ref().map(|external| &external.target);
+        external.or_else(|| metric.object.as_ref().map(|object| &object.target))
+    });
+    let by_value = targets.into_iter().any(|target| target.type_ == "Value");
+    (by_value && spec.scale_target_ref.kind == "Deployment")
+        .then(|| (spec.scale_target_ref.name.clone(), autoscaler.name_any()))
+}
+
+/// Why pods of a workload are not ready.
+pub async fn pod_troubles(
+    context: &Context,
+    namespace: &str,
+    selector: &BTreeMap<String, String>,
+) -> Vec<PodTrouble> {
+    let labels: Vec<String> = selector
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let list = dynamic::<Pod>(context, namespace)
+        .list(&ListParams::default().labels(&labels.join(",")))
+        .await;
+    let pods = list.map(|list| list.items).unwrap_or_default();
+    pods.iter()
+        .filter_map(|pod| serde_json::to_value(pod).ok())
+        .filter_map(|pod| classify::pod_trouble(&pod))
+        .collect()
+}
+
+/// What has to be looked at again before an effect that cannot be taken back.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Fresh {
+    /// A ReplicaSet, by name: the side that is to have the traffic, or to be kept.
+    ReplicaSet(String),
+    /// The task pods of this Release: none of an earlier attempt may be alive.
+    TaskPods,
+}
+
+/// What has to be looked at again before the effects of a decision.
+pub fn wanted(effects: &[Effect], observed: &Observed) -> Vec<Fresh> {
+    let mut wanted: Vec<Fresh> = effects
+        .iter()
+        .flat_map(|effect| fresh(effect, observed))
+        .collect();
+    wanted.sort();
+    wanted.dedup();
+    wanted
+}
+
+fn fresh(effect: &Effect, observed: &Observed) -> Vec<Fresh> {
+    match effect {
+        Effect::CreateJob { .. } => vec![Fresh::TaskPods],
+        Effect::Patch(patch) => side(patch, observed).map(Fresh::ReplicaSet).into_iter().collect(),
+        // The engine is asked again in every look, and compares before it sets.
+        Effect::DeleteJob { .. } | Effect::MoveAlias { .. } | Effect::DeleteIndex { .. } => Vec::new(),
+    }
+}
+
+/// The ReplicaSet that a patch gives the traffic to, or keeps.
+fn side(patch: &Patch, observed: &Observed) -> Option<String> {
+    let mut sets = observed
+        .deployments
+        .values()
+        .flat_map(|deployment| &deployment.replica_sets);
+    match patch.purpose {
+        Purpose::Flip | Purpose::FlipBack => {
+            let hash = patch
+                .body
+                .pointer("/spec/selector")?
+                .get(names::POD_TEMPLATE_HASH)?
+                .as_str()?;
+            sets.find(|set| set.hash == hash).map(|set| set.name.clone())
+        }
+        Purpose::Settle => {
+            let deployment = observed.deployments.get(&patch.name)?;
+            let patched =
+                slipway_engine::template::merged(&deployment.template, patch.body.pointer("/spec/template"));
+            deployment
+                .by_template(patched.digest())
+                .map(|set| set.name.clone())
+        }
+        Purpose::Guard
+        | Purpose::LetGo
+        | Purpose::Claim
+        | Purpose::Unclaim
+        | Purpose::Open
+        | Purpose::Pin
+        | Purpose::Hold
+        | Purpose::Lock
+        | Purpose::Bolt
+        | Purpose::Unbolt
+        | Purpose::Repair
+        | Purpose::Unpin
+        | Purpose::Close
+        | Purpose::Roll
+        | Purpose::FreePod => None,
+    }
+}
+
+/// Reads again, into the caches.
+pub async fn refresh(context: &Context, intent: &Intent, wanted: &[Fresh]) -> kube::Result<()> {
+    let namespace = intent.meta.namespace.as_str();
+    for fresh in wanted {
+        match fresh {
+            Fresh::ReplicaSet(name) => {
+                let set = dynamic::<ReplicaSet>(context, namespace).get_opt(name).await?;
+                match set {
+                    Some(set) => enter_replica_set(&context.caches, &set),
+                    None => drop(
+                        context
+                            .caches
+                            .replica_sets
+                            .remove(&crate::cache::Key::new(namespace, name.clone())),
+                    ),
+                }
+            }
+            Fresh::TaskPods => {
+                let labels = format!("{}={}", names::RELEASE_UID, intent.meta.uid);
+                let list = dynamic::<Pod>(context, namespace)
+                    .list(&ListParams::default().labels(&labels))
+                    .await?;
+                for pod in &list.items {
+                    enter_task_pod(&context.caches, pod);
+                }
+            }
+        }
+    }
+    Ok(())
+}

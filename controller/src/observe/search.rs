@@ -1,0 +1,130 @@
+//! What the search engine says, in one go.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use slipway_engine::{
+    observed::{IndexView, NameView, SearchFacts, SearchView},
+    search::Question,
+};
+
+use crate::{
+    cache::Key,
+    context::Context,
+    error::chain,
+    search::{Health, IndexFacts, Resolved, SearchClient, SearchError},
+};
+
+/// Asks; an engine that gives no usable answer is a fact too.
+pub(super) async fn ask(context: &Context, namespace: &str, question: &Question) -> SearchView {
+    let client = match client(context, namespace, &question.url) {
+        Ok(client) => client,
+        Err(problem) => return SearchView::Unknown(problem),
+    };
+    match facts(&client, question).await {
+        Ok(facts) => SearchView::Read(facts),
+        Err(error) => SearchView::Unknown(chain(&error)),
+    }
+}
+
+/// The way to the engine: a host of one label is the Service of that name in the Release's namespace.
+pub(crate) fn client(context: &Context, namespace: &str, url: &str) -> Result<SearchClient, String> {
+    let host = url
+        .split("://")
+        .nth(1)
+        .unwrap_or(url)
+        .split([':', '/'])
+        .next()
+        .unwrap_or_default();
+    let one_label = !host.contains('.') && !host.starts_with('[') && host != "localhost";
+    let address: Option<IpAddr> = if one_label {
+        let service = context.caches.services.get(&Key::new(namespace, host));
+        let service = service.ok_or_else(|| format!("there is no Service {host} in this namespace"))?;
+        Some(
+            service
+                .address
+                .ok_or_else(|| format!("Service {host} has no cluster IP"))?,
+        )
+    } else {
+        None
+    };
+    let transport = (context.connect)(url, address).map_err(|error| error.to_string())?;
+    Ok(SearchClient::new(transport, context.fence.clone()))
+}
+
+async fn facts(client: &SearchClient, question: &Question) -> Result<SearchFacts, SearchError> {
+    let root = client.root().await?;
+    let mut facts = SearchFacts {
+        engine: root.to_string(),
+        ..SearchFacts::default()
+    };
+    if !root.supported() {
+        facts.unsupported = Some(format!(
+            "{root} is too old: Slipway needs Elasticsearch 7.10 or OpenSearch 1.3, or newer"
+        ));
+        return Ok(facts);
+    }
+    let mut found: BTreeMap<String, IndexFacts> = BTreeMap::new();
+    for name in &question.names {
+        match client.resolve(name).await? {
+            Resolved::Absent => {}
+            Resolved::Index(index) => {
+                facts.names.insert(name.clone(), NameView::Index);
+                found.insert(index.name.clone(), index);
+            }
+            Resolved::Alias(indices) => {
+                let names = indices.iter().map(|index| index.name.clone()).collect();
+                facts.names.insert(name.clone(), NameView::Alias(names));
+                found.extend(indices.into_iter().map(|index| (index.name.clone(), index)));
+            }
+        }
+    }
+    for prefix in &question.prefixes {
+        let indices = client.indices(&format!("{prefix}*")).await?;
+        found.extend(indices.into_iter().map(|index| (index.name.clone(), index)));
+    }
+    for name in &question.indices {
+        if let Resolved::Index(index) = client.resolve(name).await? {
+            found.insert(index.name.clone(), index);
+        }
+    }
+    for (name, index) in found {
+        let view = index_view(client, &name, index, question.refresh).await?;
+        facts.indices.insert(name, view);
+    }
+    Ok(facts)
+}
+
+async fn index_view(
+    client: &SearchClient,
+    name: &str,
+    index: IndexFacts,
+    refresh: bool,
+) -> Result<IndexView, SearchError> {
+    let aliases: BTreeSet<String> = client.aliases_on(name).await?.unwrap_or_default();
+    let red = client.health(name).await? == Health::Red;
+    let trouble = if red {
+        Some("its health is red".to_owned())
+    } else {
+        index
+            .write_blocked
+            .then(|| "it refuses writes (a write block is set)".to_owned())
+    };
+    // An index without a primary shard cannot be counted.
+    let documents = if red || !index.open {
+        0
+    } else {
+        if refresh {
+            client.refresh(name).await?;
+        }
+        i64::try_from(client.count(name).await?).unwrap_or(i64::MAX)
+    };
+    Ok(IndexView {
+        uuid: index.uuid,
+        documents,
+        aliases,
+        trouble,
+    })
+}

@@ -1,0 +1,175 @@
+//! One look at a Release: observe, decide, commit, execute, report.
+
+use std::time::Duration;
+
+use slipway_crds::v1alpha1::Release;
+use slipway_engine::{Decision, Intent, Observed, Progress, Wake, decide, invariants, needs};
+
+use crate::{
+    cache::Key,
+    commit::{self, Change, Commit},
+    context::Context,
+    execute::{self, Outcome, execute},
+    observe::{live, observe},
+    report,
+};
+
+/// Why a look ended early. It is tried again after a pause that grows.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The status could not be written.
+    #[error("the status could not be written")]
+    Commit(#[source] Box<kube::Error>),
+    /// Something could not be read right before an effect that cannot be taken back.
+    #[error("nothing was done, because what it rests on could not be read again")]
+    Refresh(#[source] Box<kube::Error>),
+    /// An effect was not carried out.
+    #[error(transparent)]
+    Execute(#[from] execute::Error),
+    /// A decision broke an invariant and was dropped: an error of Slipway itself.
+    #[error("a decision was dropped, because it would break an invariant: {0}")]
+    Invariant(String),
+    /// The Release is looked at again and again without an end: an error of Slipway itself.
+    #[error("the Release did not come to rest in {ROUNDS} rounds")]
+    Restless,
+}
+
+/// Rounds of one look: a release has about a dozen writes in a row at most.
+const ROUNDS: usize = 40;
+
+/// After a conflict the watch brings the newer state; in case it does not, this long.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Looks at a Release until there is nothing more to do now. Says when to look again by itself.
+pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>, Error> {
+    for _ in 0..ROUNDS {
+        let Some(release) = context.caches.releases.get(key) else {
+            context.forget(key, None);
+            return Ok(None);
+        };
+        match round(context, key, &release).await? {
+            Round::More => {}
+            Round::Rest(wake) => return Ok(wake),
+        }
+    }
+    Err(Error::Restless)
+}
+
+enum Round {
+    More,
+    Rest(Option<Duration>),
+}
+
+async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round, Error> {
+    let now = context.clock.now();
+    let intent = Intent::parse(release);
+    let committed = Progress::new(release.status.clone());
+    let observed = observe(context, &intent, &committed, &needs(&intent, &committed, now)).await;
+    let decision = decide(&intent, &committed, &observed, now);
+    let Some((decision, observed)) =
+        with_fresh_eyes(context, &intent, &committed, decision, observed).await?
+    else {
+        return Ok(Round::Rest(Some(AGAIN)));
+    };
+    let broken = invariants::broken(&intent, &committed, &observed, &decision);
+    if !broken.is_empty() {
+        return Err(Error::Invariant(broken.join("; ")));
+    }
+    let change = commit::change(release.status.as_ref(), &decision.progress.status);
+    let words_wait = commit::words_wait(context, key);
+    let write = change == Change::Facts || (change == Change::Words && words_wait.is_none());
+    if write {
+        match commit::commit(context, release, &decision.progress)
+            .await
+            .map_err(|error| Error::Commit(Box::new(error)))?
+        {
+            Commit::Conflict => return Ok(Round::Rest(Some(AGAIN))),
+            Commit::Done(written) => {
+                let version = written.metadata.resource_version.clone().unwrap_or_default();
+                context
+                    .caches
+                    .releases
+                    .apply(key.clone(), &version, written.into());
+                context.words_written(key);
+            }
+        }
+    }
+    let done = carry_out(context, key, &decision).await;
+    report::remember(context, key, release, &decision);
+    if change == Change::Facts || !decision.effects.is_empty() {
+        report::report(context, release, &decision.because);
+    }
+    let outcome = done?;
+    if outcome == Outcome::Outdated {
+        return Ok(Round::Rest(Some(AGAIN)));
+    }
+    if change == Change::Facts || !decision.effects.is_empty() {
+        return Ok(Round::More);
+    }
+    let words = (change == Change::Words && !write)
+        .then_some(words_wait)
+        .flatten();
+    Ok(Round::Rest(earlier(wake(decision.wake), words)))
+}
+
+fn wake(wake: Wake) -> Option<Duration> {
+    match wake {
+        Wake::OnChange => None,
+        Wake::After(length) => Duration::try_from(length).ok(),
+    }
+}
+
+fn earlier(one: Option<Duration>, two: Option<Duration>) -> Option<Duration> {
+    [one, two].into_iter().flatten().min()
+}
+
+/// Before what cannot be taken back, the objects that it rests on are read again and the decision is made
+/// again. None when that now rests on something else: look again.
+async fn with_fresh_eyes(
+    context: &Context,
+    intent: &Intent,
+    committed: &Progress,
+    decision: Decision,
+    observed: Observed,
+) -> Result<Option<(Decision, Observed)>, Error> {
+    let wanted = live::wanted(&decision.effects, &observed);
+    if wanted.is_empty() {
+        return Ok(Some((decision, observed)));
+    }
+    live::refresh(context, intent, &wanted)
+        .await
+        .map_err(|error| Error::Refresh(Box::new(error)))?;
+    let cached = crate::observe::cached(context, intent, committed);
+    let fresh = Observed {
+        search: observed.search,
+        preflight: observed.preflight,
+        pod_troubles: observed.pod_troubles,
+        ..cached
+    };
+    let decision = decide(intent, committed, &fresh, context.clock.now());
+    let rests_on = live::wanted(&decision.effects, &fresh);
+    Ok(rests_on
+        .iter()
+        .all(|needed| wanted.contains(needed))
+        .then_some((decision, fresh)))
+}
+
+/// Carries out every effect; one that is outdated does not keep the others from being done.
+async fn carry_out(context: &Context, key: &Key, decision: &Decision) -> Result<Outcome, Error> {
+    let mut whole = Outcome::Done;
+    for effect in &decision.effects {
+        let outcome = match execute(context, &key.namespace, effect).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                context.metrics.effect(effect.word(), "failed");
+                return Err(error.into());
+            }
+        };
+        context.metrics.effect(effect.word(), outcome.word());
+        tracing::debug!(effect = effect.word(), outcome = outcome.word(), "carried out");
+        if outcome == Outcome::Outdated {
+            whole = Outcome::Outdated;
+        }
+    }
+    Ok(whole)
+}

@@ -1,0 +1,126 @@
+//! The loop over the queue: a bounded number of looks at a time, none of which can disturb another.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::FutureExt as _;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Resource as _, runtime::events::EventType};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tracing::Instrument as _;
+
+use crate::{
+    backoff::Backoff,
+    cache::Key,
+    client::retry_after,
+    context::Context,
+    error::chain,
+    execute,
+    leader::Leadership,
+    panics,
+    queue::Queue,
+    reconcile::{Error, reconcile},
+};
+
+/// One look takes at most this long; each call has a deadline of its own.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// Looks at what is due while this process leads, until `stop`. Then the looks that run are brought to their
+/// end.
+pub async fn work(
+    context: Arc<Context>,
+    queue: Arc<Queue>,
+    leadership: Leadership,
+    concurrency: usize,
+    stop: impl Future<Output = ()>,
+) {
+    let places = Arc::new(Semaphore::new(concurrency));
+    let backoff = Arc::new(Backoff::new());
+    let mut looks = JoinSet::new();
+    let stop = stop.shared();
+    loop {
+        tokio::select! {
+            () = stop.clone() => break,
+            () = leadership.gained() => {}
+        }
+        // A new leader looks at everything once.
+        for key in context.caches.releases.keys() {
+            queue.add(key, Duration::ZERO);
+        }
+        loop {
+            let place = places.clone().acquire_owned();
+            let next = async { (place.await, queue.next().await) };
+            let (place, key) = tokio::select! {
+                () = stop.clone() => break,
+                () = leadership.lost() => break,
+                next = next => next,
+            };
+            while looks.try_join_next().is_some() {}
+            let (context, queue, backoff) = (context.clone(), queue.clone(), backoff.clone());
+            looks.spawn(async move {
+                look(&context, &queue, &backoff, &key).await;
+                drop(place);
+            });
+        }
+        while looks.join_next().await.is_some() {}
+        if stop.clone().now_or_never().is_some() {
+            break;
+        }
+    }
+}
+
+async fn look(context: &Context, queue: &Queue, backoff: &Backoff<Key>, key: &Key) {
+    let span = tracing::info_span!("release", namespace = key.namespace, name = key.name);
+    let begun = Instant::now();
+    let looked =
+        panics::catch(tokio::time::timeout(LONGEST, reconcile(context, key)).instrument(span.clone())).await;
+    let _entered = span.enter();
+    let (result, next) = match looked {
+        Ok(Ok(Ok(next))) => {
+            backoff.succeeded(key);
+            ("done", next)
+        }
+        Ok(Ok(Err(error))) => {
+            let asked = source(&error).and_then(retry_after);
+            let pause = backoff.failed(key, asked);
+            complain(context, key, &error, pause);
+            ("failed", Some(pause))
+        }
+        Ok(Err(_elapsed)) => {
+            tracing::error!(after = ?LONGEST, "the look at this Release was given up");
+            ("late", Some(backoff.failed(key, None)))
+        }
+        Err(panicked) => {
+            let pause = backoff.failed(key, None);
+            tracing::error!(error = %panicked, ?pause, "a panic; this Release rests for a while, the others go on");
+            ("panicked", Some(pause))
+        }
+    };
+    context.metrics.reconciled(result, begun.elapsed());
+    queue.done(key, next);
+}
+
+fn source(error: &Error) -> Option<&kube::Error> {
+    match error {
+        Error::Commit(source) | Error::Refresh(source) => Some(source),
+        Error::Execute(execute::Error::Kubernetes { source, .. }) => Some(source),
+        Error::Execute(execute::Error::Search { .. } | execute::Error::NoSearch { .. })
+        | Error::Invariant(_)
+        | Error::Restless => None,
+    }
+}
+
+/// What was refused is told in an event; what only failed on the way is logged.
+fn complain(context: &Context, key: &Key, error: &Error, pause: Duration) {
+    let whole = chain(error);
+    tracing::warn!(error = whole, ?pause, "tried again after a pause");
+    let refused = source(error)
+        .is_some_and(|source| matches!(source, kube::Error::Api(status) if matches!(status.code, 403 | 422)));
+    let own = matches!(error, Error::Invariant(_) | Error::Restless);
+    if let Some(release) = context.caches.releases.get(key).filter(|_| refused || own) {
+        let about: ObjectReference = release.object_ref(&());
+        let reason = if own { "InternalError" } else { "CallRefused" };
+        context
+            .events
+            .publish(about, EventType::Warning, reason, reason, &whole);
+    }
+}
