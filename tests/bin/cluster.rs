@@ -77,24 +77,41 @@ fn run(arguments: &Arguments) -> Result<()> {
         Verb::Down => Sandbox::named(name)?.destroy(),
         Verb::Status => status(name),
         Verb::Exec { command } => exec(name, command),
-        Verb::Image { package, tag, environment } => make_image(name, package, tag, environment),
+        Verb::Image {
+            package,
+            tag,
+            environment,
+        } => make_image(name, package, tag, environment),
     }
 }
 
 fn up(name: &str, detach: bool) -> Result<()> {
     let progress = Progress::new();
-    let prefix = if name == "dev" { "cargo cluster --".to_owned() } else { format!("cargo cluster -- --name {name}") };
+    let prefix = if name == "dev" {
+        "cargo cluster --".to_owned()
+    } else {
+        format!("cargo cluster -- --name {name}")
+    };
     if Sandbox::named(name)?.is_alive() {
-        println!("cluster {name} is up already. Look around: {prefix} exec -- kubectl get pods --all-namespaces");
+        println!(
+            "cluster {name} is up already. Look around: {prefix} exec -- kubectl get pods --all-namespaces"
+        );
         return Ok(());
     }
     let binaries = setup::prepare(&progress)?;
-    let lifetime = if detach { Lifetime::Detached } else { Lifetime::Attached };
+    let lifetime = if detach {
+        Lifetime::Detached
+    } else {
+        Lifetime::Attached
+    };
     let cluster = Cluster::start(name, lifetime, &binaries, &progress)?;
     println!();
     println!(" Look around:  {prefix} exec -- kubectl get pods --all-namespaces");
     println!(" A shell:      {prefix} exec -- bash");
-    println!(" Logs:         {}", cluster.sandbox().state().join("logs").display());
+    println!(
+        " Logs:         {}",
+        cluster.sandbox().state().join("logs").display()
+    );
     if detach {
         println!(" Take away:    {prefix} down");
         return Ok(());
@@ -108,7 +125,9 @@ fn up(name: &str, detach: bool) -> Result<()> {
 /// Returns when somebody asks this process to end.
 fn wait_for_the_end() -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -123,15 +142,31 @@ fn wait_for_the_end() -> Result<()> {
 }
 
 fn status(name: &str) -> Result<()> {
-    let mut names: Vec<String> =
-        Sandbox::all()?.iter().filter(|one| one.is_alive()).map(|one| one.name().to_owned()).collect();
+    let mut names: Vec<String> = Sandbox::all()?
+        .iter()
+        .filter(|one| one.is_alive())
+        .map(|one| one.name().to_owned())
+        .collect();
     names.sort();
-    println!("up: {}", if names.is_empty() { "none".to_owned() } else { names.join(" ") });
+    println!(
+        "up: {}",
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(" ")
+        }
+    );
     if names.iter().any(|up| up == name) {
         let cluster = Cluster::find(name)?;
-        println!("logs of {name}: {}", cluster.sandbox().state().join("logs").display());
+        println!(
+            "logs of {name}: {}",
+            cluster.sandbox().state().join("logs").display()
+        );
         let kubectl = cluster.sandbox().state().join("bin/kubectl");
-        cluster.command(kubectl)?.args(["get", "nodes,pods", "--all-namespaces"]).status()?;
+        cluster
+            .command(kubectl)?
+            .args(["get", "nodes,pods", "--all-namespaces"])
+            .status()?;
     }
     Ok(())
 }
@@ -147,7 +182,10 @@ fn make_image(name: &str, package: &str, tag: &str, environment: &[(String, Stri
     let cluster = Cluster::find(name)?;
     let stage = Progress::new().stage(tag);
     let binary = image::build(package, &stage)?;
-    let image = Image { reference: tag.to_owned(), environment: environment.to_vec() };
+    let image = Image {
+        reference: tag.to_owned(),
+        environment: environment.to_vec(),
+    };
     cluster.load(&binary, &[image])?;
     stage.done_in_time();
     Ok(())

@@ -8,4 +8,5 @@
 )]
 
 mod by_hand;
+mod leftovers;
 mod platform;

@@ -145,6 +145,7 @@ impl Sandbox {
     pub fn create(&self, lifetime: Lifetime) -> Result<Guard> {
         fs::create_dir_all(self.state.join("etcd")).context("cannot create the state folder")?;
         for (file, text) in [
+            ("guard.sh", include_str!("sandbox/guard.sh")),
             ("init.sh", include_str!("sandbox/init.sh")),
             ("sweep.sh", include_str!("sandbox/sweep.sh")),
             (
@@ -161,13 +162,7 @@ impl Sandbox {
             "detached"
         };
         let mut command = Command::new("setsid");
-        command.args([
-            "sh",
-            "-c",
-            include_str!("sandbox/guard.sh"),
-            "slipway-guard",
-            &self.name,
-        ]);
+        command.arg("sh").arg(self.state.join("guard.sh")).arg(&self.name);
         command.arg(&self.state).arg(word);
         let stdin = if lifetime == Lifetime::Attached {
             Stdio::piped()
