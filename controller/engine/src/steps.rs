@@ -76,9 +76,10 @@ pub fn walk(input: &StepInput<'_>, turn: &mut Turn) -> Option<(StepName, Verdict
         if !matches!(verdict, Verdict::Done | Verdict::Skipped) {
             return Some((name, verdict));
         }
-        // What the next step looks at has to be committed first, and an effect to be seen.
-        if !turn.effects.is_empty() {
-            return Some((name, verdict));
+        // What the next step looks at is committed first, and every effect is seen.
+        let last = ORDER.last() == Some(&name);
+        if !turn.effects.is_empty() || (verdict == Verdict::Done && !last) {
+            return Some((name, Verdict::working("goes on", "the next step to begin")));
         }
     }
     None
