@@ -28,7 +28,7 @@ pub(crate) struct Database {
 
 /// Reads the URL. `PGOPTIONS`, and so a `lock_timeout` or a `statement_timeout`, is honoured by the driver.
 pub(crate) fn options(settings: &Settings) -> Result<PgConnectOptions, Error> {
-    let options = PgConnectOptions::from_str(&settings.database_url)
+    let options = PgConnectOptions::from_str(settings.database_url()?)
         .map_err(|error| Error::Settings(format!("DATABASE_URL cannot be read: {error}")))?;
     Ok(options.application_name(&format!("shop-{}", settings.version.number())))
 }

@@ -7,6 +7,7 @@ mod check;
 mod database;
 mod error;
 mod faults;
+mod hello;
 mod load;
 mod migrate;
 mod output;
@@ -37,6 +38,13 @@ struct Arguments {
 enum Command {
     /// Answer requests until SIGTERM
     Serve,
+    /// Answer every request with this version's number until SIGTERM; needs neither database nor search engine
+    Hello,
+    /// Do nothing for so many seconds: a task that takes its time
+    Nap {
+        /// How long
+        seconds: u64,
+    },
     /// Do the jobs that the web processes leave, until SIGTERM
     Work,
     /// Publish this version's static files
@@ -79,6 +87,8 @@ async fn run(command: Command) -> Result<ExitCode, Error> {
     let settings = Settings::read(&|name| std::env::var(name).ok())?;
     match command {
         Command::Serve => serve::serve(settings).await,
+        Command::Hello => hello::hello(settings).await,
+        Command::Nap { seconds } => signals::task(&settings, hello::nap(seconds)).await,
         Command::Work => work::work(&settings).await,
         Command::Assets => signals::task(&settings, assets::assets(&settings)).await,
         Command::Migrate => signals::task(&settings, migrate::migrate(&settings)).await,

@@ -9,7 +9,7 @@ use crate::{
     faults::ReindexFault,
     output,
     search::{Search, physical_name},
-    settings::{PRODUCTS, Settings},
+    settings::Settings,
 };
 
 /// Rows of one bulk request.
@@ -32,11 +32,10 @@ pub(crate) async fn reindex(settings: &Settings) -> Result<(), Error> {
     search.refresh(&index).await?;
     search.point(alias, &index).await?;
     output::line(&format!("alias {alias} leads to {index}"));
-    if settings.faults.move_live_alias && alias != PRODUCTS {
-        search.point(PRODUCTS, &index).await?;
-        output::line(&format!(
-            "alias {PRODUCTS} leads to {index}, as the environment asks"
-        ));
+    let live = &settings.live_alias;
+    if settings.faults.move_live_alias && alias != live {
+        search.point(live, &index).await?;
+        output::line(&format!("alias {live} leads to {index}, as the environment asks"));
     }
     clean(&search, alias).await?;
     output::result(&json!({"documents": documents}));
@@ -65,7 +64,7 @@ async fn fill(settings: &Settings, database: &Database, search: &Search, index: 
         };
         last_id = last.id;
         done += search.bulk(index, &products).await?.indexed;
-        output::progress(done, total.max(done), PRODUCTS);
+        output::progress(done, total.max(done), "products");
         if few {
             return Ok(done);
         }

@@ -33,14 +33,39 @@ struct Shop {
     settings: Settings,
     database: Database,
     search: Search,
-    /// The value of [`INDEX_HEADER`].
+}
+
+/// What every response says of this process.
+struct Label {
+    version: HeaderValue,
     index: HeaderValue,
     draining: AtomicBool,
 }
 
+/// The shop itself.
+pub(crate) async fn serve(settings: Settings) -> Result<ExitCode, Error> {
+    let shop = Arc::new(Shop {
+        database: Database::new(&settings)?,
+        search: Search::new(&settings)?,
+        settings: settings.clone(),
+    });
+    let router = Router::new()
+        .route("/healthz", get(pages::alive))
+        .route("/readyz", get(pages::ready))
+        .route("/", get(pages::newest))
+        .route("/search", get(pages::search))
+        .route("/products", axum::routing::post(pages::insert))
+        .route(
+            "/products/{id}",
+            get(pages::product).put(pages::update).delete(pages::delete),
+        )
+        .with_state(shop);
+    run(settings, router).await
+}
+
 /// Answers requests until SIGTERM. Then it goes on for a while, because clients are still sent here until the news is
 /// everywhere, asking them to close their connections; only then it stops accepting and lets requests finish.
-pub(crate) async fn serve(settings: Settings) -> Result<ExitCode, Error> {
+pub(crate) async fn run(settings: Settings, router: Router) -> Result<ExitCode, Error> {
     let terminated = signals::terminated()?;
     if settings.faults.crash == Some(Crash::Boot) {
         return Err(Error::Fault("the server does not boot"));
@@ -51,15 +76,15 @@ pub(crate) async fn serve(settings: Settings) -> Result<ExitCode, Error> {
         source,
     };
     let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
-    let shop = Arc::new(Shop::new(settings)?);
-    tracing::info!(version = shop.settings.version.number(), index = shop.settings.alias, %address, "serving");
-    let router = router(&shop);
+    let label = Arc::new(Label::new(&settings)?);
+    tracing::info!(version = settings.version.number(), index = settings.alias, %address, "serving");
+    let router = router.layer(middleware::map_response_with_state(Arc::clone(&label), attach));
     let (begin_stop, told) = oneshot::channel::<()>();
     let drain = async {
         terminated.await;
-        shop.draining.store(true, Ordering::Relaxed);
+        label.draining.store(true, Ordering::Relaxed);
         output::line("draining");
-        tokio::time::sleep(shop.settings.drain).await;
+        tokio::time::sleep(settings.drain).await;
         // A server that has ended already cannot be told; the other branch below has seen it.
         begin_stop.send(()).ok();
         tokio::time::sleep(FINISH).await;
@@ -77,49 +102,29 @@ pub(crate) async fn serve(settings: Settings) -> Result<ExitCode, Error> {
             output::line("stopped with connections still open");
             Ok(ExitCode::SUCCESS)
         }
-        () = crash(shop.settings.faults.crash) => Err(Error::Fault("the server crashed")),
+        () = crash(settings.faults.crash) => Err(Error::Fault("the server crashed")),
     }
 }
 
-impl Shop {
-    fn new(settings: Settings) -> Result<Self, Error> {
+impl Label {
+    fn new(settings: &Settings) -> Result<Self, Error> {
         let index = HeaderValue::from_str(&settings.alias).map_err(|_| {
             Error::Settings("SEARCH_INDEX_GENERATION has characters that no index may have".to_owned())
         })?;
         Ok(Self {
-            database: Database::new(&settings)?,
-            search: Search::new(&settings)?,
+            version: HeaderValue::from(u16::from(settings.version.number())),
             index,
             draining: AtomicBool::new(false),
-            settings,
         })
     }
 }
 
-fn router(shop: &Arc<Shop>) -> Router {
-    Router::new()
-        .route("/healthz", get(pages::alive))
-        .route("/readyz", get(pages::ready))
-        .route("/", get(pages::newest))
-        .route("/search", get(pages::search))
-        .route("/products", axum::routing::post(pages::insert))
-        .route(
-            "/products/{id}",
-            get(pages::product).put(pages::update).delete(pages::delete),
-        )
-        .layer(middleware::map_response_with_state(Arc::clone(shop), label))
-        .with_state(Arc::clone(shop))
-}
-
 /// Says on every response, errors included, who answered.
-async fn label(State(shop): State<Arc<Shop>>, mut response: Response) -> Response {
+async fn attach(State(label): State<Arc<Label>>, mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(
-        VERSION_HEADER,
-        HeaderValue::from(u16::from(shop.settings.version.number())),
-    );
-    headers.insert(INDEX_HEADER, shop.index.clone());
-    if shop.draining.load(Ordering::Relaxed) {
+    headers.insert(VERSION_HEADER, label.version.clone());
+    headers.insert(INDEX_HEADER, label.index.clone());
+    if label.draining.load(Ordering::Relaxed) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

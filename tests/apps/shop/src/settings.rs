@@ -10,8 +10,8 @@ use crate::{
 /// Looks up one environment variable.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The alias of the product index as a first adopter's code knows it.
-pub(crate) const PRODUCTS: &str = "products";
+/// The alias of the product index as a first adopter's code knows it, unless `SHOP_INDEX` names another one.
+const PRODUCTS: &str = "products";
 
 /// The version of the shop that this process is. One binary plays both, so that the tests build only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,10 +37,12 @@ impl Version {
 pub(crate) struct Settings {
     /// `SHOP_VERSION`, part of the image.
     pub(crate) version: Version,
-    /// `DATABASE_URL`.
-    pub(crate) database_url: String,
+    database_url: Option<String>,
     search_url: Option<String>,
-    /// `products`, or `products_<SEARCH_INDEX_GENERATION>` where that is set: the alias this process reads and writes.
+    /// `SHOP_INDEX`, or `products`: the alias that readers without a generation use.
+    pub(crate) live_alias: String,
+    /// The live alias, or `<live alias>_<SEARCH_INDEX_GENERATION>` where that is set: the alias this process reads and
+    /// writes.
     pub(crate) alias: String,
     /// `PORT`.
     pub(crate) port: u16,
@@ -66,14 +68,16 @@ impl Settings {
                 )));
             }
         };
+        let live_alias = get("SHOP_INDEX").unwrap_or_else(|| PRODUCTS.to_owned());
         Ok(Self {
             version,
-            database_url: get("DATABASE_URL").ok_or_else(|| not_set("DATABASE_URL"))?,
+            database_url: get("DATABASE_URL"),
             search_url: get("SEARCH_URL"),
             alias: get("SEARCH_INDEX_GENERATION").map_or_else(
-                || PRODUCTS.to_owned(),
-                |generation| format!("{PRODUCTS}_{generation}"),
+                || live_alias.clone(),
+                |generation| format!("{live_alias}_{generation}"),
             ),
+            live_alias,
             port: match get("PORT") {
                 None => 8080,
                 Some(text) => text.parse().map_err(|_| {
@@ -87,6 +91,13 @@ impl Settings {
             since: get("RELEASE_SINCE"),
             faults: Faults::read(environment)?,
         })
+    }
+
+    /// `DATABASE_URL`; `hello` and `nap` do without.
+    pub(crate) fn database_url(&self) -> Result<&str, Error> {
+        self.database_url
+            .as_deref()
+            .ok_or_else(|| not_set("DATABASE_URL"))
     }
 
     /// `SEARCH_URL`; only the commands that use the search engine need it.
@@ -120,6 +131,13 @@ mod tests {
         assert_eq!(read(&empty).unwrap().alias, "products");
         let set = [base[0], base[1], ("SEARCH_INDEX_GENERATION", "g7")];
         assert_eq!(read(&set).unwrap().alias, "products_g7");
+        let named = [
+            base[0],
+            ("SHOP_INDEX", "goods"),
+            ("SEARCH_INDEX_GENERATION", "g7"),
+        ];
+        assert_eq!(read(&named).unwrap().live_alias, "goods");
+        assert_eq!(read(&named).unwrap().alias, "goods_g7");
     }
 
     #[test]
@@ -128,7 +146,8 @@ mod tests {
             read(&[]).unwrap_err().to_string(),
             "SHOP_VERSION is not set; set it to 1 or 2"
         );
-        let error = read(&[("SHOP_VERSION", "2")]).unwrap_err();
+        let settings = read(&[("SHOP_VERSION", "2")]).unwrap();
+        let error = settings.database_url().unwrap_err();
         assert_eq!(error.to_string(), "DATABASE_URL is not set");
         let settings = read(&[("SHOP_VERSION", "2"), ("DATABASE_URL", "postgres://db/shop")]).unwrap();
         assert_eq!(
