@@ -57,35 +57,29 @@ fn close_in_order(
         return unpin_and_close(bench, remembered, waits, turn);
     }
     let zero = deployment.replicas == 0;
+    let kept = bench.side(keep);
+    let others_gone = deployment
+        .replica_sets
+        .iter()
+        .filter(|set| Some(&set.uid) != kept.map(|side| &side.uid))
+        .all(|set| set.wanted == 0 && set.replicas == 0 && set.current());
+    let settled = settled(deployment, &template, remembered);
+    if settled && (zero || (others_gone && kept.is_some_and(|side| side.wanted > 0))) {
+        return unpin_and_close(bench, remembered, waits, turn);
+    }
     if !zero && !sides_ready_for_end(bench, keep, waits, turn) {
         return false;
     }
-    let kept_ready = bench
-        .side(keep)
-        .is_some_and(|side| side.ready >= deployment.replicas);
     // While paused the other side goes only once every kept pod is available; where one is broken the
     // Deployment's own rolling update ends it.
+    let kept_ready = kept.is_some_and(|side| side.ready >= deployment.replicas);
     let paused = if zero {
         remembered.paused.unwrap_or_default()
     } else {
         kept_ready
     };
-    let others_gone = bench
-        .deployment
-        .replica_sets
-        .iter()
-        .filter(|set| Some(&set.uid) != bench.side(keep).map(|side| &side.uid))
-        .all(|set| set.wanted == 0 && set.replicas == 0 && set.current());
-    if !settled(deployment, &template, remembered)
-        || (!others_gone && paused != deployment.paused.unwrap_or_default())
-    {
-        if deployment.template != bench.new_template() && deployment.template != bench.old_template() {
-            turn.warn(
-                "ForeignTemplate",
-                deployment.name.clone(),
-                format!("Deployment {} got a pod template from somebody else during the release; it was overwritten with the serving one", deployment.name),
-            );
-        }
+    if !settled || paused != deployment.paused.unwrap_or_default() {
+        tell_foreign_template(bench, turn);
         patches::settle(deployment, &template, remembered, paused, turn);
         waits.push(format!(
             "Deployment {} gets the user's own values back",
@@ -93,21 +87,27 @@ fn close_in_order(
         ));
         return false;
     }
-    if !zero && !others_gone {
-        let left: i32 = bench
-            .deployment
-            .replica_sets
-            .iter()
-            .map(|set| set.replicas)
-            .sum::<i32>()
-            - bench.side(keep).map_or(0, |side| side.replicas);
-        waits.push(format!(
-            "{left} pods of the other side of {} to end",
-            deployment.name
-        ));
-        return false;
+    let all: i32 = deployment.replica_sets.iter().map(|set| set.replicas).sum();
+    let left = all - kept.map_or(0, |side| side.replicas);
+    waits.push(format!(
+        "{left} pods of the other side of {} to end",
+        deployment.name
+    ));
+    false
+}
+
+fn tell_foreign_template(bench: &Bench<'_>, turn: &mut Turn) {
+    let deployment = bench.deployment;
+    if deployment.template != bench.new_template() && deployment.template != bench.old_template() {
+        turn.warn(
+            "ForeignTemplate",
+            deployment.name.clone(),
+            format!(
+                "Deployment {} got a pod template from somebody else during the release; it was overwritten with the serving one",
+                deployment.name
+            ),
+        );
     }
-    unpin_and_close(bench, remembered, waits, turn)
 }
 
 /// Pins on the kept side, its bolt off, its pods wanted, and no connection in the making.
