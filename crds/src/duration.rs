@@ -74,7 +74,9 @@ mod tests {
         assert_eq!(seconds("24h"), Some(86_400));
         assert_eq!(seconds("1h30m"), Some(5_400));
         assert_eq!(seconds("0s"), Some(0));
-        for wrong in ["", "s", "5", "5d", "30m1h", "1h1h", "-5s", "1.5h", "99999s", "5 s"] {
+        for wrong in [
+            "", "s", "5", "5d", "30m1h", "1h1h", "-5s", "1.5h", "99999s", "5 s",
+        ] {
             assert_eq!(seconds(wrong), None, "{wrong:?}");
         }
     }

@@ -2,7 +2,10 @@
 //!
 //! This crate holds types and their schema, nothing else: no client, no runtime, no decision.
 
-#![allow(unreachable_pub, reason = "the schema derive repeats a public struct inside a function")]
+#![allow(
+    unreachable_pub,
+    reason = "the schema derive repeats a public struct inside a function"
+)]
 
 pub mod duration;
 pub mod names;

@@ -19,18 +19,26 @@ const USAGE: &str = "usage: cargo crdgen [-- --write | -- --check]";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    match arguments
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         [] => io::stdout().write_all(yaml(&Release::crd())?.as_bytes())?,
         ["--write"] => {
             for (path, text) in committed()? {
-                fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+                fs::write(&path, text)
+                    .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
             }
         }
         ["--check"] => {
             for (path, text) in committed()? {
                 if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
                     let path = path.display();
-                    return Err(format!("{path} is not what the types say; run `cargo crdgen -- --write`").into());
+                    return Err(
+                        format!("{path} is not what the types say; run `cargo crdgen -- --write`").into(),
+                    );
                 }
             }
         }
@@ -46,10 +54,16 @@ fn committed() -> Result<[(PathBuf, String); 2], Box<dyn Error>> {
     let plain = Release::crd();
     // Helm would delete every Release together with the definition.
     let mut kept = plain.clone();
-    kept.metadata.annotations = Some(BTreeMap::from([("helm.sh/resource-policy".into(), "keep".into())]));
+    kept.metadata.annotations = Some(BTreeMap::from([(
+        "helm.sh/resource-policy".into(),
+        "keep".into(),
+    )]));
     Ok([
         (crates.join("yaml").join(file), yaml(&plain)?),
-        (crates.join("../charts/slipway-crds/templates").join(file), yaml(&kept)?),
+        (
+            crates.join("../charts/slipway-crds/templates").join(file),
+            yaml(&kept)?,
+        ),
     ])
 }
 

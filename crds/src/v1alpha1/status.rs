@@ -8,16 +8,19 @@ pub mod workload;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 pub use revision::{
-    Course, Cutover, Ended, FrozenSpec, Outcome, PastRevision, Pending, Reason, Rejected, Revision, RollbackState,
-    RollbackStatus, StepName, StepState, StepStatus,
+    Course, Cutover, Ended, FrozenSpec, Outcome, PastRevision, Pending, Reason, Rejected, Revision,
+    RollbackState, RollbackStatus, StepName, StepState, StepStatus,
 };
 pub use search::{Candidate, Generation, GenerationIndex, RetiredIndex, SearchStatus};
 pub use task::{TaskOutcome, TaskStatus};
-pub use workload::{Amount, ImageChange, PinnedService, Remembered, Side, Strategy, VariableChange, WorkloadStatus};
+pub use workload::{
+    Amount, ImageChange, PinnedService, Remembered, Side, Strategy, VariableChange, WorkloadStatus,
+};
 
 /// What Slipway knows and has done about a Release.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -98,7 +101,7 @@ pub struct ReleaseStatus {
 
     /// Ready, Reconciling and Stalled by the rules of kstatus, and Serving, `RolledBack`, Drifted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), transform = bound_conditions)]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }
@@ -161,5 +164,20 @@ pub struct Levers {
 impl Levers {
     fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// Adds the maxima that Kubernetes' own types state for the fields of a condition and the derived schema lacks.
+fn bound_conditions(list: &mut Schema) {
+    for (field, key, value) in [
+        ("type", "maxLength", json!(316)),
+        ("status", "enum", json!(["True", "False", "Unknown"])),
+        ("reason", "maxLength", json!(1024)),
+        ("message", "maxLength", json!(32_768)),
+    ] {
+        let field = list.pointer_mut(&format!("/items/properties/{field}"));
+        if let Some(field) = field.and_then(Value::as_object_mut) {
+            field.insert(key.to_owned(), value);
+        }
     }
 }

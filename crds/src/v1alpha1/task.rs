@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::Duration;
 
@@ -27,7 +28,7 @@ pub struct TaskSettings {
     /// Labels that task pods carry besides Slipway's own, such as one that a NetworkPolicy selects. Never
     /// the workload's: a Service or Deployment that selects them is refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16), inner(length(max = 63)))]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = label_value()))]
     pub labels: BTreeMap<String, String>,
 
     /// Time for scheduling, image pull and creation of the container. A task that did not start by then
@@ -119,8 +120,9 @@ pub struct NamedTask {
 }
 
 /// One environment variable, as in any container.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.value) || !has(self.valueFrom)", "a variable has a value and a valueFrom; leave one out"))]
 pub struct EnvironmentVariable {
     /// Its name.
     #[schemars(length(min = 1, max = 256))]
@@ -137,8 +139,9 @@ pub struct EnvironmentVariable {
 }
 
 /// Where the value of an environment variable comes from.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.secretKeyRef) != has(self.configMapKeyRef)", "valueFrom names one source: secretKeyRef or configMapKeyRef"))]
 pub struct ValueFrom {
     /// A key of a Secret in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,11 +175,26 @@ pub struct KeyReference {
 pub struct Resources {
     /// What is reserved: `cpu`, `memory` and others, as Kubernetes quantities.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 8))]
+    #[schemars(extend("maxProperties" = 8, "additionalProperties" = quantity()))]
     pub requests: BTreeMap<String, IntOrString>,
 
     /// What is allowed at most.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 8))]
+    #[schemars(extend("maxProperties" = 8, "additionalProperties" = quantity()))]
     pub limits: BTreeMap<String, IntOrString>,
+}
+
+/// The schema of a label's value, by Kubernetes' own rule.
+fn label_value() -> Value {
+    json!({ "type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$" })
+}
+
+/// The schema of a Kubernetes quantity. What is not one would be refused only when the Job is made.
+fn quantity() -> Value {
+    json!({
+        "description": "An amount, such as `500m` or `128Mi`.",
+        "maxLength": 32,
+        "pattern": "^([0-9]+([.][0-9]*)?|[.][0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][-+]?[0-9]+))?$",
+        "x-kubernetes-int-or-string": true,
+    })
 }

@@ -155,9 +155,11 @@ pub struct Strategy {
     pub type_: Option<String>,
     /// `rollingUpdate.maxSurge`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 16))]
     pub max_surge: Option<Amount>,
     /// `rollingUpdate.maxUnavailable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 16))]
     pub max_unavailable: Option<Amount>,
 }
 
