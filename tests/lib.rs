@@ -14,3 +14,4 @@
 
 pub mod harness;
 pub mod simulator;
+pub mod verify;

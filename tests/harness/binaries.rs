@@ -57,8 +57,21 @@ impl Binaries {
     /// # Errors
     /// When Go is missing or a build fails.
     pub fn prepare(progress: &Progress) -> Result<Self> {
+        Self::of(&modules(), progress)
+    }
+
+    /// The path of Helm alone, for what looks at charts and needs no cluster.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn helm(progress: &Progress) -> Result<PathBuf> {
+        let [_, _, helm, _] = modules();
+        Ok(Self::of(&[helm], progress)?.path("helm").to_owned())
+    }
+
+    fn of(modules: &[Module], progress: &Progress) -> Result<Self> {
         let mut found = BTreeMap::new();
-        for module in modules() {
+        for module in modules {
             let stage = progress.stage(&module.version.replace('-', " "));
             let built = module.built(&stage)?;
             let folder = cache::directory()?;

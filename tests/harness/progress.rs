@@ -43,6 +43,14 @@ impl Progress {
         self.screen.as_ref()
     }
 
+    /// Prints lines of a result to standard output, above the bars where there are any.
+    pub fn line(&self, text: &str) {
+        match &self.screen {
+            Some(screen) => screen.suspend(|| println!("{text}")),
+            None => println!("{text}"),
+        }
+    }
+
     /// Opens a stage with a short title such as `node ready`.
     pub fn stage(&self, title: &str) -> Stage {
         let bar = self.screen.as_ref().map(|screen| {
