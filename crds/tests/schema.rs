@@ -1,4 +1,10 @@
 //! The schema as it is installed: committed, bounded, described, and every rule with an example on both sides.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
 
 use std::{collections::BTreeSet, process::Command};
 

@@ -194,6 +194,7 @@ fn quantity() -> Value {
     json!({
         "description": "An amount, such as `500m` or `128Mi`.",
         "maxLength": 32,
+        "minimum": 0,
         "pattern": "^([0-9]+([.][0-9]*)?|[.][0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][-+]?[0-9]+))?$",
         "x-kubernetes-int-or-string": true,
     })
