@@ -82,10 +82,13 @@ fn look(intent: &Intent, committed: &Progress, observed: &Observed, now: Timesta
         };
     }
     match committed.revision() {
-        None => View {
-            phase: Phase::Pending,
-            verdict: revision::adopt(&input, turn),
-        },
+        None => {
+            let verdict = revision::adopt(&input, turn);
+            View {
+                phase: phase(&turn.progress),
+                verdict,
+            }
+        }
         Some(running) if running.ended.is_none() => under_way(&input, running, turn),
         Some(_) => at_rest(&input, turn),
     }

@@ -1,6 +1,7 @@
 //! From a decision to what people read: phase, progress, the sentence of what is waited for, conditions by
 //! the rules of kstatus.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use slipway_crds::v1alpha1::Phase;
 use slipway_crds::v1alpha1::status::{Course, Outcome};
@@ -25,7 +26,8 @@ pub fn render(intent: &Intent, observed: &Observed, view: &View, turn: &mut Turn
     let (progress, waiting) = words(&view.verdict, turn);
     let wanted = ready(view, intent, turn);
     let drift = drift(observed, view, turn);
-    let now = turn.now();
+    // As it is stored: conditions tell whole seconds.
+    let now = Timestamp::from_second(turn.now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
     let status = &mut turn.progress.status;
     status.observed_generation = Some(intent.meta.generation);
     status.phase = Some(view.phase);
@@ -99,7 +101,7 @@ fn truth(kind: &str, value: bool, reason: &str, message: impl Into<String>) -> C
         reason: reason.to_owned(),
         message: cut(&message.into(), 2048),
         observed_generation: None,
-        last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
     }
 }
 
