@@ -1,0 +1,350 @@
+//! The release itself: traffic flows, the Release is applied, every step is followed to the end, and then
+//! everything is compared.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
+use serde_json::Value;
+use slipway_crds::v1alpha1::{Phase, Release, status::ReleaseStatus};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    NAMESPACE, Options, SYSTEM,
+    application::{Application, manifest},
+    engine::Watermark,
+    measure::{self, Measured, Span},
+    screen::Screen,
+    sides::Watching,
+};
+use crate::harness::{
+    observer::{Mark, Observation, Observer, ObserverConfig},
+    progress::Progress,
+    traffic::{Mix, Traffic, TrafficConfig, TrafficReport, Version},
+};
+
+/// How often the Release is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A release that is not at its end by then has failed.
+const PATIENCE: Duration = Duration::from_mins(20);
+
+/// A Release that is stalled this long waits for a person; here is none.
+const STALLED: Duration = Duration::from_secs(20);
+
+/// Answers to requests that left before the cutover have arrived by then.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+
+/// So long the controller must be silent at the end.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Everything that the demo tells at its end.
+pub(super) struct Told {
+    pub(super) version: String,
+    pub(super) whole: Option<(Duration, Duration)>,
+    pub(super) steps: Vec<Measured>,
+    pub(super) traffic: TrafficReport,
+    pub(super) wrongly_paired: usize,
+    pub(super) old_index: (String, Watermark),
+    pub(super) new_index: String,
+    pub(super) comparison: Value,
+    pub(super) requests: Counted,
+    pub(super) tasks: usize,
+    /// Resident memory of each replica of the controller, in MiB.
+    pub(super) memory: Vec<f64>,
+    /// What went wrong, in plain sentences; empty when all is well.
+    pub(super) problems: Vec<String>,
+}
+
+/// The controller's requests to the API server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) rollout: usize,
+    pub(super) tasks: usize,
+    /// Status writes that only tell how far things are, and Events.
+    pub(super) told: usize,
+    /// In the last ten seconds, leases and watches apart.
+    pub(super) idle: usize,
+}
+
+/// What was noted on the way.
+struct Followed {
+    release: Release,
+    /// The old index at the cutover.
+    at_cutover: Option<Watermark>,
+    stalled: Option<String>,
+}
+
+/// Takes the shop from version 1 to version 2.
+pub(super) async fn travel(
+    application: &Application<'_>,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Told> {
+    let engine = &application.engine;
+    let config = ObserverConfig::new(application.cluster.audit_log(), NAMESPACE)
+        .services(&["web"])
+        .aliases(
+            crate::harness::search_engine::SearchEngine::OpenSearch.url(),
+            &["products"],
+        );
+    let observer = Observer::start(application.client.clone(), config).await?;
+    let watching = Watching::start(application.client.clone(), NAMESPACE);
+    let traffic = traffic(application, options).await?;
+    let old_index = engine.index_of("products").await?;
+
+    let mut screen = Screen::new(progress, options);
+    let applied = traffic.mark("kubectl apply");
+    screen.line(" $ kubectl apply --filename release.yaml");
+    application
+        .kubectl(&["apply", "--filename", &manifest("release.yaml")])
+        .await?;
+    let followed = follow(application, &traffic, &old_index, &mut screen).await?;
+    sleep(Duration::from_secs(3)).await;
+    let idle = observer.mark("idle");
+    sleep(IDLE).await;
+    screen.close();
+
+    let report = traffic.stop().await;
+    let memory = memory(application).await?;
+    let seen = observer.finish().await;
+    let status = followed.release.status.clone().unwrap_or_default();
+    let token = live_token(&status);
+    let comparison = application.shop("2", &token, &["check"], |_| {}).await;
+    let at_end = engine.watermark(&old_index).await;
+    let new_index = format!("products_{token}");
+    let waits = measure::waits(&followed.release, &seen, &watching.sides());
+    let mut told = Told {
+        version: followed.release.spec.image.clone(),
+        whole: measure::whole(&status).map(|span| (span.length(), span.own(&waits))),
+        steps: measure::steps(&status, &waits),
+        wrongly_paired: wrongly_paired(&report, &new_index),
+        traffic: report,
+        old_index: (old_index, followed.at_cutover.clone().unwrap_or_default()),
+        new_index,
+        comparison: Value::Null,
+        requests: counted(&seen, &applied, &idle, &status),
+        tasks: seen.jobs.len(),
+        memory,
+        problems: Vec::new(),
+    };
+    told.problems = problems(&followed, &status, &told, &seen);
+    match comparison {
+        Ok(comparison) => told.comparison = comparison,
+        Err(error) => told
+            .problems
+            .push(format!("the new index could not be compared: {error:#}")),
+    }
+    told.problems.extend(document_problems(&told.comparison));
+    match (at_end, &followed.at_cutover) {
+        (Ok(end), Some(cutover)) if end != *cutover => told.problems.push(
+            "the old index was written after the cutover: rollback would not find what was there".to_owned(),
+        ),
+        (Err(error), _) => told
+            .problems
+            .push(format!("the old index is not as it was: {error:#}")),
+        (Ok(_), _) => {}
+    }
+    Ok(told)
+}
+
+/// Customers, for a few seconds before anything happens.
+async fn traffic(application: &Application<'_>, options: &Options) -> Result<Traffic> {
+    let mix = Mix::shop(options.products.into());
+    let config = TrafficConfig::new(application.address, mix)
+        .rate(options.rate)
+        .limit(PATIENCE + Duration::from_mins(5));
+    let traffic = Traffic::start(config);
+    let some = u64::from(options.rate) * 3;
+    ensure!(
+        traffic.flowing(some, Duration::from_secs(30)).await,
+        "no traffic flows: {:?}",
+        traffic.live()
+    );
+    Ok(traffic)
+}
+
+/// Looks at the Release until it has ended.
+async fn follow(
+    application: &Application<'_>,
+    traffic: &Traffic,
+    old_index: &str,
+    screen: &mut Screen,
+) -> Result<Followed> {
+    let releases: Api<Release> = Api::namespaced(application.client.clone(), NAMESPACE);
+    let end = Instant::now() + PATIENCE;
+    let mut stalled_since: Option<Instant> = None;
+    let mut confirmed: Option<Instant> = None;
+    let mut at_cutover = None;
+    loop {
+        let release = releases.get("shop").await.context("cannot read Release shop")?;
+        let status = release.status.clone().unwrap_or_default();
+        let token = status
+            .search
+            .as_ref()
+            .and_then(|search| search.candidate.as_ref());
+        let built = match token.filter(|_| status.phase == Some(Phase::Reindex)) {
+            Some(candidate) => application
+                .engine
+                .count(&format!("products_{}*", candidate.token))
+                .await
+                .ok(),
+            None => None,
+        };
+        screen.show(&status, &traffic.live(), built);
+        if status
+            .cutover
+            .is_some_and(|cutover| cutover.confirmed_at.is_some())
+            && at_cutover.is_none()
+        {
+            let since = *confirmed.get_or_insert_with(|| {
+                traffic.mark("cutover");
+                Instant::now()
+            });
+            if since.elapsed() >= UNDER_WAY {
+                at_cutover = Some(application.engine.watermark(old_index).await?);
+            }
+        }
+        let stalled = stalled(&status);
+        stalled_since = stalled
+            .as_ref()
+            .map(|_| stalled_since.unwrap_or_else(Instant::now));
+        let given_up = stalled_since.is_some_and(|since| since.elapsed() > STALLED) || Instant::now() > end;
+        if has_ended(&release) || given_up {
+            return Ok(Followed {
+                release,
+                at_cutover,
+                stalled,
+            });
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+fn has_ended(release: &Release) -> bool {
+    let revision = release
+        .status
+        .as_ref()
+        .and_then(|status| status.revision.as_ref());
+    revision.is_some_and(|revision| revision.image == release.spec.image && revision.ended.is_some())
+}
+
+fn stalled(status: &ReleaseStatus) -> Option<String> {
+    let mut conditions = status.conditions.iter();
+    let stalled = conditions.find(|condition| condition.type_ == "Stalled" && condition.status == "True")?;
+    Some(format!("{}: {}", stalled.reason, stalled.message))
+}
+
+/// The token of the generation that the new version reads.
+fn live_token(status: &ReleaseStatus) -> String {
+    let search = status.search.clone().unwrap_or_default();
+    let live = search.live.and_then(|live| live.token);
+    live.or_else(|| search.candidate.map(|candidate| candidate.token))
+        .unwrap_or_default()
+}
+
+/// Answers of a version that read what is not its own.
+fn wrongly_paired(report: &TrafficReport, new_index: &str) -> usize {
+    let fits = |version: &Version| match &*version.name {
+        "1" => version.index.as_deref() == Some("products"),
+        "2" => version.index.as_deref() == Some(new_index),
+        _ => false,
+    };
+    let wrong = report.by_pair().into_iter().filter(|(version, _)| !fits(version));
+    wrong.map(|(_, count)| count).sum()
+}
+
+/// Requests of the tasks are those about Jobs and pods, and all while tasks ran; the rest is the rollout's.
+fn counted(seen: &Observation, applied: &Mark, idle: &Mark, status: &ReleaseStatus) -> Counted {
+    let since = seen.requests_since(applied);
+    let runs_tasks: Vec<Span> = status
+        .steps
+        .iter()
+        .filter(|step| {
+            use slipway_crds::v1alpha1::status::StepName::{Expand, Prepare, Reindex};
+            matches!(step.name, Prepare | Expand | Reindex)
+        })
+        .filter_map(|step| {
+            Some(Span {
+                from: step.started_at?,
+                to: step.finished_at?,
+            })
+        })
+        .collect();
+    let is_of_tasks = |at: Timestamp, resource: &str| {
+        let in_time = runs_tasks.iter().any(|span| span.from <= at && at <= span.to);
+        in_time || resource.starts_with("jobs") || resource.starts_with("pods")
+    };
+    let budgeted = since.budgeted();
+    let tasks = budgeted
+        .0
+        .iter()
+        .filter(|asked| is_of_tasks(asked.at, &asked.resource))
+        .count();
+    Counted {
+        rollout: budgeted.count() - tasks,
+        tasks,
+        told: since.beyond_idle().count() - budgeted.count(),
+        idle: seen.requests_since(idle).beyond_idle().count(),
+    }
+}
+
+/// Resident memory of the controller's replicas.
+async fn memory(application: &Application<'_>) -> Result<Vec<f64>> {
+    let pods: Api<Pod> = Api::namespaced(application.client.clone(), SYSTEM);
+    let mut sizes = Vec::new();
+    for pod in pods
+        .list(&ListParams::default())
+        .await
+        .context("cannot list the controller's pods")?
+    {
+        let process = application.cluster.process_of(&pod)?;
+        let mut read = application.cluster.command("cat")?;
+        let output = read
+            .arg(format!("/proc/{process}/status"))
+            .output()
+            .context("cannot start cat")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes: f64 = line
+            .and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+            .context("the controller's process does not tell its memory")?;
+        sizes.push(kilobytes / 1024.0);
+    }
+    Ok(sizes)
+}
+
+fn problems(followed: &Followed, status: &ReleaseStatus, told: &Told, seen: &Observation) -> Vec<String> {
+    let mut problems = Vec::new();
+    if status.phase != Some(Phase::Complete) {
+        let phase = status
+            .phase
+            .map_or_else(|| "no phase".to_owned(), |phase| format!("{phase:?}"));
+        let why = followed
+            .stalled
+            .clone()
+            .or_else(|| status.waiting_for.clone())
+            .unwrap_or_default();
+        problems.push(format!("the release did not complete ({phase}). {why}"));
+    }
+    if told.traffic.failed() > 0 {
+        problems.push(told.traffic.describe_failures(Duration::ZERO));
+    }
+    if told.wrongly_paired > 0 {
+        problems.push(format!("wrongly paired answers: {:?}", told.traffic.by_pair()));
+    }
+    if told.requests.idle > 0 {
+        let busy = seen.requests.beyond_idle();
+        let last = &busy.0[busy.0.len().saturating_sub(told.requests.idle)..];
+        problems.push(format!("the controller was not silent at the end: {last:?}"));
+    }
+    problems.extend(seen.violations().iter().cloned());
+    problems
+}
+
+fn document_problems(comparison: &Value) -> Option<String> {
+    let wrong = ["missing", "stale", "extra"].map(|kind| comparison[kind].as_u64().unwrap_or(0));
+    (wrong != [0, 0, 0]).then(|| format!("the new index differs from the database: {comparison}"))
+}
