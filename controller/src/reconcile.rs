@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use slipway_crds::v1alpha1::Release;
-use slipway_engine::{Decision, Intent, Observed, Progress, Wake, decide, invariants, needs};
+use slipway_crds::{names::RELEASE_FINALIZER, v1alpha1::Release};
+use slipway_engine::{
+    Decision, Effect, Intent, Observed, Progress, Wake, decide, decision::Kind, invariants, needs,
+};
 
 use crate::{
     cache::Key,
@@ -47,6 +49,12 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>,
             context.forget(key, None);
             return Ok(None);
         };
+        let finalizers = release.metadata.finalizers.iter().flatten();
+        if release.metadata.deletion_timestamp.is_some()
+            && !finalizers.into_iter().any(|name| name == RELEASE_FINALIZER)
+        {
+            return Ok(None);
+        }
         match round(context, key, &release).await? {
             Round::More => {}
             Round::Rest(wake) => return Ok(wake),
@@ -77,7 +85,12 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
     }
     let change = commit::change(release.status.as_ref(), &decision.progress.status);
     let words_wait = commit::words_wait(context, key);
-    let write = change == Change::Facts || (change == Change::Words && words_wait.is_none());
+    // A patch of the Release itself carries the version that was read: a status written before would outdate it.
+    let itself = decision
+        .effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Patch(patch) if patch.kind == Kind::Release));
+    let write = !itself && (change == Change::Facts || (change == Change::Words && words_wait.is_none()));
     if write {
         match commit::commit(context, release, &decision.progress)
             .await

@@ -43,7 +43,7 @@ pub fn roll_back(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
     let mut waits = stop_all(input, turn);
     for workload in &input.committed.status.workloads {
         settle(workload, input.observed, Which::Old, &mut waits, turn);
-        if workload.move_ == Move::After && changes(workload) && workload.held_at.is_some() {
+        if workload.move_ == Move::After && changes(workload) && workload.rolled_at.is_some() {
             roll_other_back(input, turn, &workload.deployment, workload, &mut waits);
         }
     }

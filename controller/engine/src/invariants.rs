@@ -72,9 +72,7 @@ fn patch_problem(
             (!asked).then(|| "traffic would move back without a committed intent".to_owned())
         }
         Purpose::Settle => {
-            let retiring = committed
-                .step(StepName::Retire)
-                .is_some_and(|step| step.started_at.is_some());
+            let retiring = committed.passed(StepName::Watch);
             let ending = matches!(course, Some(Course::Stop | Course::Rollback)) || intent.meta.deleting;
             (!retiring && !ending).then(|| "a side would go without a committed intent".to_owned())
         }

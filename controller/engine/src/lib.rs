@@ -20,6 +20,8 @@ pub mod classify;
 pub mod decide;
 pub mod decision;
 pub mod ending;
+#[cfg(test)]
+mod fixture;
 pub mod housekeeping;
 pub mod intent;
 pub mod invariants;
@@ -31,6 +33,8 @@ pub mod revision;
 pub mod search;
 pub mod status;
 pub mod steps;
+#[cfg(test)]
+mod stories;
 pub mod task;
 pub mod template;
 pub mod terminate;

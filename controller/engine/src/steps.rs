@@ -54,6 +54,19 @@ fn waits_for_suspend(step: StepName) -> bool {
     }
 }
 
+/// Whether the next step may begin in the same decision: it looks at nothing that this one has just recorded,
+/// and only records an intent itself.
+fn continues(step: StepName) -> bool {
+    match step {
+        StepName::Preboot | StepName::Watch | StepName::Retire => true,
+        StepName::Preflight
+        | StepName::Prepare
+        | StepName::Expand
+        | StepName::Reindex
+        | StepName::Cutover => false,
+    }
+}
+
 /// Walks to the first step that is not behind us, and lets it work. Says which, and what it says; none when
 /// all are done.
 pub fn walk(input: &StepInput<'_>, turn: &mut Turn) -> Option<(StepName, Verdict)> {
@@ -77,8 +90,7 @@ pub fn walk(input: &StepInput<'_>, turn: &mut Turn) -> Option<(StepName, Verdict
             return Some((name, verdict));
         }
         // What the next step looks at is committed first, and every effect is seen.
-        let last = ORDER.last() == Some(&name);
-        if !turn.effects.is_empty() || (verdict == Verdict::Done && !last) {
+        if !turn.effects.is_empty() || (verdict == Verdict::Done && !continues(name)) {
             return Some((name, Verdict::working("goes on", "the next step to begin")));
         }
     }

@@ -264,7 +264,7 @@ pub fn merged(template: &Template, patch: Option<&Value>) -> Template {
     Template::new(value)
 }
 
-fn merge(target: &mut Value, patch: &Value) {
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Some(fields) = patch.as_object() else {
         target.clone_from(patch);
         return;

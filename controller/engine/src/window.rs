@@ -52,7 +52,10 @@ impl<'a> Bench<'a> {
             status,
             deployment,
             old: status.old.as_ref().and_then(|side| find_side(deployment, side)),
-            new: status.new.as_ref().and_then(|side| find_side(deployment, side)),
+            new: match &status.new {
+                Some(side) => find_side(deployment, side),
+                None => booting(status, deployment),
+            },
             services: services(status, observed),
         })
     }
@@ -140,6 +143,17 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// The new side before it is recorded: that of the Deployment's own template, once that is held and carries
+/// what the revision changes.
+fn booting<'a>(status: &WorkloadStatus, deployment: &'a DeploymentView) -> Option<&'a ReplicaSetView> {
+    let ours = held(deployment)
+        && deployment
+            .template
+            .carries(&status.images, status.variable.as_ref());
+    ours.then(|| deployment.by_template(deployment.template.digest()))
+        .flatten()
+}
+
 fn find_side<'a>(deployment: &'a DeploymentView, side: &Side) -> Option<&'a ReplicaSetView> {
     let by_uid = deployment
         .replica_sets
@@ -203,19 +217,7 @@ pub fn pin(bench: &Bench<'_>, which: Which, purpose: Purpose, turn: &mut Turn) -
 pub fn hold(bench: &Bench<'_>, turn: &mut Turn) -> bool {
     let (images, variable) = (&bench.status.images, bench.status.variable.as_ref());
     let deployment = bench.deployment;
-    if held(deployment) && bench.status.new.is_some() {
-        return true;
-    }
-    if held(deployment) && deployment.template.carries(images, variable) {
-        let digest = deployment.template.digest().to_owned();
-        let now = turn.now();
-        turn.workload(bench.name(), |status| {
-            status.new = Some(Side {
-                template: digest,
-                ..Side::default()
-            });
-            status.held_at = Some(now);
-        });
+    if held(deployment) && (bench.status.new.is_some() || deployment.template.carries(images, variable)) {
         return true;
     }
     let template = bench.old_template().with(images, variable);
@@ -232,7 +234,14 @@ pub fn lock(bench: &Bench<'_>, turn: &mut Turn) -> bool {
         .is_some_and(|new| new.wanted == deployment.replicas && new.wanted > 0);
     let locked = deployment.paused == Some(true) && held(deployment);
     let template = bench.new_template();
-    if !wants && (deployment.paused == Some(true) || deployment.template != template || !held(deployment)) {
+    let ours = match &bench.status.new {
+        Some(_) => deployment.template == template,
+        // Admission may have changed what was sent: as it came back is how it is.
+        None => deployment
+            .template
+            .carries(&bench.status.images, bench.status.variable.as_ref()),
+    };
+    if !wants && (deployment.paused == Some(true) || !ours || !held(deployment)) {
         patches::hold(deployment, &template, false, Purpose::Repair, turn);
     } else if wants && !locked {
         if bench.status.locked_at.is_some() {
@@ -242,17 +251,18 @@ pub fn lock(bench: &Bench<'_>, turn: &mut Turn) -> bool {
                 format!("Deployment {} was resumed or its hold changed while a release is in progress; paused it again", deployment.name),
             );
         }
+        let template = if ours {
+            deployment.template.clone()
+        } else {
+            template
+        };
         patches::hold(deployment, &template, true, Purpose::Lock, turn);
     }
-    if wants
-        && locked
-        && (bench.status.locked_at.is_none()
-            || bench.status.new.as_ref().is_some_and(|side| side.uid.is_none()))
-    {
+    if wants && locked && bench.status.locked_at.is_none() {
         let now = turn.now();
         if let Some(new) = bench.new {
             turn.workload(bench.name(), |status| {
-                status.locked_at.get_or_insert(now);
+                status.locked_at = Some(now);
                 status.new = Some(side_of(new));
             });
         }
@@ -270,12 +280,7 @@ pub fn bolt(bench: &Bench<'_>, turn: &mut Turn) -> bool {
         patches::min_ready(old, Some(HOLD_MIN_READY_SECONDS), Purpose::Bolt, turn);
         return false;
     }
-    let bolted = old.current() && old.available == 0;
-    if bolted && bench.status.bolted_at.is_none() {
-        let now = turn.now();
-        turn.workload(bench.name(), |status| status.bolted_at = Some(now));
-    }
-    bolted
+    old.current() && old.available == 0
 }
 
 /// Takes the bolt off again after a way back, with the ReplicaSet's own value.

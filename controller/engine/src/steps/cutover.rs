@@ -97,6 +97,7 @@ fn before(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
         turn.workload(&bench.status.name, |workload| {
             workload.ready_at_cutover = ready;
             workload.last_pin_change_at = Some(now);
+            workload.bolted_at = Some(now);
         });
     }
     Verdict::working("moving", "the traffic to move")

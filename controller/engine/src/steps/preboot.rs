@@ -86,7 +86,7 @@ fn carry_token(input: &StepInput<'_>, turn: &mut Turn) -> bool {
         let Some(workload) = input
             .committed
             .workload(&plan.name)
-            .filter(|workload| workload.held_at.is_none())
+            .filter(|workload| workload.rolled_at.is_none())
         else {
             continue;
         };

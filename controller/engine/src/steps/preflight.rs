@@ -200,7 +200,7 @@ pub fn workload_status(
                 uid: service.uid.clone(),
             })
             .collect(),
-        held_at: None,
+        rolled_at: None,
         locked_at: None,
         ready_since: None,
         bolted_at: None,

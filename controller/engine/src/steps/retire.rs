@@ -13,14 +13,9 @@ use crate::window::{Which, settle};
 
 /// The old side down, unpin, close, the last pass, the stable alias.
 pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
-    if input
-        .committed
-        .step(StepName::Retire)
-        .is_none_or(|step| step.started_at.is_none())
-    {
-        // Ending the old side is an intent: it is committed before the first patch.
-        let now = turn.now();
-        let since = Some(now);
+    if !input.committed.passed(StepName::Watch) {
+        // The end of the old side is an intent: it is committed before the first patch.
+        let since = Some(turn.now());
         let reason = "the old side is being stopped".to_owned();
         turn.progress.status.rollback = Some(RollbackStatus {
             state: RollbackState::Unavailable,
@@ -45,17 +40,15 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
             ),
         );
     }
-    if input.committed.window_open() {
-        // What settle recorded is committed before the alias moves.
-        return Verdict::working("old side gone", "the end of the window to be recorded");
-    }
     let search = input.committed.status.search.as_ref();
-    match search
-        .and_then(|search| search.candidate.as_ref())
-        .filter(|candidate| candidate.verified_at.is_some())
-    {
-        Some(candidate) => stable_alias(input, turn, candidate),
+    let candidate = search.and_then(|search| search.candidate.as_ref());
+    match candidate.filter(|candidate| candidate.verified_at.is_some()) {
         None => Verdict::Done,
+        // What settle recorded is committed before the alias moves.
+        Some(_) if input.committed.window_open() => {
+            Verdict::working("old side gone", "the end of the window to be recorded")
+        }
+        Some(candidate) => stable_alias(input, turn, candidate),
     }
 }
 

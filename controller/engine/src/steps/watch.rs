@@ -167,7 +167,7 @@ fn roll_others(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
             .template
             .carries(&workload.images, workload.variable.as_ref())
         {
-            if workload.held_at.is_some() {
+            if workload.rolled_at.is_some() {
                 return Verdict::stalled(
                     "ForeignTemplate",
                     format!(
@@ -191,9 +191,9 @@ fn roll_others(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
                 format!("Deployment {} to get the new template", deployment.name),
             );
         }
-        if workload.held_at.is_none() {
+        if workload.rolled_at.is_none() {
             let now = turn.now();
-            turn.workload(&workload.name, |workload| workload.held_at = Some(now));
+            turn.workload(&workload.name, |workload| workload.rolled_at = Some(now));
         }
         if let Some(verdict) = rolling(input, deployment) {
             return verdict;

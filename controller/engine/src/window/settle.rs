@@ -50,12 +50,7 @@ fn close_in_order(
     turn: &mut Turn,
 ) -> bool {
     let deployment = bench.deployment;
-    let opened_only =
-        !patches::held(deployment) && bench.status.held_at.is_none() && bench.status.new.is_none();
     let template = bench.template(keep);
-    if opened_only {
-        return unpin_and_close(bench, remembered, waits, turn);
-    }
     let zero = deployment.replicas == 0;
     let kept = bench.side(keep);
     let others_gone = deployment

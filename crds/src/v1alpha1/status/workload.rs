@@ -53,9 +53,9 @@ pub struct WorkloadStatus {
     #[schemars(length(max = 8))]
     pub services: Vec<PinnedService>,
 
-    /// When new pods were allowed beside the old ones.
+    /// When the Deployment's own rolling update was begun; of a workload without traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_at: Option<Timestamp>,
+    pub rolled_at: Option<Timestamp>,
 
     /// When the new side wanted its full size and the Deployment was paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub struct WorkloadStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_since: Option<Timestamp>,
 
-    /// When the old side was made to look unavailable to the Deployment controller, right before the
+    /// When the old side was to be made to look unavailable to the Deployment controller, right before the
     /// cutover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bolted_at: Option<Timestamp>,

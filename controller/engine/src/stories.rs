@@ -1,0 +1,68 @@
+//! Whole releases, played in a tiny world and told line by line: what happened, what was decided, why. A
+//! change of behaviour shows as a change of a story in `transcripts`.
+
+mod failure;
+mod forward;
+mod meddling;
+mod rollback;
+mod steer;
+
+use crate::fixture::World;
+
+/// Words of the effects that moved traffic, in order, each once in a row.
+fn order(world: &World) -> Vec<&'static str> {
+    let ours = |word: &&'static str| {
+        !matches!(
+            *word,
+            "Guard" | "Claim" | "CreateJob" | "FreePod" | "MoveAlias" | "DeleteIndex" | "Roll"
+        )
+    };
+    let mut order: Vec<&'static str> = world.deeds.iter().copied().filter(ours).collect();
+    order.dedup();
+    order
+}
+
+/// Nothing of a release is left on the objects of others.
+fn clean(world: &World) {
+    for (name, deployment) in &world.deployments {
+        let spec = &deployment["spec"];
+        assert!(
+            deployment["metadata"]["labels"]
+                .get("slipway.dev/window")
+                .is_none(),
+            "{name} is labelled"
+        );
+        assert!(spec["paused"].is_null(), "{name} is paused");
+        assert!(spec["minReadySeconds"].is_null(), "{name} is held");
+        assert_eq!(spec["progressDeadlineSeconds"], 600, "{name} is held");
+        assert_eq!(
+            spec["strategy"]["rollingUpdate"]["maxSurge"], "25%",
+            "{name} is held"
+        );
+    }
+    for (name, service) in &world.services {
+        assert_eq!(
+            service["spec"]["selector"],
+            serde_json::json!({"app": name}),
+            "{name} is pinned"
+        );
+        assert!(
+            service["metadata"]["labels"].get("slipway.dev/window").is_none(),
+            "{name} is labelled"
+        );
+    }
+    for (name, pod) in &world.task_pods {
+        assert!(
+            pod["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty),
+            "{name} is held"
+        );
+    }
+}
+
+/// The old side serves as if nothing had been.
+fn old_side_untouched(world: &World) {
+    clean(world);
+    assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());
+    assert_eq!(world.ready_endpoints("web"), 3);
+    assert_eq!(world.image("web"), "shop:1");
+}

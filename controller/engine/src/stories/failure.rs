@@ -1,0 +1,356 @@
+//! What goes wrong before the cutover: the old side serves on, untouched.
+
+use serde_json::json;
+use slipway_crds::v1alpha1::Phase;
+
+use super::{clean, old_side_untouched};
+use crate::fixture::{Script, World, full, plain};
+
+fn migrating() -> World {
+    let mut spec = plain("shop:1");
+    spec["migrate"] = json!({"expand": {"command": ["migrate"]}});
+    World::adopted(spec)
+}
+
+fn reindexing() -> World {
+    let mut world = World::adopted(full("shop:1", "one"));
+    world.watch_traffic();
+    world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("two"));
+    world.release_image("shop:2");
+    world
+}
+
+#[test]
+fn a_failed_migration_stops_the_release_and_retry_goes_on() {
+    let mut world = migrating();
+    world.script("expand", [Script::fails("PG::UndefinedColumn: column orders.totl does not exist")]);
+    world.release_image("shop:2");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Failed);
+    assert_eq!(world.reason("Stalled").as_deref(), Some("MigrationFailed"));
+    assert!(world.progress().status.waiting_for.unwrap().contains("orders.totl"));
+    old_side_untouched(&world);
+    world.annotate("retry", "shop-2");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Complete);
+    clean(&world);
+    world.is_told_as("migration-failed-and-retried");
+}
+
+#[test]
+fn the_same_retry_twice_is_once() {
+    let mut world = migrating();
+    world.script("expand", [Script::fails("one"), Script::fails("two")]);
+    world.release_image("shop:2");
+    world.rest();
+    world.annotate("retry", "shop-2");
+    world.rest();
+    world.annotate("retry", "shop-2");
+    world.rest();
+    assert_eq!(world.jobs.len(), 2);
+    world.annotate("retry", "shop-2/again");
+    world.rest();
+    assert_eq!(world.jobs.len(), 3);
+    assert_eq!(world.phase(), Phase::Complete);
+}
+
+#[test]
+fn a_failed_version_is_not_tried_again_until_the_spec_changes() {
+    let mut world = migrating();
+    world.script("expand", [Script::fails("no")]);
+    world.release_image("shop:2");
+    world.rest();
+    world.edit(|spec| spec["watch"] = json!({"for": "2m"}));
+    world.rest();
+    assert_eq!(world.phase(), Phase::Failed);
+    assert_eq!(world.jobs.len(), 1);
+    world.release_image("shop:2.1");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Complete);
+    assert_eq!(world.progress().revision_name(), "shop-3");
+}
+
+#[test]
+fn back_to_the_version_that_serves_after_a_failure_runs_nothing() {
+    let mut world = migrating();
+    world.script("expand", [Script::fails("no")]);
+    world.release_image("shop:2");
+    world.rest();
+    world.release_image("shop:1");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Complete);
+    assert_eq!(world.jobs.len(), 1, "{:?}", world.jobs.keys());
+    old_side_untouched(&world);
+    world.is_told_as("back-to-what-serves");
+}
+
+#[test]
+fn back_to_an_earlier_version_with_another_index_runs_no_migration_twice() {
+    let mut world = World::adopted(full("shop:1", "one"));
+    for (image, fingerprint) in [("shop:2", "two"), ("shop:3", "three"), ("shop:2", "two")] {
+        world.release_image(image);
+        world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!(fingerprint));
+        world.until(|world| {
+            world.phase() == Phase::Complete && world.progress().revision().is_some_and(|now| now.image == image)
+        });
+    }
+    let migrations: Vec<&String> = world.jobs.keys().filter(|job| job.contains("expand")).collect();
+    assert_eq!(migrations, ["shop-2-expand-1", "shop-3-expand-1"]);
+}
+
+#[test]
+fn an_interrupted_migration_that_reads_complete_is_unknown_and_a_person_decides() {
+    let mut world = migrating();
+    world.script("expand", [Script { on_term: 0, ..Script::takes(600) }]);
+    world.release_image("shop:2");
+    world.reach(Phase::Expand);
+    world.pass(60);
+    world.evict_task("shop-2-expand-1");
+    world.rest();
+    assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
+    assert_eq!(world.jobs.len(), 1, "nothing runs twice");
+    old_side_untouched(&world);
+    world.annotate("abort", "shop-2");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Aborted);
+    clean(&world);
+    world.is_told_as("migration-interrupted-and-aborted");
+}
+
+#[test]
+fn a_migration_whose_job_is_deleted_is_unknown_when_its_pod_has_ended() {
+    let mut world = migrating();
+    world.script("expand", [Script { on_term: 0, ..Script::takes(600) }]);
+    world.release_image("shop:2");
+    world.reach(Phase::Expand);
+    world.pass(60);
+    world.delete_job("shop-2-expand-1");
+    world.rest();
+    assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
+    assert!(world.jobs.is_empty(), "it is never made again");
+    world.annotate("retry", "shop-2");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Complete);
+    world.is_told_as("migration-job-deleted-and-retried");
+}
+
+#[test]
+fn a_task_that_cannot_start_says_why_and_gives_up_in_time() {
+    let mut world = migrating();
+    world.edit(|spec| spec["migrate"]["expand"]["startDeadline"] = json!("1m"));
+    world.script("expand", [Script { stuck: Some("registry.example/shop:2: not found"), ..Script::WELL }]);
+    world.release_image("shop:2");
+    world.pass(30);
+    let waiting = world.progress().status.waiting_for.unwrap();
+    assert!(waiting.contains("not found"), "{waiting}");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Failed);
+    old_side_untouched(&world);
+    world.is_told_as("task-cannot-start");
+}
+
+#[test]
+fn a_task_is_tried_again_as_often_as_its_retries_say() {
+    let mut world = migrating();
+    world.edit(|spec| spec["migrate"]["expand"]["retries"] = json!(2));
+    world.script("expand", [Script::fails("one"), Script::fails("two")]);
+    world.release_image("shop:2");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Complete);
+    assert_eq!(world.jobs.len(), 3);
+    world.is_told_as("task-retries");
+}
+
+#[test]
+fn a_slow_migration_is_reported_and_not_killed() {
+    let mut world = migrating();
+    world.edit(|spec| spec["migrate"]["expand"]["timeout"] = json!("1m"));
+    world.script("expand", [Script::takes(300)]);
+    world.release_image("shop:2");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Complete);
+    assert!(world.lines.iter().any(|line| line.contains("TaskSlow")));
+}
+
+#[test]
+fn a_task_that_may_be_killed_by_the_clock_is() {
+    let mut world = migrating();
+    world.edit(|spec| {
+        spec["migrate"]["expand"]["timeout"] = json!("1m");
+        spec["migrate"]["expand"]["onTimeout"] = json!("Fail");
+    });
+    world.script("expand", [Script::takes(300)]);
+    world.release_image("shop:2");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Failed);
+    old_side_untouched(&world);
+    world.is_told_as("task-timeout");
+}
+
+#[test]
+fn a_failed_build_stops_before_boot() {
+    let mut world = reindexing();
+    world.script("build", [Script::fails("connection refused")]);
+    world.rest();
+    assert_eq!(world.reason("Stalled").as_deref(), Some("BuildFailed"));
+    old_side_untouched(&world);
+    world.annotate("retry", "shop-2");
+    world.until(|world| world.phase() == Phase::Complete);
+    assert_eq!(world.phase(), Phase::Complete);
+    world.is_told_as("build-failed-and-retried");
+}
+
+#[test]
+fn too_few_documents_stop_before_boot_and_retry_builds_anew() {
+    let mut world = reindexing();
+    world.built = 5;
+    world.until(|world| world.phase() == Phase::Failed);
+    assert_eq!(world.reason("Stalled").as_deref(), Some("VerificationFailed"));
+    old_side_untouched(&world);
+    world.built = 1000;
+    world.annotate("retry", "shop-2");
+    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    world.rest();
+    assert_eq!(world.indices.len(), 1, "{:?}", world.indices.keys());
+    world.is_told_as("too-few-documents");
+}
+
+#[test]
+fn fewer_documents_than_the_live_index_stop_before_boot() {
+    let mut world = reindexing();
+    world.built = 900;
+    world.until(|world| world.phase() == Phase::Failed);
+    assert_eq!(world.reason("Stalled").as_deref(), Some("VerificationFailed"));
+    world.rest();
+    assert_eq!(world.indices.len(), 1, "the candidate goes after its time");
+    old_side_untouched(&world);
+}
+
+#[test]
+fn a_build_that_moves_the_live_alias_by_itself_stops_before_boot() {
+    let mut world = reindexing();
+    world.script("build", [Script::takes(60)]);
+    world.reach(Phase::Reindex);
+    world.pass(20);
+    world.say("world", "the build command moves alias products to products_20261121");
+    world.add_index("products_20261121", 1000, &[]);
+    world.point("products", "products_20261121");
+    world.until(|world| world.phase() == Phase::Failed);
+    assert_eq!(world.reason("Stalled").as_deref(), Some("LiveAliasMoved"));
+    assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());
+    world.point("products", "products_1");
+    world.annotate("retry", "shop-2");
+    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    world.is_told_as("live-alias-moved");
+}
+
+#[test]
+fn an_engine_that_is_away_is_waited_for_and_asked_again() {
+    let mut world = reindexing();
+    world.engine_away = true;
+    world.pass(120);
+    assert_eq!(world.reason("Stalled").as_deref(), Some("SearchUnavailable"));
+    old_side_untouched(&world);
+    world.say("world", "the search engine is back");
+    world.engine_away = false;
+    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    world.is_told_as("engine-away");
+}
+
+#[test]
+fn an_engine_that_goes_away_while_a_build_runs_is_asked_again() {
+    let mut world = reindexing();
+    world.script("build", [Script::takes(300)]);
+    world.reach(Phase::Reindex);
+    world.engine_away = true;
+    world.pass(200);
+    world.engine_away = false;
+    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+}
+
+#[test]
+fn an_engine_that_goes_away_in_retire_is_asked_again() {
+    let mut world = reindexing();
+    world.reach(Phase::Retire);
+    world.engine_away = true;
+    world.pass(60);
+    world.engine_away = false;
+    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    assert_eq!(world.alias("products").len(), 1);
+}
+
+#[test]
+fn a_failed_catch_up_before_the_cutover_ends_the_release() {
+    let mut world = reindexing();
+    world.script("catch-up", [Script::WELL, Script::fails("no route to host")]);
+    world.until(|world| world.phase() == Phase::Failed);
+    assert_eq!(world.reason("Stalled").as_deref(), Some("CatchUpFailed"));
+    old_side_untouched(&world);
+    world.annotate("retry", "shop-2");
+    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    world.is_told_as("catch-up-failed-before-cutover");
+}
+
+#[test]
+fn catch_up_that_never_gets_shorter_ends_the_release() {
+    let mut world = reindexing();
+    world.script("catch-up", vec![Script::takes(90); 20]);
+    world.until(|world| world.phase() == Phase::Failed);
+    assert_eq!(world.reason("Stalled").as_deref(), Some("CatchUpNotConverging"));
+    old_side_untouched(&world);
+}
+
+#[test]
+fn new_pods_that_never_get_ready_go_and_the_old_side_stays_full() {
+    let mut world = World::adopted(plain("shop:1"));
+    world.watch_traffic();
+    world.broken.insert("shop:2".to_owned());
+    world.release_image("shop:2");
+    world.rest();
+    assert_eq!(world.reason("Stalled").as_deref(), Some("PrebootTimeout"));
+    assert!(world.progress().status.waiting_for.unwrap().contains("CrashLoopBackOff"));
+    old_side_untouched(&world);
+    world.broken.clear();
+    world.annotate("retry", "shop-2");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Complete);
+    clean(&world);
+    world.is_told_as("preboot-timeout-and-retried");
+}
+
+#[test]
+fn a_retry_while_the_new_side_is_cleaned_up_waits_for_that() {
+    let mut world = World::adopted(plain("shop:1"));
+    world.broken.insert("shop:2".to_owned());
+    world.release_image("shop:2");
+    world.until(|world| world.lines.iter().any(|line| line.contains("PrebootTimeout")));
+    world.broken.clear();
+    world.annotate("retry", "shop-2");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Complete);
+    clean(&world);
+}
+
+#[test]
+fn new_pods_that_die_between_boot_and_cutover_are_not_waited_for_without_end() {
+    let mut world = reindexing();
+    world.script("catch-up", [Script::WELL, Script::takes(30)]);
+    world.reach(Phase::Cutover);
+    let new = world.set_of("web", "shop:2");
+    world.fail_pods(&new, 3, 1_000_000);
+    assert!(world.until(|world| world.phase() == Phase::Failed), "{}", world.lines.join("\n"));
+    old_side_untouched(&world);
+}
+
+#[test]
+fn a_candidate_that_went_while_its_release_was_down_is_built_anew_by_retry() {
+    let mut world = reindexing();
+    world.broken.insert("shop:2".to_owned());
+    world.rest();
+    assert_eq!(world.phase(), Phase::Failed);
+    assert_eq!(world.indices.len(), 1, "the candidate is gone after its time");
+    world.broken.clear();
+    world.annotate("retry", "shop-2");
+    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    assert!(world.variable("web").is_some(), "new pods never read the old index");
+}

@@ -1,0 +1,263 @@
+//! What others do to the objects of a release while its window is open.
+
+use serde_json::json;
+use slipway_crds::v1alpha1::Phase;
+
+use super::{clean, old_side_untouched};
+use crate::fixture::{World, plain};
+
+/// A plain release whose new pods are ready and wait.
+fn booted() -> World {
+    let mut spec = plain("shop:1");
+    spec["preboot"] = json!({"minimumWait": "5m"});
+    let mut world = World::adopted(spec);
+    world.watch_traffic();
+    world.release_image("shop:2");
+    world.reach(Phase::Preboot);
+    world.pass(60);
+    world
+}
+
+fn watching() -> World {
+    let mut world = booted();
+    world.reach(Phase::Watch);
+    world.pass(5);
+    world
+}
+
+fn ends_as(world: &mut World, phase: Phase, image: &str) {
+    world.rest();
+    assert_eq!(world.phase(), phase, "{}", world.lines.join("\n"));
+    assert_eq!(world.serves("web"), [image.to_owned()].into(), "{}", world.lines.join("\n"));
+    clean(world);
+}
+
+#[test]
+fn scale_in_the_window_is_followed_by_both_sides() {
+    let mut world = booted();
+    world.scale("web", 5);
+    world.pass(20);
+    ends_as(&mut world, Phase::Complete, "shop:2");
+    assert_eq!(world.ready_endpoints("web"), 5);
+    assert!(!world.deeds.contains(&"Repair"), "{}", world.lines.join("\n"));
+    world.is_told_as("scaled-in-preboot");
+}
+
+#[test]
+fn scale_to_zero_before_the_cutover_ends_the_release() {
+    let mut world = booted();
+    world.scale("web", 0);
+    world.rest();
+    assert_eq!(world.phase(), Phase::Failed);
+    assert_eq!(world.reason("Stalled").as_deref(), Some("ScaledToZero"));
+    world.scale("web", 3);
+    world.pass(20);
+    old_side_untouched(&world);
+    world.is_told_as("scaled-to-zero-before-cutover");
+}
+
+#[test]
+fn scale_to_zero_after_the_cutover_ends_the_window() {
+    let mut world = watching();
+    world.scale("web", 0);
+    world.rest();
+    assert_eq!(world.phase(), Phase::Complete);
+    world.scale("web", 3);
+    world.pass(20);
+    ends_as(&mut world, Phase::Complete, "shop:2");
+    world.is_told_as("scaled-to-zero-after-cutover");
+}
+
+#[test]
+fn scale_to_zero_and_back_at_once_is_served_again() {
+    for world in [booted(), watching()] {
+        let mut world = world;
+        world.scale("web", 0);
+        world.pass(1);
+        world.scale("web", 3);
+        world.pass(30);
+        assert_eq!(world.ready_endpoints("web"), 3, "{}", world.lines.join("\n"));
+        world.rest();
+        clean(&world);
+    }
+}
+
+#[test]
+fn the_serving_replica_set_deleted_before_the_cutover_is_brought_back() {
+    let mut world = booted();
+    world.delete_set("web-v1");
+    world.pass(6);
+    assert_eq!(world.serves("web"), ["shop:1".to_owned()].into(), "{}", world.lines.join("\n"));
+    ends_as(&mut world, Phase::Failed, "shop:1");
+    assert_eq!(world.reason("Stalled").as_deref(), Some("ServingSideLost"));
+    world.is_told_as("serving-side-deleted-before-cutover");
+}
+
+#[test]
+fn the_idle_replica_set_deleted_before_the_cutover_is_booted_again() {
+    let mut world = booted();
+    world.delete_set("web-v2");
+    ends_as(&mut world, Phase::Complete, "shop:2");
+    assert_eq!(world.lowest(), 3);
+    world.is_told_as("idle-side-deleted-before-cutover");
+}
+
+#[test]
+fn the_serving_replica_set_deleted_after_the_cutover_rolls_back() {
+    let mut world = watching();
+    world.delete_set("web-v2");
+    world.pass(1);
+    assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());
+    ends_as(&mut world, Phase::RolledBack, "shop:1");
+    world.is_told_as("serving-side-deleted-after-cutover");
+}
+
+#[test]
+fn the_old_replica_set_deleted_after_the_cutover_takes_the_way_back_with_it() {
+    let mut world = watching();
+    world.delete_set("web-v1");
+    world.pass(5);
+    let rollback = world.progress().status.rollback.unwrap();
+    assert!(rollback.reason.contains("deleted"), "{}", rollback.reason);
+    ends_as(&mut world, Phase::Complete, "shop:2");
+    world.is_told_as("old-side-deleted-after-cutover");
+}
+
+#[test]
+fn both_replica_sets_deleted_after_the_cutover_come_back() {
+    let mut world = watching();
+    world.delete_set("web-v1");
+    world.delete_set("web-v2");
+    world.pass(8);
+    assert_eq!(world.ready_endpoints("web"), 3, "{}", world.lines.join("\n"));
+    world.rest();
+    assert_eq!(world.ready_endpoints("web"), 3);
+    clean(&world);
+}
+
+#[test]
+fn both_replica_sets_deleted_before_the_cutover_come_back() {
+    let mut world = booted();
+    world.delete_set("web-v1");
+    world.delete_set("web-v2");
+    world.pass(8);
+    assert_eq!(world.serves("web"), ["shop:1".to_owned()].into(), "{}", world.lines.join("\n"));
+    ends_as(&mut world, Phase::Failed, "shop:1");
+}
+
+#[test]
+fn a_foreign_template_while_locked_is_overwritten_in_the_end() {
+    let mut world = watching();
+    world.set_image("web", "evil:1");
+    world.pass(5);
+    assert_eq!(world.lowest(), 3);
+    ends_as(&mut world, Phase::Complete, "shop:2");
+    assert!(world.lines.iter().any(|line| line.contains("ForeignTemplate")));
+    assert_eq!(world.lowest(), 3);
+    world.is_told_as("foreign-template-after-cutover");
+}
+
+#[test]
+fn a_foreign_template_before_the_cutover_does_not_serve() {
+    let mut world = booted();
+    world.set_image("web", "evil:1");
+    ends_as(&mut world, Phase::Complete, "shop:2");
+    assert_eq!(world.lowest(), 3);
+    world.is_told_as("foreign-template-before-cutover");
+}
+
+#[test]
+fn resume_is_undone() {
+    for world in [booted(), watching()] {
+        let mut world = world;
+        world.resume("web");
+        world.pass(2);
+        assert_eq!(world.deployments["web"]["spec"]["paused"], true, "{}", world.lines.join("\n"));
+        ends_as(&mut world, Phase::Complete, "shop:2");
+        assert_eq!(world.lowest(), 3);
+    }
+}
+
+#[test]
+fn a_service_applied_by_force_is_pinned_again_at_once() {
+    for world in [booted(), watching()] {
+        let mut world = world;
+        world.apply_service("web");
+        world.pass(2);
+        assert_eq!(world.serves("web").len(), 1, "{}", world.lines.join("\n"));
+        ends_as(&mut world, Phase::Complete, "shop:2");
+        assert!(world.lines.iter().any(|line| line.contains("RePinned")));
+    }
+}
+
+#[test]
+fn a_manifest_with_its_own_strategy_takes_no_pod_away() {
+    for world in [booted(), watching()] {
+        let mut world = world;
+        world.apply_manifest("web", "shop:1");
+        world.pass(10);
+        assert_eq!(world.lowest(), 3, "{}", world.lines.join("\n"));
+        world.rest();
+        assert_eq!(world.serves("web"), ["shop:2".to_owned()].into(), "{}", world.lines.join("\n"));
+        assert_eq!(world.lowest(), 3, "{}", world.lines.join("\n"));
+    }
+}
+
+#[test]
+fn the_window_label_taken_off_does_not_make_the_hold_the_users_own() {
+    for world in [booted(), watching()] {
+        let mut world = world;
+        world.unlabel("web");
+        ends_as(&mut world, Phase::Complete, "shop:2");
+        assert_eq!(world.lowest(), 3);
+    }
+}
+
+#[test]
+fn the_window_label_taken_off_before_an_abort_leaves_nothing_behind() {
+    for world in [booted(), watching()] {
+        let mut world = world;
+        world.unlabel("web");
+        world.annotate("abort", "shop-2");
+        world.rest();
+        clean(&world);
+        assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());
+    }
+}
+
+#[test]
+fn a_deployment_deleted_in_the_window_ends_the_release() {
+    for world in [booted(), watching()] {
+        let mut world = world;
+        world.delete_deployment("web");
+        world.rest();
+        clean(&world);
+        assert_eq!(world.phase(), Phase::Failed, "{}", world.lines.join("\n"));
+    }
+}
+
+#[test]
+fn blinking_pods_are_the_applications_business() {
+    let mut world = booted();
+    world.fail_pods("web-v1", 2, 10);
+    world.pass(20);
+    world.fail_pods("web-v2", 3, 10);
+    ends_as(&mut world, Phase::Complete, "shop:2");
+}
+
+#[test]
+fn a_workload_taken_out_of_the_release_is_let_go() {
+    let mut spec = plain("shop:1");
+    spec["workloads"] = json!([
+        {"name": "web", "deployment": "web", "services": ["web"]},
+        {"name": "worker", "deployment": "worker"},
+    ]);
+    let mut world = World::adopted(spec);
+    world.edit(|spec| {
+        spec["image"] = json!("shop:2");
+        spec["workloads"] = json!([{"name": "web", "deployment": "web", "services": ["web"]}]);
+    });
+    ends_as(&mut world, Phase::Complete, "shop:2");
+    assert!(world.deployments["worker"]["metadata"]["labels"].get("slipway.dev/claim").is_none());
+    assert_eq!(world.image("worker"), "shop:1");
+}
