@@ -17,7 +17,9 @@ pub struct Clock {
 impl Clock {
     /// A clock that shows [`BEGINNING`] now.
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self {
+            origin: Instant::now(),
+        }
     }
 
     /// The time since the clock was started.
@@ -40,7 +42,9 @@ impl Clock {
 
 /// A time as `metav1.Time` writes it: whole seconds.
 pub fn seconds(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).expect("a timestamp's own second").to_string()
+    Timestamp::from_second(at.as_second())
+        .expect("a timestamp's own second")
+        .to_string()
 }
 
 /// A time as `metav1.MicroTime` writes it: always six decimals.

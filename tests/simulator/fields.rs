@@ -4,7 +4,10 @@ use serde_json::{Map, Value, json};
 
 /// The text at a JSON pointer; empty when it is absent.
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// The whole number at a JSON pointer.
@@ -19,12 +22,19 @@ pub fn count(object: &Value, pointer: &str) -> i64 {
 
 /// Whether the flag at a JSON pointer is set.
 pub fn flag(object: &Value, pointer: &str) -> bool {
-    object.pointer(pointer).and_then(Value::as_bool).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_bool)
+        .unwrap_or_default()
 }
 
 /// The list at a JSON pointer; empty when it is absent.
 pub fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// The map at a JSON pointer.
@@ -45,7 +55,11 @@ pub fn set(object: &mut Value, pointer: &str, value: impl Into<Value>) {
             *place = json!({});
         }
         let part = part.replace("~1", "/").replace("~0", "~");
-        place = place.as_object_mut().expect("made a map above").entry(part).or_insert(Value::Null);
+        place = place
+            .as_object_mut()
+            .expect("made a map above")
+            .entry(part)
+            .or_insert(Value::Null);
     }
     *place = value.into();
 }
@@ -95,12 +109,16 @@ pub fn uid(object: &Value) -> &str {
 
 /// The value of a label; empty when it is absent.
 pub fn label<'a>(object: &'a Value, key: &str) -> &'a str {
-    map(object, "/metadata/labels").and_then(|labels| labels.get(key)?.as_str()).unwrap_or_default()
+    map(object, "/metadata/labels")
+        .and_then(|labels| labels.get(key)?.as_str())
+        .unwrap_or_default()
 }
 
 /// The value of an annotation; empty when it is absent.
 pub fn annotation<'a>(object: &'a Value, key: &str) -> &'a str {
-    map(object, "/metadata/annotations").and_then(|found| found.get(key)?.as_str()).unwrap_or_default()
+    map(object, "/metadata/annotations")
+        .and_then(|found| found.get(key)?.as_str())
+        .unwrap_or_default()
 }
 
 /// Whether somebody asked for the object's deletion.
@@ -110,7 +128,9 @@ pub fn terminating(object: &Value) -> bool {
 
 /// The owner reference that is marked as the controller.
 pub fn controller(object: &Value) -> Option<&Value> {
-    list(object, "/metadata/ownerReferences").iter().find(|owner| flag(owner, "/controller"))
+    list(object, "/metadata/ownerReferences")
+        .iter()
+        .find(|owner| flag(owner, "/controller"))
 }
 
 /// Whether the object is controlled by the one with this UID.
@@ -132,7 +152,9 @@ pub fn owner_reference(owner: &Value) -> Value {
 
 /// The condition of a type.
 pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    list(object, "/status/conditions").iter().find(|condition| text(condition, "/type") == kind)
+    list(object, "/status/conditions")
+        .iter()
+        .find(|condition| text(condition, "/type") == kind)
 }
 
 /// Whether the condition of a type is True.

@@ -55,7 +55,17 @@ const fn row(
     [status, generation, unconditional, managed]: [bool; 4],
 ) -> Traits {
     let (group, version) = api;
-    Traits { kind, group, version, resource, namespaced, status, generation, unconditional, managed }
+    Traits {
+        kind,
+        group,
+        version,
+        resource,
+        namespaced,
+        status,
+        generation,
+        unconditional,
+        managed,
+    }
 }
 
 const CORE: (&str, &str) = ("", "v1");
@@ -91,28 +101,64 @@ impl Kind {
             Self::ConfigMap => row("ConfigMap", CORE, "configmaps", YES, [NO, NO, YES, YES]),
             Self::CustomResourceDefinition => {
                 let api = ("apiextensions.k8s.io", "v1");
-                row("CustomResourceDefinition", api, "customresourcedefinitions", NO, [YES, YES, NO, NO])
+                row(
+                    "CustomResourceDefinition",
+                    api,
+                    "customresourcedefinitions",
+                    NO,
+                    [YES, YES, NO, NO],
+                )
             }
             Self::Deployment => row("Deployment", APPS, "deployments", YES, [YES, YES, YES, YES]),
-            Self::EndpointSlice => {
-                row("EndpointSlice", ("discovery.k8s.io", "v1"), "endpointslices", YES, [NO, YES, YES, NO])
-            }
+            Self::EndpointSlice => row(
+                "EndpointSlice",
+                ("discovery.k8s.io", "v1"),
+                "endpointslices",
+                YES,
+                [NO, YES, YES, NO],
+            ),
             Self::Event => row("Event", ("events.k8s.io", "v1"), "events", YES, [NO, NO, YES, NO]),
             Self::HorizontalPodAutoscaler => {
                 let api = ("autoscaling", "v2");
-                row("HorizontalPodAutoscaler", api, "horizontalpodautoscalers", YES, [YES, NO, YES, NO])
+                row(
+                    "HorizontalPodAutoscaler",
+                    api,
+                    "horizontalpodautoscalers",
+                    YES,
+                    [YES, NO, YES, NO],
+                )
             }
             Self::Job => row("Job", ("batch", "v1"), "jobs", YES, [YES, YES, YES, NO]),
-            Self::Lease => row("Lease", ("coordination.k8s.io", "v1"), "leases", YES, [NO, NO, NO, NO]),
+            Self::Lease => row(
+                "Lease",
+                ("coordination.k8s.io", "v1"),
+                "leases",
+                YES,
+                [NO, NO, NO, NO],
+            ),
             Self::Namespace => row("Namespace", CORE, "namespaces", NO, [YES, NO, YES, NO]),
-            Self::PersistentVolumeClaim => {
-                row("PersistentVolumeClaim", CORE, "persistentvolumeclaims", YES, [YES, NO, YES, NO])
-            }
+            Self::PersistentVolumeClaim => row(
+                "PersistentVolumeClaim",
+                CORE,
+                "persistentvolumeclaims",
+                YES,
+                [YES, NO, YES, NO],
+            ),
             Self::Pod => row("Pod", CORE, "pods", YES, [YES, YES, YES, NO]),
-            Self::PodDisruptionBudget => {
-                row("PodDisruptionBudget", ("policy", "v1"), "poddisruptionbudgets", YES, [YES, YES, NO, NO])
-            }
-            Self::Release => row("Release", ("slipway.dev", "v1alpha1"), "releases", YES, [YES, YES, NO, YES]),
+            Self::PodDisruptionBudget => row(
+                "PodDisruptionBudget",
+                ("policy", "v1"),
+                "poddisruptionbudgets",
+                YES,
+                [YES, YES, NO, NO],
+            ),
+            Self::Release => row(
+                "Release",
+                ("slipway.dev", "v1alpha1"),
+                "releases",
+                YES,
+                [YES, YES, NO, YES],
+            ),
             Self::ReplicaSet => row("ReplicaSet", APPS, "replicasets", YES, [YES, YES, YES, NO]),
             Self::Secret => row("Secret", CORE, "secrets", YES, [NO, NO, YES, NO]),
             Self::Service => row("Service", CORE, "services", YES, [YES, NO, YES, YES]),
@@ -130,24 +176,38 @@ impl Kind {
 
     /// The kind of an object that names its own.
     pub fn of_object(api_version: &str, name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.traits().kind == name && kind.api_version() == api_version)
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.traits().kind == name && kind.api_version() == api_version)
     }
 
     /// The `apiVersion` of its objects.
     pub fn api_version(self) -> String {
         let Traits { group, version, .. } = self.traits();
-        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+        if group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{group}/{version}")
+        }
     }
 
     /// The resource with its group, as error messages name it.
     pub fn qualified_resource(self) -> String {
         let Traits { group, resource, .. } = self.traits();
-        if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
+        if group.is_empty() {
+            resource.to_owned()
+        } else {
+            format!("{resource}.{group}")
+        }
     }
 
     /// The kind with its group, as validation messages name it.
     pub fn qualified_kind(self) -> String {
         let Traits { group, kind, .. } = self.traits();
-        if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") }
+        if group.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind}.{group}")
+        }
     }
 }

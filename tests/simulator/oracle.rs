@@ -108,7 +108,13 @@ impl Oracle {
 
     fn measure(&mut self, change: &Change) {
         let gone = change.event == Event::Deleted;
-        let number = |pointer: &str| if gone { 0 } else { fields::count(&change.object, pointer) };
+        let number = |pointer: &str| {
+            if gone {
+                0
+            } else {
+                fields::count(&change.object, pointer)
+            }
+        };
         let size = Size {
             at: change.at,
             name: format!("{}/{}", change.key.namespace, change.key.name),
@@ -118,25 +124,37 @@ impl Oracle {
             available: number("/status/availableReplicas"),
         };
         let last = self.sizes.iter().rev().find(|last| last.name == size.name);
-        if last.is_none_or(|last| Size { at: size.at, ..last.clone() } != size) {
+        if last.is_none_or(|last| {
+            Size {
+                at: size.at,
+                ..last.clone()
+            } != size
+        }) {
             self.sizes.push(size);
         }
     }
 
     fn count_endpoints(&mut self, change: &Change) {
         let service = fields::label(&change.object, SERVICE).to_owned();
-        let traffic = self.services.entry((change.key.namespace.clone(), service)).or_default();
+        let traffic = self
+            .services
+            .entry((change.key.namespace.clone(), service))
+            .or_default();
         if change.event == Event::Deleted {
             traffic.slices.remove(&change.key.name);
         } else {
             let endpoints = fields::list(&change.object, "/endpoints").iter();
             let ready = endpoints.filter(|endpoint| fields::flag(endpoint, "/conditions/ready"));
-            let pods = ready.map(|endpoint| fields::text(endpoint, "/targetRef/uid").to_owned()).collect();
+            let pods = ready
+                .map(|endpoint| fields::text(endpoint, "/targetRef/uid").to_owned())
+                .collect();
             traffic.slices.insert(change.key.name.clone(), pods);
         }
         let mut ready: BTreeMap<String, usize> = BTreeMap::new();
         for pod in traffic.slices.values().flatten() {
-            *ready.entry(self.hashes.get(pod).cloned().unwrap_or_default()).or_default() += 1;
+            *ready
+                .entry(self.hashes.get(pod).cloned().unwrap_or_default())
+                .or_default() += 1;
         }
         if traffic.samples.last().is_none_or(|last| last.ready != ready) {
             traffic.samples.push(Sample { at: change.at, ready });
@@ -146,12 +164,17 @@ impl Oracle {
     /// The ready endpoints of a Service over time.
     pub fn samples(&self, namespace: &str, service: &str) -> &[Sample] {
         let traffic = self.services.get(&(namespace.to_owned(), service.to_owned()));
-        traffic.map(|traffic| traffic.samples.as_slice()).unwrap_or_default()
+        traffic
+            .map(|traffic| traffic.samples.as_slice())
+            .unwrap_or_default()
     }
 
     /// The ready endpoints of a Service now.
     pub fn ready(&self, namespace: &str, service: &str) -> BTreeMap<String, usize> {
-        self.samples(namespace, service).last().map(|sample| sample.ready.clone()).unwrap_or_default()
+        self.samples(namespace, service)
+            .last()
+            .map(|sample| sample.ready.clone())
+            .unwrap_or_default()
     }
 
     /// The times without any ready endpoint.
@@ -160,8 +183,15 @@ impl Oracle {
         let samples = self.samples(namespace, service);
         for (before, after) in samples.iter().zip(samples.iter().skip(1)) {
             match (before.total(), after.total()) {
-                (0, more) if more > 0 => outages.iter_mut().rev().take(1).for_each(|last| last.until = Some(after.at)),
-                (some, 0) if some > 0 => outages.push(Outage { from: after.at, until: None }),
+                (0, more) if more > 0 => outages
+                    .iter_mut()
+                    .rev()
+                    .take(1)
+                    .for_each(|last| last.until = Some(after.at)),
+                (some, 0) if some > 0 => outages.push(Outage {
+                    from: after.at,
+                    until: None,
+                }),
                 _ => {}
             }
         }
@@ -178,8 +208,16 @@ impl Oracle {
     /// The fewest ready endpoints since a time, the state at that time included.
     pub fn fewest(&self, namespace: &str, service: &str, since: Timestamp) -> usize {
         let samples = self.samples(namespace, service);
-        let first = samples.iter().rposition(|sample| sample.at <= since).unwrap_or_default();
-        samples.iter().skip(first).map(Sample::total).min().unwrap_or_default()
+        let first = samples
+            .iter()
+            .rposition(|sample| sample.at <= since)
+            .unwrap_or_default();
+        samples
+            .iter()
+            .skip(first)
+            .map(Sample::total)
+            .min()
+            .unwrap_or_default()
     }
 
     /// The sizes of all ReplicaSets over time.
@@ -200,15 +238,24 @@ impl Oracle {
     pub fn jobs_by(&self, labels: &[&str]) -> BTreeMap<Vec<String>, BTreeSet<String>> {
         let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for job in &self.jobs {
-            let values = labels.iter().map(|key| fields::label(job, key).to_owned()).collect();
-            found.entry(values).or_default().insert(fields::uid(job).to_owned());
+            let values = labels
+                .iter()
+                .map(|key| fields::label(job, key).to_owned())
+                .collect();
+            found
+                .entry(values)
+                .or_default()
+                .insert(fields::uid(job).to_owned());
         }
         found
     }
 
     /// How often each object of some kinds was created and deleted: the same for every run of a scenario.
     pub fn births_and_deaths(&self, kinds: &[Kind]) -> BTreeMap<Key, (usize, usize)> {
-        let own = self.births_and_deaths.iter().filter(|(key, _)| kinds.contains(&key.kind));
+        let own = self
+            .births_and_deaths
+            .iter()
+            .filter(|(key, _)| kinds.contains(&key.kind));
         own.map(|(key, counts)| (key.clone(), *counts)).collect()
     }
 }

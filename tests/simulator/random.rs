@@ -23,7 +23,10 @@ impl Random {
     }
 
     /// The next 64 bits.
-    #[allow(clippy::should_implement_trait, reason = "an endless sequence is no use as an iterator")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an endless sequence is no use as an iterator"
+    )]
     pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
@@ -45,7 +48,11 @@ impl Random {
     /// A whole number of milliseconds from a range; its start when the range is empty.
     pub fn within(&mut self, range: &Range<Duration>) -> Duration {
         let span = u64::try_from(range.end.saturating_sub(range.start).as_millis()).expect("a short range");
-        if span == 0 { range.start } else { range.start + Duration::from_millis(self.below(span)) }
+        if span == 0 {
+            range.start
+        } else {
+            range.start + Duration::from_millis(self.below(span))
+        }
     }
 
     /// One of the choices, which must not be empty.

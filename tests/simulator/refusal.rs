@@ -33,21 +33,37 @@ pub struct Cause {
 impl Cause {
     /// A value that a rule refuses.
     pub fn invalid(field: &str, value: &Value, why: &str) -> Self {
-        Self { field: field.to_owned(), what: format!("Invalid value: {value}"), why: why.to_owned() }
+        Self {
+            field: field.to_owned(),
+            what: format!("Invalid value: {value}"),
+            why: why.to_owned(),
+        }
     }
 
     /// A field that must be there.
     pub fn required(field: &str, why: &str) -> Self {
-        Self { field: field.to_owned(), what: "Required value".to_owned(), why: why.to_owned() }
+        Self {
+            field: field.to_owned(),
+            what: "Required value".to_owned(),
+            why: why.to_owned(),
+        }
     }
 
     /// A field that must not be there.
     pub fn forbidden(field: &str, why: &str) -> Self {
-        Self { field: field.to_owned(), what: "Forbidden".to_owned(), why: why.to_owned() }
+        Self {
+            field: field.to_owned(),
+            what: "Forbidden".to_owned(),
+            why: why.to_owned(),
+        }
     }
 
     fn message(&self) -> String {
-        if self.why.is_empty() { self.what.clone() } else { format!("{}: {}", self.what, self.why) }
+        if self.why.is_empty() {
+            self.what.clone()
+        } else {
+            format!("{}: {}", self.what, self.why)
+        }
     }
 
     fn reason(&self) -> &'static str {
@@ -62,7 +78,13 @@ impl Cause {
 impl Refusal {
     /// An error about nothing in particular.
     pub fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Value::Null, retry_after: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: Value::Null,
+            retry_after: None,
+        }
     }
 
     /// An error about one object.
@@ -72,7 +94,13 @@ impl Refusal {
         if !known.group.is_empty() {
             details["group"] = known.group.into();
         }
-        Self { code, reason, message, details, retry_after: None }
+        Self {
+            code,
+            reason,
+            message,
+            details,
+            retry_after: None,
+        }
     }
 
     /// 400: the request makes no sense.
@@ -114,13 +142,24 @@ impl Refusal {
 
     /// 410: the wanted version of the history is gone.
     pub fn expired(wanted: u64, oldest: u64) -> Self {
-        Self::plain(410, "Expired", format!("too old resource version: {wanted} ({oldest})"))
+        Self::plain(
+            410,
+            "Expired",
+            format!("too old resource version: {wanted} ({oldest})"),
+        )
     }
 
     /// 422: the object breaks rules.
     pub fn invalid(kind: Kind, name: &str, causes: &[Cause]) -> Self {
-        let lines: Vec<_> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message())).collect();
-        let text = if let [only] = lines.as_slice() { only.clone() } else { format!("[{}]", lines.join(", ")) };
+        let lines: Vec<_> = causes
+            .iter()
+            .map(|cause| format!("{}: {}", cause.field, cause.message()))
+            .collect();
+        let text = if let [only] = lines.as_slice() {
+            only.clone()
+        } else {
+            format!("[{}]", lines.join(", "))
+        };
         let message = format!("{} \"{name}\" is invalid: {text}", kind.qualified_kind());
         let mut refusal = Self::about(422, "Invalid", kind, name, message);
         refusal.details["kind"] = kind.traits().kind.into();
@@ -134,7 +173,10 @@ impl Refusal {
     /// 422: a JSON patch that does not fit; the real server says no more than this.
     pub fn unfit_patch() -> Self {
         let message = "the server rejected our request due to an error in our request";
-        Self { details: json!({}), ..Self::plain(422, "Invalid", message) }
+        Self {
+            details: json!({}),
+            ..Self::plain(422, "Invalid", message)
+        }
     }
 
     /// 429: too many requests, come back in some seconds.
@@ -154,7 +196,11 @@ impl Refusal {
 
     /// 503: nobody answers.
     pub fn unavailable() -> Self {
-        Self::plain(503, "ServiceUnavailable", "the server is currently unable to handle the request")
+        Self::plain(
+            503,
+            "ServiceUnavailable",
+            "the server is currently unable to handle the request",
+        )
     }
 
     /// 504: the server gave up waiting; the request may have been carried out.

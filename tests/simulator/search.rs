@@ -124,17 +124,29 @@ impl Default for SearchEngine {
 impl SearchEngine {
     /// An empty OpenSearch that goes by this clock.
     pub fn new(clock: Clock) -> Self {
-        Self { clock: Some(clock), ..Self::default() }
+        Self {
+            clock: Some(clock),
+            ..Self::default()
+        }
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.map_or_else(|| Timestamp::from_second(BEGINNING).expect("a constant"), |clock| clock.now())
+        self.clock.map_or_else(
+            || Timestamp::from_second(BEGINNING).expect("a constant"),
+            |clock| clock.now(),
+        )
     }
 
     /// Whether a removal in an alias change may be made a condition.
     pub fn must_exist(&self) -> bool {
-        let mut numbers = self.version.split('.').map(|part| part.parse().unwrap_or_default());
-        let version: (u32, u32) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        let mut numbers = self
+            .version
+            .split('.')
+            .map(|part| part.parse().unwrap_or_default());
+        let version: (u32, u32) = (
+            numbers.next().unwrap_or_default(),
+            numbers.next().unwrap_or_default(),
+        );
         version >= if self.open_search { (2, 12) } else { (7, 11) }
     }
 
@@ -156,7 +168,13 @@ impl SearchEngine {
             health: "green",
         };
         self.indices.insert(name.to_owned(), index);
-        self.deeds.push((now, Deed::Created { index: name.to_owned(), uuid }));
+        self.deeds.push((
+            now,
+            Deed::Created {
+                index: name.to_owned(),
+                uuid,
+            },
+        ));
         true
     }
 
@@ -193,7 +211,14 @@ impl SearchEngine {
         } else {
             self.aliases.insert(alias.to_owned(), after.clone());
         }
-        self.deeds.push((self.now(), Deed::Alias { alias: alias.to_owned(), before, after }));
+        self.deeds.push((
+            self.now(),
+            Deed::Alias {
+                alias: alias.to_owned(),
+                before,
+                after,
+            },
+        ));
     }
 
     /// Deletes an index. Returns whether there was one.
@@ -202,12 +227,21 @@ impl SearchEngine {
             return false;
         };
         let on: Vec<_> = self.aliases.iter().filter(|(_, on)| on.contains(name)).collect();
-        let on: Vec<_> = on.into_iter().map(|(alias, on)| (alias.clone(), on.clone())).collect();
+        let on: Vec<_> = on
+            .into_iter()
+            .map(|(alias, on)| (alias.clone(), on.clone()))
+            .collect();
         for (alias, mut left) in on {
             left.remove(name);
             self.set_alias(&alias, &left.iter().map(String::as_str).collect::<Vec<_>>());
         }
-        self.deeds.push((self.now(), Deed::Deleted { index: name.to_owned(), uuid: index.uuid }));
+        self.deeds.push((
+            self.now(),
+            Deed::Deleted {
+                index: name.to_owned(),
+                uuid: index.uuid,
+            },
+        ));
         true
     }
 
@@ -239,7 +273,11 @@ impl SearchEngine {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Value), Unanswered> {
-        let fate = if self.down { Some(SearchFault::NotSent) } else { self.fates.pop_front().flatten() };
+        let fate = if self.down {
+            Some(SearchFault::NotSent)
+        } else {
+            self.fates.pop_front().flatten()
+        };
         let result = match fate {
             None => Ok(self.handle(method, path, body)),
             Some(SearchFault::NotSent) => Err(Unanswered::NotSent),
@@ -252,7 +290,8 @@ impl SearchEngine {
             }
         };
         let status = result.as_ref().map_or(0, |(status, _)| *status);
-        self.requests.push((self.now(), method.to_owned(), path.to_owned(), status));
+        self.requests
+            .push((self.now(), method.to_owned(), path.to_owned(), status));
         result
     }
 }

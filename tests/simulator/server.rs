@@ -12,12 +12,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use std::future::Future;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Bytes;
 use kube::client::Body;
 use serde_json::Value;
+use std::future::Future;
 
 use self::{
     calls::Call,
@@ -46,7 +46,10 @@ impl ApiServer {
     /// The server as seen by the client of this name. The name stands in the log, in admission and, where a
     /// request names no other, as the field manager.
     pub fn new(cluster: Shared, actor: &str) -> Self {
-        Self { cluster, actor: actor.into() }
+        Self {
+            cluster,
+            actor: actor.into(),
+        }
     }
 
     /// A real client of the kube crate on this server. It needs a tokio runtime.
@@ -65,7 +68,11 @@ impl tower::Service<Request<Body>> for ApiServer {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(answer(Arc::clone(&self.cluster), Arc::clone(&self.actor), request))
+        Box::pin(answer(
+            Arc::clone(&self.cluster),
+            Arc::clone(&self.actor),
+            request,
+        ))
     }
 }
 
@@ -92,7 +99,11 @@ async fn answer(
     match &fault {
         Some(Fault::Answer(refusal)) => {
             finish(&cluster, number, refusal.code);
-            return respond(Answer::Document(refusal.code, refusal.body()), refusal.retry_after, false);
+            return respond(
+                Answer::Document(refusal.code, refusal.body()),
+                refusal.retry_after,
+                false,
+            );
         }
         Some(Fault::Silence { applied: false } | Fault::Crash(Moment::BeforeSend)) => {
             return std::future::pending().await;
@@ -113,7 +124,11 @@ async fn answer(
     finish(&cluster, number, code);
     match &fault {
         Some(Fault::Applied(refusal)) => {
-            return respond(Answer::Document(refusal.code, refusal.body()), refusal.retry_after, false);
+            return respond(
+                Answer::Document(refusal.code, refusal.body()),
+                refusal.retry_after,
+                false,
+            );
         }
         Some(Fault::Silence { applied: true } | Fault::Crash(Moment::AfterApply)) => {
             return std::future::pending().await;
@@ -173,7 +188,9 @@ fn respond(
         Answer::Text(text) => (200, "text/plain", whole(text.into_bytes())),
         Answer::Stream(watching) => (200, "application/json", watching.into_body()),
     };
-    let mut response = Response::builder().status(StatusCode::from_u16(code)?).header(header::CONTENT_TYPE, kind);
+    let mut response = Response::builder()
+        .status(StatusCode::from_u16(code)?)
+        .header(header::CONTENT_TYPE, kind);
     if let Some(seconds) = retry_after {
         response = response.header(header::RETRY_AFTER, seconds);
     }
@@ -186,5 +203,9 @@ fn whole(bytes: Vec<u8>) -> AnswerBody {
 
 /// 404 as the server gives it for a path that it does not serve.
 fn unknown_path() -> Refusal {
-    Refusal::plain(404, "NotFound", "the server could not find the requested resource")
+    Refusal::plain(
+        404,
+        "NotFound",
+        "the server could not find the requested resource",
+    )
 }

@@ -15,12 +15,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use self::admission::Admission;
 pub use self::{
     delete::{DeleteOptions, Propagation},
     patch::strategic_merge,
     write::{Part, Patch},
 };
-use self::admission::Admission;
 use super::{clock::Clock, fields, kind::Kind, random::Random};
 
 /// What names one object.
@@ -37,7 +37,11 @@ pub struct Key {
 impl Key {
     /// The key of these parts.
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
-        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+        Self {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 
     /// The key of an object of a kind.
@@ -48,7 +52,13 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}/{}", self.kind.traits().kind, self.namespace, self.name)
+        write!(
+            formatter,
+            "{} {}/{}",
+            self.kind.traits().kind,
+            self.namespace,
+            self.name
+        )
     }
 }
 
@@ -96,7 +106,11 @@ pub struct Caller {
 impl Caller {
     /// A caller whose field manager has its own name.
     pub fn new(actor: &str) -> Self {
-        Self { actor: actor.into(), manager: actor.to_owned(), dry_run: false }
+        Self {
+            actor: actor.into(),
+            manager: actor.to_owned(),
+            dry_run: false,
+        }
     }
 }
 
@@ -117,7 +131,12 @@ pub struct Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Store at version {} with {} objects", self.version(), self.objects.len())
+        write!(
+            formatter,
+            "Store at version {} with {} objects",
+            self.version(),
+            self.objects.len()
+        )
     }
 }
 
@@ -136,7 +155,9 @@ impl Store {
             signal: watch::Sender::new(0),
         };
         let default = json!({"metadata": {"name": "default"}});
-        store.create(&Caller::new("bootstrap"), Kind::Namespace, "", default).expect("an empty store");
+        store
+            .create(&Caller::new("bootstrap"), Kind::Namespace, "", default)
+            .expect("an empty store");
         store
     }
 
@@ -222,7 +243,11 @@ impl Store {
     /// A UID that no object had before.
     fn identity(&mut self) -> String {
         self.identities += 1;
-        format!("{:08x}-0000-4000-8000-{:012x}", self.random.below(1 << 32), self.identities)
+        format!(
+            "{:08x}-0000-4000-8000-{:012x}",
+            self.random.below(1 << 32),
+            self.identities
+        )
     }
 
     /// Writes an object as it is and records the change.

@@ -8,7 +8,14 @@ use super::{
 };
 
 /// What nobody wants to read in a difference.
-const NOISE: [&str; 4] = ["managedFields", "resourceVersion", "lastUpdateTime", "lastProbeTime"];
+const NOISE: [&str; 4] = [
+    "managedFields",
+    "resourceVersion",
+    "lastUpdateTime",
+    "lastProbeTime",
+];
+/// The most differences that are shown of one change.
+const MOST: usize = 8;
 /// The longest value that is shown, in characters.
 const LONGEST: usize = 60;
 
@@ -22,8 +29,13 @@ pub fn line(change: &Change) -> String {
         Event::Deleted => format!("{time} {actor} removes {key}"),
         Event::Modified => {
             let before = change.before.as_deref().unwrap_or(&Value::Null);
-            let difference = difference(before, &change.object).join(", ");
-            format!("{time} {actor} changes {key}: {difference}")
+            let mut differences = difference(before, &change.object);
+            let more = differences.len().saturating_sub(MOST);
+            differences.truncate(MOST);
+            if more > 0 {
+                differences.push(format!("and {more} more"));
+            }
+            format!("{time} {actor} changes {key}: {}", differences.join(", "))
         }
     }
 }
@@ -47,7 +59,11 @@ fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mu
         return;
     }
     if let (Some(Value::Object(old)), Some(Value::Object(new))) = (before, after) {
-        let mut keys: Vec<_> = old.keys().chain(new.keys()).filter(|key| !NOISE.contains(&key.as_str())).collect();
+        let mut keys: Vec<_> = old
+            .keys()
+            .chain(new.keys())
+            .filter(|key| !NOISE.contains(&key.as_str()))
+            .collect();
         keys.sort();
         keys.dedup();
         for key in keys {
@@ -58,7 +74,12 @@ fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mu
             compare(&format!("{path}[{index}]"), old.get(index), new.get(index), found);
         }
     } else {
-        found.push(format!("{} {} → {}", path.trim_start_matches('.'), short(before), short(after)));
+        found.push(format!(
+            "{} {} → {}",
+            path.trim_start_matches('.'),
+            short(before),
+            short(after)
+        ));
     }
 }
 

@@ -41,17 +41,25 @@ pub struct Kubectl<'a> {
 impl<'a> Kubectl<'a> {
     /// The tool in the hands of a user.
     pub fn new(cluster: &'a mut Cluster, user: &str) -> Self {
-        Self { cluster, user: user.to_owned() }
+        Self {
+            cluster,
+            user: user.to_owned(),
+        }
     }
 
     fn caller(&self, manager: &str) -> Caller {
-        Caller { manager: manager.to_owned(), ..Caller::new(&self.user) }
+        Caller {
+            manager: manager.to_owned(),
+            ..Caller::new(&self.user)
+        }
     }
 
     /// `kubectl create -f`.
     pub fn create(&mut self, manifest: &Value) -> Outcome {
         let caller = self.caller("kubectl-create");
-        self.cluster.store.create(&caller, kind_of(manifest)?, "default", manifest.clone())
+        self.cluster
+            .store
+            .create(&caller, kind_of(manifest)?, "default", manifest.clone())
     }
 
     /// `kubectl apply -f`: client-side, a three-way merge with what was applied last.
@@ -77,7 +85,10 @@ impl<'a> Kubectl<'a> {
     pub fn apply_server_side(&mut self, manifest: &Value, manager: &str, force: bool) -> Outcome {
         let key = Key::new(kind_of(manifest)?, "default", fields::name(manifest));
         let caller = self.caller(manager);
-        let patch = Patch::Apply { body: manifest.clone(), force };
+        let patch = Patch::Apply {
+            body: manifest.clone(),
+            force,
+        };
         self.cluster.store.patch(&caller, &key, &patch, Part::Main)
     }
 
@@ -85,14 +96,18 @@ impl<'a> Kubectl<'a> {
     pub fn replace(&mut self, manifest: &Value) -> Outcome {
         let key = Key::new(kind_of(manifest)?, "default", fields::name(manifest));
         let caller = self.caller("kubectl-replace");
-        self.cluster.store.replace(&caller, &key, manifest.clone(), Part::Main)
+        self.cluster
+            .store
+            .replace(&caller, &key, manifest.clone(), Part::Main)
     }
 
     /// `kubectl patch --type=merge`.
     pub fn patch(&mut self, kind: Kind, name: &str, patch: Value) -> Outcome {
         let caller = self.caller("kubectl-patch");
         let key = Key::new(kind, "default", name);
-        self.cluster.store.patch(&caller, &key, &Patch::Merge(patch), Part::Main)
+        self.cluster
+            .store
+            .patch(&caller, &key, &Patch::Merge(patch), Part::Main)
     }
 
     /// `kubectl set image`.
@@ -116,7 +131,11 @@ impl<'a> Kubectl<'a> {
 
     /// `kubectl scale`.
     pub fn scale(&mut self, deployment: &str, replicas: i64) -> Outcome {
-        self.patch(Kind::Deployment, deployment, json!({"spec": {"replicas": replicas}}))
+        self.patch(
+            Kind::Deployment,
+            deployment,
+            json!({"spec": {"replicas": replicas}}),
+        )
     }
 
     /// `kubectl label`; null removes.
@@ -126,7 +145,11 @@ impl<'a> Kubectl<'a> {
 
     /// `kubectl annotate`; null removes.
     pub fn annotate(&mut self, kind: Kind, name: &str, key: &str, value: impl Into<Value>) -> Outcome {
-        self.patch(kind, name, json!({"metadata": {"annotations": {key: value.into()}}}))
+        self.patch(
+            kind,
+            name,
+            json!({"metadata": {"annotations": {key: value.into()}}}),
+        )
     }
 
     /// `kubectl rollout pause`.
@@ -141,22 +164,37 @@ impl<'a> Kubectl<'a> {
 
     /// `kubectl rollout restart`; kubectl refuses it while the Deployment is paused.
     pub fn restart(&mut self, deployment: &str) -> Outcome {
-        self.refuse_paused(deployment, "can't restart paused deployment (run rollout resume first)")?;
+        self.refuse_paused(
+            deployment,
+            "can't restart paused deployment (run rollout resume first)",
+        )?;
         let now = clock::seconds(self.cluster.clock.now());
         let annotations = json!({"annotations": {"kubectl.kubernetes.io/restartedAt": now}});
-        self.patch(Kind::Deployment, deployment, json!({"spec": {"template": {"metadata": annotations}}}))
+        self.patch(
+            Kind::Deployment,
+            deployment,
+            json!({"spec": {"template": {"metadata": annotations}}}),
+        )
     }
 
     /// `kubectl rollout undo`: the template of the revision before, with its annotations; kubectl refuses it
     /// while the Deployment is paused.
     pub fn undo(&mut self, deployment: &str) -> Outcome {
-        self.refuse_paused(deployment, "you cannot rollback a paused deployment; resume it first")?;
+        self.refuse_paused(
+            deployment,
+            "you cannot rollback a paused deployment; resume it first",
+        )?;
         let key = Key::new(Kind::Deployment, "default", deployment);
         let live = self.read(&key)?;
         let sets = self.cluster.store.list(Kind::ReplicaSet, Some("default"));
         let mut own: Vec<_> = sets
             .filter(|(_, set)| fields::controlled_by(set, fields::uid(&live)))
-            .map(|(_, set)| (fields::annotation(set, REVISION).parse().unwrap_or(0), Arc::clone(set)))
+            .map(|(_, set)| {
+                (
+                    fields::annotation(set, REVISION).parse().unwrap_or(0),
+                    Arc::clone(set),
+                )
+            })
             .collect();
         own.sort_by_key(|(revision, _): &(i64, _)| -revision);
         let Some((_, before)) = own.get(1) else {
@@ -182,21 +220,34 @@ impl<'a> Kubectl<'a> {
             {"op": "replace", "path": "/metadata/annotations", "value": annotations},
         ]);
         let caller = self.caller("kubectl-rollout");
-        self.cluster.store.patch(&caller, &key, &Patch::Json(patch), Part::Main)
+        self.cluster
+            .store
+            .patch(&caller, &key, &Patch::Json(patch), Part::Main)
     }
 
     fn refuse_paused(&self, deployment: &str, why: &str) -> Result<(), Refusal> {
         let live = self.read(&Key::new(Kind::Deployment, "default", deployment))?;
-        if fields::flag(&live, "/spec/paused") { Err(client_side(why)) } else { Ok(()) }
+        if fields::flag(&live, "/spec/paused") {
+            Err(client_side(why))
+        } else {
+            Ok(())
+        }
     }
 
     fn read(&self, key: &Key) -> Outcome {
-        self.cluster.store.get(key).cloned().ok_or_else(|| Refusal::not_found(key.kind, &key.name))
+        self.cluster
+            .store
+            .get(key)
+            .cloned()
+            .ok_or_else(|| Refusal::not_found(key.kind, &key.name))
     }
 
     /// `kubectl delete --cascade=…`.
     pub fn delete(&mut self, kind: Kind, name: &str, cascade: Propagation) -> Result<(), Refusal> {
-        let options = DeleteOptions { propagation: Some(cascade), ..DeleteOptions::default() };
+        let options = DeleteOptions {
+            propagation: Some(cascade),
+            ..DeleteOptions::default()
+        };
         self.delete_with(kind, name, &options)
     }
 
@@ -204,7 +255,10 @@ impl<'a> Kubectl<'a> {
     pub fn delete_with(&mut self, kind: Kind, name: &str, options: &DeleteOptions) -> Result<(), Refusal> {
         let namespace = if kind.traits().namespaced { "default" } else { "" };
         let caller = self.caller("kubectl-delete");
-        self.cluster.store.delete(&caller, &Key::new(kind, namespace, name), options).map(drop)
+        self.cluster
+            .store
+            .delete(&caller, &Key::new(kind, namespace, name), options)
+            .map(drop)
     }
 
     /// The eviction of a pod, as `kubectl drain` asks for it.
@@ -220,9 +274,15 @@ fn client_side(why: &str) -> Refusal {
 }
 
 fn kind_of(manifest: &Value) -> Result<Kind, Refusal> {
-    let (api_version, kind) = (fields::text(manifest, "/apiVersion"), fields::text(manifest, "/kind"));
-    Kind::of_object(api_version, kind)
-        .ok_or_else(|| client_side(&format!("no matches for kind \"{kind}\" in version \"{api_version}\"")))
+    let (api_version, kind) = (
+        fields::text(manifest, "/apiVersion"),
+        fields::text(manifest, "/kind"),
+    );
+    Kind::of_object(api_version, kind).ok_or_else(|| {
+        client_side(&format!(
+            "no matches for kind \"{kind}\" in version \"{api_version}\""
+        ))
+    })
 }
 
 /// Takes away what the last manifest had and the new one has not.
@@ -240,7 +300,9 @@ fn take_dropped(live: &mut Value, last: &Value, wanted: &Value) {
     {
         let name = |element: &Value| element.get("name").cloned();
         let named = |list: &[Value], wanted: &Value| {
-            list.iter().find(|element| name(element).is_some() && name(element) == name(wanted)).cloned()
+            list.iter()
+                .find(|element| name(element).is_some() && name(element) == name(wanted))
+                .cloned()
         };
         live.retain(|element| named(last, element).is_none() || named(wanted, element).is_some());
         for element in live {

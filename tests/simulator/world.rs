@@ -318,7 +318,11 @@ impl World {
 
     /// An object of the namespace `default`; null when there is none.
     pub fn get(&self, kind: Kind, name: &str) -> Arc<serde_json::Value> {
-        self.cluster().store.find(kind, "default", name).cloned().unwrap_or_default()
+        self.cluster()
+            .store
+            .find(kind, "default", name)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 

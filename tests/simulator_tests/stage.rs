@@ -13,15 +13,15 @@ use slipway_tests::simulator::{
 };
 
 /// minReadySeconds of the hold and of the bolt.
-pub const HOLD: i64 = 2_147_483_646;
+pub(crate) const HOLD: i64 = 2_147_483_646;
 const NO_DEADLINE: i64 = 2_147_483_647;
 
-pub struct Stage {
-    pub world: World,
+pub(crate) struct Stage {
+    pub(crate) world: World,
     replicas: i64,
 }
 
-pub fn deployment(replicas: i64, image: &str) -> Value {
+pub(crate) fn deployment(replicas: i64, image: &str) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -37,7 +37,7 @@ pub fn deployment(replicas: i64, image: &str) -> Value {
     })
 }
 
-pub fn service() -> Value {
+pub(crate) fn service() -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -47,17 +47,17 @@ pub fn service() -> Value {
 }
 
 /// The seeds that every row is tried with.
-pub fn seeds() -> Vec<u64> {
+pub(crate) fn seeds() -> Vec<u64> {
     World::seeds(1..=4)
 }
 
 impl Stage {
     /// Version 1 with so many pods, at rest.
-    pub async fn new(seed: u64, replicas: i64) -> Self {
+    pub(crate) async fn new(seed: u64, replicas: i64) -> Self {
         Self::of(seed, deployment(replicas, "shop:1")).await
     }
 
-    pub async fn of(seed: u64, manifest: Value) -> Self {
+    pub(crate) async fn of(seed: u64, manifest: Value) -> Self {
         let world = World::new(seed);
         let replicas = fields::count(&manifest, "/spec/replicas");
         world.kubectl(|kubectl| kubectl.apply(&manifest)).expect("a valid Deployment");
@@ -69,101 +69,101 @@ impl Stage {
         stage
     }
 
-    pub async fn rest(&mut self) {
+    pub(crate) async fn rest(&mut self) {
         assert!(self.world.settle(Duration::from_secs(45)).await, "the cluster comes to rest");
     }
 
-    pub async fn wait(&mut self, seconds: u64) {
+    pub(crate) async fn wait(&mut self, seconds: u64) {
         self.world.run_for(Duration::from_secs(seconds)).await;
     }
 
-    pub fn patch(&self, kind: Kind, name: &str, patch: Value) -> Result<Arc<Value>, Refusal> {
+    pub(crate) fn patch(&self, kind: Kind, name: &str, patch: Value) -> Result<Arc<Value>, Refusal> {
         let key = Key::new(kind, "default", name);
         self.world.cluster().store.patch(&Caller::new("op"), &key, &Patch::Merge(patch), Part::Main)
     }
 
-    pub fn web(&self) -> Arc<Value> {
+    pub(crate) fn web(&self) -> Arc<Value> {
         self.world.get(Kind::Deployment, "web")
     }
 
     /// The ReplicaSet with this image (of the only container).
-    pub fn set(&self, image: &str) -> Arc<Value> {
+    pub(crate) fn set(&self, image: &str) -> Arc<Value> {
         let sets = self.world.all(Kind::ReplicaSet);
         let found = sets.into_iter().find(|set| image_of(&set["spec"]["template"]) == image);
         found.unwrap_or_default()
     }
 
-    pub fn hash(&self, image: &str) -> String {
+    pub(crate) fn hash(&self, image: &str) -> String {
         fields::label(&self.set(image), HASH).to_owned()
     }
 
     /// Wanted and ready pods of the ReplicaSet with this image.
-    pub fn size(&self, image: &str) -> (i64, i64) {
+    pub(crate) fn size(&self, image: &str) -> (i64, i64) {
         let set = self.set(image);
         (fields::count(&set, "/spec/replicas"), fields::count(&set, "/status/readyReplicas"))
     }
 
-    pub fn available(&self, image: &str) -> i64 {
+    pub(crate) fn available(&self, image: &str) -> i64 {
         fields::count(&self.set(image), "/status/availableReplicas")
     }
 
     /// The UIDs of the living pods with this image.
-    pub fn pods(&self, image: &str) -> BTreeSet<String> {
+    pub(crate) fn pods(&self, image: &str) -> BTreeSet<String> {
         let pods = self.world.all(Kind::Pod);
         let own = pods.iter().filter(|pod| image_of(pod) == image && !fields::terminating(pod));
         own.map(|pod| fields::uid(pod).to_owned()).collect()
     }
 
-    pub fn pod_keys(&self, image: &str) -> Vec<Key> {
+    pub(crate) fn pod_keys(&self, image: &str) -> Vec<Key> {
         let pods = self.world.all(Kind::Pod);
         let own = pods.iter().filter(|pod| image_of(pod) == image && !fields::terminating(pod));
         own.map(|pod| Key::of(Kind::Pod, pod)).collect()
     }
 
-    pub fn ready(&mut self) -> usize {
+    pub(crate) fn ready(&mut self) -> usize {
         self.world.oracle().ready("default", "web").values().sum()
     }
 
-    pub fn outage(&mut self) -> bool {
+    pub(crate) fn outage(&mut self) -> bool {
         !self.world.oracle().outages("default", "web").is_empty()
     }
 
-    pub async fn pin(&mut self, image: &str) {
+    pub(crate) async fn pin(&mut self, image: &str) {
         let hash = self.hash(image);
         self.patch(Kind::Service, "web", json!({"spec": {"selector": {HASH: hash}}})).unwrap();
         self.wait(1).await;
     }
 
-    pub async fn unpin(&mut self) {
+    pub(crate) async fn unpin(&mut self) {
         self.patch(Kind::Service, "web", json!({"spec": {"selector": {HASH: null}}})).unwrap();
         self.wait(1).await;
     }
 
     /// Template and hold in one patch; the new side boots beside the old one.
-    pub async fn hold(&mut self, image: &str) {
+    pub(crate) async fn hold(&mut self, image: &str) {
         self.patch(Kind::Deployment, "web", hold_patch(image)).unwrap();
         self.rest().await;
     }
 
-    pub async fn lock(&mut self) {
+    pub(crate) async fn lock(&mut self) {
         self.patch(Kind::Deployment, "web", json!({"spec": {"paused": true}})).unwrap();
         self.wait(1).await;
     }
 
-    pub async fn bolt(&mut self, image: &str) {
+    pub(crate) async fn bolt(&mut self, image: &str) {
         let name = fields::name(&self.set(image)).to_owned();
         self.patch(Kind::ReplicaSet, &name, json!({"spec": {"minReadySeconds": HOLD}})).unwrap();
         self.wait(1).await;
     }
 
     /// Pin to version 1, hold with version 2: the window before the flip, not locked.
-    pub async fn window(seed: u64, replicas: i64) -> Self {
+    pub(crate) async fn window(seed: u64, replicas: i64) -> Self {
         let mut stage = Self::new(seed, replicas).await;
         stage.open().await;
         stage
     }
 
-    pub async fn open(&mut self) {
+    pub(crate) async fn open(&mut self) {
         self.pin("shop:1").await;
         self.hold("shop:2").await;
         assert_eq!(self.size("shop:1"), (self.replicas, self.replicas));
@@ -171,7 +171,7 @@ impl Stage {
     }
 }
 
-pub fn image_of(pod_like: &Value) -> &str {
+pub(crate) fn image_of(pod_like: &Value) -> &str {
     fields::text(pod_like, "/spec/containers/0/image")
 }
 
@@ -179,7 +179,7 @@ fn template(image: &str) -> Value {
     json!({"spec": {"containers": [{"name": "web", "image": image, "ports": [{"containerPort": 8080}]}]}})
 }
 
-pub fn hold_patch(image: &str) -> Value {
+pub(crate) fn hold_patch(image: &str) -> Value {
     json!({"spec": {
         "template": template(image),
         "minReadySeconds": HOLD,
@@ -190,14 +190,24 @@ pub fn hold_patch(image: &str) -> Value {
 }
 
 /// Template and the user's values in one patch: the way out of a window, in both directions.
-pub fn release_patch(image: &str) -> Value {
+pub(crate) fn release_patch(image: &str) -> Value {
     let mut patch = values_patch();
     patch["spec"]["template"] = template(image);
     patch
 }
 
+/// Retire: our template and the user's values, still locked, and with the hold's strategy. The strategy comes
+/// back when the other side is gone: with it in the same patch the controller may scale both sides down in
+/// proportion, and would then never finish while paused.
+pub(crate) fn retire_patch(image: &str) -> Value {
+    let mut patch = release_patch(image);
+    patch["spec"]["paused"] = json!(true);
+    patch["spec"].as_object_mut().unwrap().remove("strategy");
+    patch
+}
+
 /// The user's values without a template.
-pub fn values_patch() -> Value {
+pub(crate) fn values_patch() -> Value {
     json!({"spec": {
         "minReadySeconds": 0,
         "progressDeadlineSeconds": 600,
@@ -206,6 +216,6 @@ pub fn values_patch() -> Value {
     }})
 }
 
-pub fn template_patch(image: &str) -> Value {
+pub(crate) fn template_patch(image: &str) -> Value {
     json!({"spec": {"template": template(image)}})
 }

@@ -7,7 +7,7 @@ use slipway_tests::simulator::{
     store::{Propagation, admission},
 };
 
-use super::stage::{Stage, deployment, release_patch, seeds, service, values_patch};
+use super::stage::{Stage, deployment, release_patch, retire_patch, seeds, service, values_patch};
 
 /// The window after the flip, without lock and bolt.
 async fn flipped(seed: u64) -> Stage {
@@ -100,9 +100,7 @@ async fn a_pause_with_the_template_makes_no_replica_set_and_a_pause_without_the_
     stage.rest().await;
     assert!(stage.set("shop:2").is_null());
     let mut stage = Stage::window(1, 3).await;
-    let mut values = values_patch();
-    values["spec"]["paused"] = json!(true);
-    stage.patch(Kind::Deployment, "web", values).unwrap();
+    stage.patch(Kind::Deployment, "web", retire_patch("shop:2")).unwrap();
     stage.rest().await;
     assert_eq!(stage.size("shop:1"), (0, 0), "the new side is saturated, the old one goes although paused");
 }
@@ -208,7 +206,7 @@ async fn between_pin_and_hold_only_a_pause_keeps_a_foreign_template_out() {
         }
         stage.pin("shop:1").await;
         stage.world.kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3")).unwrap();
-        stage.wait(5).await;
+        stage.wait(20).await;
         stage.hold("shop:2").await;
         assert_eq!(stage.outage(), outage, "paused: {paused}");
         assert_eq!(stage.set("shop:3").is_null(), paused);
@@ -219,7 +217,7 @@ async fn between_pin_and_hold_only_a_pause_keeps_a_foreign_template_out() {
 async fn between_retire_and_unpin_only_a_pause_keeps_a_foreign_template_out() {
     for (paused, outage) in [(false, true), (true, false)] {
         let mut stage = bolted(1).await;
-        let mut retire = release_patch("shop:2");
+        let mut retire = retire_patch("shop:2");
         retire["spec"]["paused"] = json!(paused);
         stage.patch(Kind::Deployment, "web", retire).unwrap();
         stage.rest().await;
@@ -228,6 +226,36 @@ async fn between_retire_and_unpin_only_a_pause_keeps_a_foreign_template_out() {
         stage.rest().await;
         assert_eq!(stage.outage(), outage, "paused: {paused}");
     }
+}
+
+/// Seen on a real controller-manager too, as soon as it is short of API requests: with the user's strategy in
+/// the same patch as the rest, the first look scales both sides to their share of replicas + maxSurge, unless the
+/// ReplicaSet controller's status write comes between and makes the second of the two a conflict. What was scaled
+/// so stays so while paused.
+#[tokio::test(start_paused = true)]
+async fn retire_with_the_strategy_in_the_same_patch_is_a_race_and_without_it_none() {
+    let mut lost = 0;
+    for seed in 1..=12 {
+        let mut stage = bolted(seed).await;
+        let mut retire = release_patch("shop:2");
+        retire["spec"]["paused"] = json!(true);
+        stage.patch(Kind::Deployment, "web", retire).unwrap();
+        stage.rest().await;
+        match (stage.size("shop:1").0, stage.size("shop:2").0) {
+            (2, 2) => lost += 1,
+            sizes => assert_eq!(sizes, (0, 3)),
+        }
+        let mut stage = bolted(seed).await;
+        let since = stage.world.now();
+        stage.patch(Kind::Deployment, "web", retire_patch("shop:2")).unwrap();
+        stage.rest().await;
+        stage.unpin().await;
+        stage.patch(Kind::Deployment, "web", values_patch()).unwrap();
+        stage.rest().await;
+        assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((0, 0), (3, 3)));
+        assert_eq!(stage.world.oracle().fewest("default", "web", since), 3);
+    }
+    assert!((1..12).contains(&lost), "sometimes lost, sometimes won: {lost} of 12");
 }
 
 #[tokio::test(start_paused = true)]
@@ -349,9 +377,7 @@ async fn the_whole_window_survives_a_foreign_template_after_every_write() {
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((3, 3), (3, 3)));
         assert_eq!(stage.world.oracle().fewest("default", "web", since), 3, "full until Retire");
-        let mut retire = release_patch("shop:2");
-        retire["spec"]["paused"] = json!(true);
-        stage.patch(Kind::Deployment, "web", retire).unwrap();
+        stage.patch(Kind::Deployment, "web", retire_patch("shop:2")).unwrap();
         stage.wait(1).await;
         meddle(&stage);
         stage.rest().await;

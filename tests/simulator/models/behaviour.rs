@@ -20,7 +20,11 @@ pub struct Exit {
 impl Exit {
     /// An end without a message.
     pub fn new(after: Duration, code: i64) -> Self {
-        Self { after, code, message: String::new() }
+        Self {
+            after,
+            code,
+            message: String::new(),
+        }
     }
 }
 
@@ -83,7 +87,9 @@ impl Behaviour {
 
     /// The same with a termination message.
     pub fn says(mut self, message: &str) -> Self {
-        self.exit.iter_mut().for_each(|exit| message.clone_into(&mut exit.message));
+        self.exit
+            .iter_mut()
+            .for_each(|exit| message.clone_into(&mut exit.message));
         self
     }
 
@@ -99,22 +105,35 @@ impl Behaviour {
 
     /// A server that ends with a code soon after each start.
     pub fn crash_loop(after: Duration, code: i64) -> Self {
-        Self { ready: None, exit: Some(Exit::new(after, code)), ..Self::server() }
+        Self {
+            ready: None,
+            exit: Some(Exit::new(after, code)),
+            ..Self::server()
+        }
     }
 
     /// A server that never becomes ready.
     pub fn never_ready() -> Self {
-        Self { ready: None, ..Self::server() }
+        Self {
+            ready: None,
+            ..Self::server()
+        }
     }
 
     /// An image that cannot be pulled.
     pub fn no_image() -> Self {
-        Self { pull: None, ..Self::server() }
+        Self {
+            pull: None,
+            ..Self::server()
+        }
     }
 
     /// A pod that fits on no node.
     pub fn unschedulable() -> Self {
-        Self { schedule: None, ..Self::server() }
+        Self {
+            schedule: None,
+            ..Self::server()
+        }
     }
 }
 
@@ -146,7 +165,10 @@ impl Scripts {
     /// Pods whose first container has this image behave like this.
     pub fn image(&mut self, image: &str, behaviour: Behaviour) {
         let image = image.to_owned();
-        self.script(move |pod| fields::text(pod, "/spec/containers/0/image") == image, behaviour);
+        self.script(
+            move |pod| fields::text(pod, "/spec/containers/0/image") == image,
+            behaviour,
+        );
     }
 
     /// Pods whose first container's command line contains this text behave like this.
@@ -171,12 +193,18 @@ impl Scripts {
 /// The command and arguments of a pod's first container, with spaces between.
 pub fn command_line(pod: &Value) -> String {
     let part = |name: &str| fields::list(pod, &format!("/spec/containers/0/{name}"));
-    let words = part("command").iter().chain(part("args")).filter_map(Value::as_str);
+    let words = part("command")
+        .iter()
+        .chain(part("args"))
+        .filter_map(Value::as_str);
     words.collect::<Vec<_>>().join(" ")
 }
 
 /// A variable of a pod's first container; empty when it is not set.
 pub fn variable<'a>(pod: &'a Value, name: &str) -> &'a str {
     let env = fields::list(pod, "/spec/containers/0/env");
-    env.iter().find(|pair| pair["name"] == name).map(|pair| fields::text(pair, "/value")).unwrap_or_default()
+    env.iter()
+        .find(|pair| pair["name"] == name)
+        .map(|pair| fields::text(pair, "/value"))
+        .unwrap_or_default()
 }

@@ -1,6 +1,9 @@
 //! The garbage collector and the namespace controller.
 
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -34,18 +37,27 @@ impl Model for GarbageCollector {
     fn affected(&mut self, change: &Change, _store: &Store) -> Vec<Key> {
         let owners = fields::list(&change.object, "/metadata/ownerReferences");
         for owner in owners {
-            let dependents = self.dependents.entry(fields::text(owner, "/uid").to_owned()).or_default();
+            let dependents = self
+                .dependents
+                .entry(fields::text(owner, "/uid").to_owned())
+                .or_default();
             if change.event == Event::Deleted {
                 dependents.remove(&change.key);
             } else {
                 dependents.insert(change.key.clone());
             }
         }
-        let own = self.dependents.get(fields::uid(&change.object)).into_iter().flatten();
+        let own = self
+            .dependents
+            .get(fields::uid(&change.object))
+            .into_iter()
+            .flatten();
         match change.event {
             // Its dependents have lost their owner; its owners may wait for its end.
             Event::Deleted => {
-                let waiting = owners.iter().filter_map(|owner| owner_key(&change.key.namespace, owner));
+                let waiting = owners
+                    .iter()
+                    .filter_map(|owner| owner_key(&change.key.namespace, owner));
                 own.cloned().chain(waiting).collect()
             }
             Event::Added if !owners.is_empty() => vec![change.key.clone()],
@@ -73,7 +85,9 @@ impl GarbageCollector {
         };
         let marked = |name: &str| {
             fields::terminating(&object)
-                && fields::list(&object, "/metadata/finalizers").iter().any(|finalizer| finalizer == name)
+                && fields::list(&object, "/metadata/finalizers")
+                    .iter()
+                    .any(|finalizer| finalizer == name)
         };
         if marked(FOREGROUND) {
             self.delete_dependents_first(store, caller, key, &object)
@@ -90,7 +104,12 @@ impl GarbageCollector {
     }
 
     fn of(&self, owner: &Value) -> Vec<Key> {
-        self.dependents.get(fields::uid(owner)).into_iter().flatten().cloned().collect()
+        self.dependents
+            .get(fields::uid(owner))
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     fn delete_dependents_first(
@@ -107,13 +126,18 @@ impl GarbageCollector {
             };
             let mut owners = fields::list(&found, "/metadata/ownerReferences").iter();
             blocked |= owners.any(|owner| {
-                fields::text(owner, "/uid") == fields::uid(object) && fields::flag(owner, "/blockOwnerDeletion")
+                fields::text(owner, "/uid") == fields::uid(object)
+                    && fields::flag(owner, "/blockOwnerDeletion")
             });
             if !fields::terminating(&found) {
                 self.delete_if_ownerless(store, caller, &dependent, &found)?;
             }
         }
-        if blocked { Ok(()) } else { drop_finalizer(store, caller, key, FOREGROUND) }
+        if blocked {
+            Ok(())
+        } else {
+            drop_finalizer(store, caller, key, FOREGROUND)
+        }
     }
 
     /// Deletes an object whose owners are all gone or wait for their dependents; takes away references to
@@ -143,7 +167,11 @@ impl GarbageCollector {
             }
         }
         if dead.len() < owners.len() {
-            return if dead.is_empty() { Ok(()) } else { drop_owners(store, caller, key, &dead) };
+            return if dead.is_empty() {
+                Ok(())
+            } else {
+                drop_owners(store, caller, key, &dead)
+            };
         }
         let foreground = (waiting && !self.of(object).is_empty()) || has_finalizer(object, FOREGROUND);
         let propagation = match (foreground, has_finalizer(object, ORPHAN)) {
@@ -152,13 +180,19 @@ impl GarbageCollector {
             (false, false) => Propagation::Background,
         };
         let uid = Some(fields::uid(object).to_owned());
-        let options = DeleteOptions { uid, propagation: Some(propagation), ..DeleteOptions::default() };
+        let options = DeleteOptions {
+            uid,
+            propagation: Some(propagation),
+            ..DeleteOptions::default()
+        };
         store.delete(caller, key, &options).map(drop)
     }
 }
 
 fn has_finalizer(object: &Value, name: &str) -> bool {
-    fields::list(object, "/metadata/finalizers").iter().any(|finalizer| finalizer == name)
+    fields::list(object, "/metadata/finalizers")
+        .iter()
+        .any(|finalizer| finalizer == name)
 }
 
 fn owner_key(namespace: &str, owner: &Value) -> Option<Key> {
@@ -203,8 +237,14 @@ impl Model for Namespaces {
             return vec![change.key.clone()];
         }
         let namespace = Key::new(Kind::Namespace, "", &change.key.namespace);
-        let dying = store.get(&namespace).is_some_and(|found| fields::terminating(found));
-        if dying && change.event != Event::Modified { vec![namespace] } else { Vec::new() }
+        let dying = store
+            .get(&namespace)
+            .is_some_and(|found| fields::terminating(found));
+        if dying && change.event != Event::Modified {
+            vec![namespace]
+        } else {
+            Vec::new()
+        }
     }
 
     fn reconcile(&mut self, key: &Key, cluster: &mut Cluster, _random: &mut Random) -> Wake {
@@ -219,7 +259,11 @@ impl Model for Namespaces {
             .map(|(inner, object)| (inner.clone(), Arc::clone(object)))
             .collect();
         for (inner, object) in &content {
-            if !fields::terminating(object) && store.delete(&caller, inner, &DeleteOptions::background()).is_err() {
+            if !fields::terminating(object)
+                && store
+                    .delete(&caller, inner, &DeleteOptions::background())
+                    .is_err()
+            {
                 return Wake::Retry;
             }
         }

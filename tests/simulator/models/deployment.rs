@@ -5,7 +5,11 @@ mod replicas;
 mod rolling;
 mod scaling;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -18,7 +22,7 @@ use super::{
         kind::Kind,
         random::Random,
         refusal::Refusal,
-        store::{Caller, Change, Key, Part, Store, selector},
+        store::{Caller, Change, DeleteOptions, Key, Part, Store, selector},
     },
     Model, Wake,
 };
@@ -30,14 +34,26 @@ pub const HASH: &str = "pod-template-hash";
 /// The value of progressDeadlineSeconds that means "none".
 const NO_DEADLINE: i64 = 2_147_483_647;
 
-/// What the controller read of a Deployment before it acts.
-type Snapshot = (Arc<Value>, Vec<Arc<Value>>);
+/// A write that was decided on and is still to be sent.
+#[derive(Clone, Debug)]
+enum Write {
+    Create(Value),
+    Replace(Key, Arc<Value>, Part),
+    Delete(Key),
+}
+
+/// The writes of one look, sent one after the other: others act between them, and then they conflict.
+#[derive(Debug, Default)]
+struct Plan {
+    writes: VecDeque<Write>,
+    /// The versions of objects that this plan has written.
+    versions: BTreeMap<Key, Value>,
+}
 
 /// The model.
 #[derive(Debug, Default)]
 pub struct Deployments {
-    /// Deployments that were read and are acted on a moment later, when they may already have changed.
-    read: BTreeMap<Key, Snapshot>,
+    plans: BTreeMap<Key, Plan>,
 }
 
 impl Model for Deployments {
@@ -53,7 +69,10 @@ impl Model for Deployments {
                 let owner = fields::controller(&change.object).map(|owner| fields::text(owner, "/name"));
                 match owner {
                     Some(owner) => vec![Key::new(Kind::Deployment, namespace, owner)],
-                    None => store.list(Kind::Deployment, Some(namespace)).map(|(key, _)| key.clone()).collect(),
+                    None => store
+                        .list(Kind::Deployment, Some(namespace))
+                        .map(|(key, _)| key.clone())
+                        .collect(),
                 }
             }
             // A Recreate Deployment waits for its last old pod.
@@ -73,30 +92,66 @@ impl Model for Deployments {
     fn reconcile(&mut self, key: &Key, cluster: &mut Cluster, random: &mut Random) -> Wake {
         let caller = Caller::new(self.name());
         let store = &mut cluster.store;
-        let earlier = self.read.remove(key);
-        let pause = if earlier.is_none() && random.chance(1, 4) { 1 + random.below(8) } else { 0 };
-        let Some((deployment, replica_sets)) = earlier.or_else(|| read(store, key, &caller)) else {
-            return Wake::Idle;
+        let soon = |store: &Store, wait: u64| Wake::At(clock::after(store.now(), Duration::from_millis(wait)));
+        let Some(mut plan) = self.plans.remove(key) else {
+            let Some((deployment, replica_sets)) = read(store, key, &caller) else {
+                return Wake::Idle;
+            };
+            let mut rollout = Rollout::new(store, deployment, replica_sets);
+            let wake = rollout.sync();
+            if rollout.writes.is_empty() {
+                return wake;
+            }
+            self.plans.insert(key.clone(), Plan { writes: rollout.writes, versions: BTreeMap::new() });
+            return soon(store, random.below(6));
         };
-        if pause > 0 {
-            self.read.insert(key.clone(), (deployment, replica_sets));
-            return Wake::At(clock::after(store.now(), Duration::from_millis(pause)));
+        if plan.send_next(store, &caller).is_err() {
+            return Wake::Retry;
         }
-        let mut rollout = Rollout::new(store, caller, deployment, replica_sets);
-        match rollout.sync() {
-            Ok(wake) => wake,
-            Err(_) => Wake::Retry,
+        if !plan.writes.is_empty() {
+            self.plans.insert(key.clone(), plan);
         }
+        soon(store, random.below(6))
+    }
+}
+
+impl Plan {
+    fn send_next(&mut self, store: &mut Store, caller: &Caller) -> Result<(), Refusal> {
+        match self.writes.pop_front() {
+            None => Ok(()),
+            Some(Write::Create(object)) => {
+                let namespace = fields::namespace(&object).to_owned();
+                let created = store.create(caller, Kind::ReplicaSet, &namespace, object)?;
+                self.note(Key::of(Kind::ReplicaSet, &created), &created);
+                Ok(())
+            }
+            Some(Write::Replace(key, object, part)) => {
+                let mut object = Arc::unwrap_or_clone(object);
+                if let Some(version) = self.versions.get(&key) {
+                    fields::set(&mut object, "/metadata/resourceVersion", version.clone());
+                }
+                let written = store.replace(caller, &key, object, part)?;
+                self.note(key, &written);
+                Ok(())
+            }
+            Some(Write::Delete(key)) => store.delete(caller, &key, &DeleteOptions::background()).map(drop),
+        }
+    }
+
+    fn note(&mut self, key: Key, written: &Value) {
+        self.versions.insert(key, written["metadata"]["resourceVersion"].clone());
     }
 }
 
 /// Reads a Deployment and the ReplicaSets that belong to it, adopting those that nobody controls.
-fn read(store: &mut Store, key: &Key, caller: &Caller) -> Option<Snapshot> {
+fn read(store: &mut Store, key: &Key, caller: &Caller) -> Option<(Arc<Value>, Vec<Arc<Value>>)> {
     let deployment = Arc::clone(store.get(key)?);
     let uid = fields::uid(&deployment).to_owned();
     let selector = deployment["spec"]["selector"].clone();
-    let all: Vec<_> =
-        store.list(Kind::ReplicaSet, Some(&key.namespace)).map(|(key, set)| (key.clone(), Arc::clone(set))).collect();
+    let all: Vec<_> = store
+        .list(Kind::ReplicaSet, Some(&key.namespace))
+        .map(|(key, set)| (key.clone(), Arc::clone(set)))
+        .collect();
     let mut own = Vec::new();
     for (set_key, set) in all {
         let fits = selector::fits_selector(&selector, fields::map(&set, "/metadata/labels"));
@@ -119,10 +174,10 @@ fn read(store: &mut Store, key: &Key, caller: &Caller) -> Option<Snapshot> {
     Some((deployment, own))
 }
 
-/// One look at one Deployment.
+/// One look at one Deployment. It decides on writes as if each had succeeded.
 struct Rollout<'a> {
-    store: &'a mut Store,
-    caller: Caller,
+    store: &'a Store,
+    writes: VecDeque<Write>,
     key: Key,
     deployment: Arc<Value>,
     /// The ReplicaSet of the current template.
@@ -132,43 +187,53 @@ struct Rollout<'a> {
 }
 
 impl<'a> Rollout<'a> {
-    fn new(store: &'a mut Store, caller: Caller, deployment: Arc<Value>, sets: Vec<Arc<Value>>) -> Self {
+    fn new(store: &'a Store, deployment: Arc<Value>, sets: Vec<Arc<Value>>) -> Self {
         let key = Key::of(Kind::Deployment, &deployment);
         let mut sets = sets;
         sets.sort_by_key(|set| (created(set), fields::name(set).to_owned()));
-        let new = sets.iter().position(|set| same_template(&set["spec"]["template"], &deployment["spec"]["template"]));
+        let new = sets
+            .iter()
+            .position(|set| same_template(&set["spec"]["template"], &deployment["spec"]["template"]));
         let new = new.map(|index| sets.remove(index));
-        Self { store, caller, key, deployment, new, old: sets }
+        Self {
+            store,
+            writes: VecDeque::new(),
+            key,
+            deployment,
+            new,
+            old: sets,
+        }
     }
 
-    fn sync(&mut self) -> Result<Wake, Refusal> {
+    fn sync(&mut self) -> Wake {
         if fields::terminating(&self.deployment) {
             return self.write_status(false);
         }
-        self.note_pause()?;
-        if fields::flag(&self.deployment, "/spec/paused") || self.is_scaling()? {
-            self.follow_revision()?;
-            self.scale()?;
+        self.note_pause();
+        if fields::flag(&self.deployment, "/spec/paused") || self.is_scaling() {
+            self.follow_revision();
+            self.scale();
             if fields::flag(&self.deployment, "/spec/paused") {
-                self.clean_up()?;
+                self.clean_up();
             }
             return self.write_status(false);
         }
         if self.recreates() {
-            self.recreate()?;
+            self.recreate();
         } else {
-            self.roll()?;
+            self.roll();
         }
         self.write_status(true)
     }
 
     /// Whether the Deployment was scaled since its ReplicaSets were.
-    fn is_scaling(&mut self) -> Result<bool, Refusal> {
-        self.follow_revision()?;
+    fn is_scaling(&mut self) -> bool {
+        self.follow_revision();
         let wanted = self.wanted();
         let active = self.old.iter().chain(&self.new).filter(|set| size(set) > 0);
-        let mut desired = active.filter_map(|set| fields::annotation(set, scaling::DESIRED).parse::<i64>().ok());
-        Ok(desired.any(|desired| desired != wanted))
+        let mut desired =
+            active.filter_map(|set| fields::annotation(set, scaling::DESIRED).parse::<i64>().ok());
+        desired.any(|desired| desired != wanted)
     }
 
     fn wanted(&self) -> i64 {
@@ -189,23 +254,40 @@ impl<'a> Rollout<'a> {
     }
 
     /// Deletes old ReplicaSets beyond the history that the user wants, if nothing of them runs.
-    fn clean_up(&mut self) -> Result<(), Refusal> {
+    fn clean_up(&mut self) {
         let Some(limit) = fields::number(&self.deployment, "/spec/revisionHistoryLimit") else {
-            return Ok(());
+            return;
         };
-        let mut candidates: Vec<_> = self.old.iter().filter(|set| !fields::terminating(set)).cloned().collect();
-        let surplus = candidates.len().saturating_sub(usize::try_from(limit).unwrap_or_default());
+        let mut candidates: Vec<_> = self
+            .old
+            .iter()
+            .filter(|set| !fields::terminating(set))
+            .cloned()
+            .collect();
+        let surplus = candidates
+            .len()
+            .saturating_sub(usize::try_from(limit).unwrap_or_default());
         candidates.sort_by_key(|set| replicas::revision(set));
         for set in candidates.into_iter().take(surplus) {
             let observed = fields::count(&set, "/status/observedGeneration");
             let idle = size(&set) == 0 && fields::count(&set, "/status/replicas") == 0;
             if idle && fields::count(&set, "/metadata/generation") <= observed {
                 let key = Key::of(Kind::ReplicaSet, &set);
-                let options = super::super::store::DeleteOptions::background();
-                self.store.delete(&self.caller, &key, &options)?;
+                self.writes.push_back(Write::Delete(key));
             }
         }
-        Ok(())
+    }
+
+    /// Decides to write an object, and goes on as if that were done.
+    fn put(&mut self, key: Key, object: Value, part: Part) -> Arc<Value> {
+        let object = Arc::new(object);
+        self.writes.push_back(Write::Replace(key, Arc::clone(&object), part));
+        object
+    }
+
+    /// Decides to write the Deployment's status.
+    fn put_status(&mut self, deployment: Value) {
+        self.deployment = self.put(self.key.clone(), deployment, Part::Status);
     }
 }
 

@@ -44,15 +44,25 @@ impl Model for Disruption {
         };
         let pods = matching(store, &budget);
         let total = i64::try_from(pods.len()).expect("few pods");
-        let healthy = pods.iter().filter(|pod| fields::ready(pod) && !fields::terminating(pod)).count();
+        let healthy = pods
+            .iter()
+            .filter(|pod| fields::ready(pod) && !fields::terminating(pod))
+            .count();
         let healthy = i64::try_from(healthy).expect("few pods");
         let scale = scale_of(store, &pods);
         let (expected, desired) = match (&budget["spec"]["minAvailable"], &budget["spec"]["maxUnavailable"]) {
             (minimum, _) if minimum.is_i64() => (total, minimum.as_i64().unwrap_or_default()),
             (minimum, _) if minimum.is_string() => (scale, percent(minimum, scale)),
-            (_, most) => (scale, scale - most.as_i64().unwrap_or_else(|| percent(most, scale))),
+            (_, most) => (
+                scale,
+                scale - most.as_i64().unwrap_or_else(|| percent(most, scale)),
+            ),
         };
-        let allowed = if expected > 0 { (healthy - desired).max(0) } else { 0 };
+        let allowed = if expected > 0 {
+            (healthy - desired).max(0)
+        } else {
+            0
+        };
         let done = store.modify(&Caller::new(self.name()), key, Part::Status, |budget| {
             let generation = fields::count(budget, "/metadata/generation");
             budget["status"] = json!({
@@ -69,12 +79,16 @@ impl Model for Disruption {
 
 /// A percentage of a number, rounded up.
 fn percent(value: &Value, of: i64) -> i64 {
-    let percent = value.as_str().and_then(|text| text.strip_suffix('%')?.parse::<i64>().ok());
+    let percent = value
+        .as_str()
+        .and_then(|text| text.strip_suffix('%')?.parse::<i64>().ok());
     (of * percent.unwrap_or_default() + 99) / 100
 }
 
 fn matching(store: &Store, budget: &Value) -> Vec<Arc<Value>> {
-    let pods = store.list(Kind::Pod, Some(fields::namespace(budget))).map(|(_, pod)| Arc::clone(pod));
+    let pods = store
+        .list(Kind::Pod, Some(fields::namespace(budget)))
+        .map(|(_, pod)| Arc::clone(pod));
     let fits = |pod: &Arc<Value>| {
         selector::fits_selector(&budget["spec"]["selector"], fields::map(pod, "/metadata/labels"))
     };
@@ -87,11 +101,16 @@ fn scale_of(store: &Store, pods: &[Arc<Value>]) -> i64 {
         let owner = fields::controller(object)?;
         store.find(kind, fields::namespace(object), fields::text(owner, "/name"))
     };
-    let deployments = pods.iter().filter_map(|pod| owner(owner(pod, Kind::ReplicaSet)?, Kind::Deployment));
+    let deployments = pods
+        .iter()
+        .filter_map(|pod| owner(owner(pod, Kind::ReplicaSet)?, Kind::Deployment));
     let mut deployments: Vec<_> = deployments.collect();
     deployments.sort_by_key(|deployment| fields::uid(deployment));
     deployments.dedup();
-    deployments.into_iter().map(|deployment| fields::count(deployment, "/spec/replicas")).sum()
+    deployments
+        .into_iter()
+        .map(|deployment| fields::count(deployment, "/spec/replicas"))
+        .sum()
 }
 
 /// Evicts a pod unless a budget forbids it.

@@ -89,7 +89,9 @@ fn sync(store: &mut Store, caller: &Caller, key: &Key) -> Result<(), Refusal> {
     }
     let found: Vec<_> = store
         .list(Kind::EndpointSlice, Some(&key.namespace))
-        .filter(|(_, slice)| fields::controlled_by(slice, fields::uid(&service)) && !fields::terminating(slice))
+        .filter(|(_, slice)| {
+            fields::controlled_by(slice, fields::uid(&service)) && !fields::terminating(slice)
+        })
         .map(|(key, _)| key.clone())
         .collect();
     for (index, chunk) in chunks.iter().enumerate() {
@@ -101,7 +103,12 @@ fn sync(store: &mut Store, caller: &Caller, key: &Key) -> Result<(), Refusal> {
                 })?;
             }
             None => {
-                store.create(caller, Kind::EndpointSlice, &key.namespace, slice(&service, chunk, &ports))?;
+                store.create(
+                    caller,
+                    Kind::EndpointSlice,
+                    &key.namespace,
+                    slice(&service, chunk, &ports),
+                )?;
             }
         }
     }
@@ -150,10 +157,16 @@ fn endpoint(service: &Value, pod: &Value) -> Value {
 
 /// The Service's ports with named target ports looked up in a pod.
 fn ports(service: &Value, pod: Option<&Value>) -> Value {
-    let containers = pod.map(|pod| fields::list(pod, "/spec/containers")).unwrap_or_default();
+    let containers = pod
+        .map(|pod| fields::list(pod, "/spec/containers"))
+        .unwrap_or_default();
     let named = |name: &str| {
-        let mut ports = containers.iter().flat_map(|container| fields::list(container, "/ports"));
-        ports.find(|port| fields::text(port, "/name") == name).map(|port| fields::count(port, "/containerPort"))
+        let mut ports = containers
+            .iter()
+            .flat_map(|container| fields::list(container, "/ports"));
+        ports
+            .find(|port| fields::text(port, "/name") == name)
+            .map(|port| fields::count(port, "/containerPort"))
     };
     let port = |port: &Value| {
         let target = &port["targetPort"];
@@ -161,5 +174,8 @@ fn ports(service: &Value, pod: Option<&Value>) -> Value {
         let name = fields::text(port, "/name");
         Some(json!({"name": name, "port": number, "protocol": fields::text(port, "/protocol")}))
     };
-    fields::list(service, "/spec/ports").iter().filter_map(port).collect()
+    fields::list(service, "/spec/ports")
+        .iter()
+        .filter_map(port)
+        .collect()
 }

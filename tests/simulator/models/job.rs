@@ -38,7 +38,8 @@ impl Model for Jobs {
     }
 
     fn affected(&mut self, change: &Change, _store: &Store) -> Vec<Key> {
-        let owner = || fields::controller(&change.object).filter(|owner| fields::text(owner, "/kind") == "Job");
+        let owner =
+            || fields::controller(&change.object).filter(|owner| fields::text(owner, "/kind") == "Job");
         match change.key.kind {
             Kind::Job => vec![change.key.clone()],
             Kind::Pod => owner()
@@ -71,7 +72,13 @@ impl Model for Jobs {
 }
 
 impl Jobs {
-    fn sync(&mut self, store: &mut Store, caller: &Caller, key: &Key, job: &Arc<Value>) -> Result<Wake, Refusal> {
+    fn sync(
+        &mut self,
+        store: &mut Store,
+        caller: &Caller,
+        key: &Key,
+        job: &Arc<Value>,
+    ) -> Result<Wake, Refusal> {
         let now = store.now();
         let pods = own_pods(store, key, fields::uid(job));
         if let Some(interim) = status::interim(job) {
@@ -89,7 +96,8 @@ impl Jobs {
         fields::set(&mut wanted, "/status/startTime", clock::seconds(started));
         let deadline = fields::number(job, "/spec/activeDeadlineSeconds")
             .map(|seconds| clock::after(started, Duration::from_secs(seconds.unsigned_abs())));
-        if let Some((reason, message)) = counts.failure(job, deadline.is_some_and(|deadline| deadline <= now)) {
+        if let Some((reason, message)) = counts.failure(job, deadline.is_some_and(|deadline| deadline <= now))
+        {
             // What still runs is stopped, counts as failed at once, and is no longer tracked.
             counts.failed += counts.active;
             for pod in &pods {
@@ -108,7 +116,13 @@ impl Jobs {
         if counts.succeeded >= fields::number(job, "/spec/completions").unwrap_or(1) && counts.active == 0 {
             let message = "Reached expected number of succeeded pods";
             status::write(&mut wanted, &counts);
-            status::condition(&mut wanted, "SuccessCriteriaMet", "CompletionsReached", message, now);
+            status::condition(
+                &mut wanted,
+                "SuccessCriteriaMet",
+                "CompletionsReached",
+                message,
+                now,
+            );
             store.replace(caller, key, wanted, Part::Status)?;
             return Ok(Wake::At(now));
         }
@@ -144,8 +158,17 @@ impl Jobs {
         let now = store.now();
         let mut wanted = job.clone();
         let success = fields::text(interim, "/type") == "SuccessCriteriaMet";
-        let (reason, message) = (fields::text(interim, "/reason"), fields::text(interim, "/message"));
-        status::condition(&mut wanted, if success { "Complete" } else { "Failed" }, reason, message, now);
+        let (reason, message) = (
+            fields::text(interim, "/reason"),
+            fields::text(interim, "/message"),
+        );
+        status::condition(
+            &mut wanted,
+            if success { "Complete" } else { "Failed" },
+            reason,
+            message,
+            now,
+        );
         if success {
             fields::set(&mut wanted, "/status/completionTime", clock::seconds(now));
         }
@@ -159,7 +182,10 @@ impl Jobs {
     /// Keeps in mind when pods failed, for the wait before the next one.
     fn remember(&mut self, job: &Value, counts: &Counts) {
         if let Some(at) = counts.last_failure {
-            let (count, last) = self.failures.entry(fields::uid(job).to_owned()).or_insert((0, at));
+            let (count, last) = self
+                .failures
+                .entry(fields::uid(job).to_owned())
+                .or_insert((0, at));
             *count += counts.newly_failed;
             *last = at.max(*last);
         }
@@ -175,12 +201,20 @@ impl Jobs {
     ) -> Result<Option<Timestamp>, Refusal> {
         let completions = fields::number(job, "/spec/completions").unwrap_or(1);
         let parallel = fields::count(job, "/spec/parallelism").min(completions - counts.succeeded);
-        let terminating = if pods::only_replaces_failed(job) { counts.terminating } else { 0 };
+        let terminating = if pods::only_replaces_failed(job) {
+            counts.terminating
+        } else {
+            0
+        };
         let missing = parallel - counts.active - terminating;
         if missing <= 0 || fields::terminating(job) {
             return Ok(None);
         }
-        if let Some((count, last)) = self.failures.get(fields::uid(job)).filter(|(count, _)| *count > 0) {
+        if let Some((count, last)) = self
+            .failures
+            .get(fields::uid(job))
+            .filter(|(count, _)| *count > 0)
+        {
             let next = clock::after(*last, BACK_OFF * 2_u32.pow((*count - 1).min(6)));
             if next > store.now() {
                 return Ok(Some(next));
@@ -232,18 +266,30 @@ fn finished(store: &mut Store, caller: &Caller, key: &Key, job: &Value) -> Resul
     };
     let last = fields::condition(job, "Complete").or_else(|| fields::condition(job, "Failed"));
     let ended = last.and_then(|condition| clock::read(fields::text(condition, "/lastTransitionTime")));
-    let due = clock::after(ended.unwrap_or_else(|| store.now()), Duration::from_secs(seconds.unsigned_abs()));
+    let due = clock::after(
+        ended.unwrap_or_else(|| store.now()),
+        Duration::from_secs(seconds.unsigned_abs()),
+    );
     if due > store.now() {
         return Ok(Wake::At(due));
     }
     let uid = Some(fields::uid(job).to_owned());
-    store.delete(&Caller::new("ttl-controller"), key, &DeleteOptions { uid, ..DeleteOptions::background() })?;
+    store.delete(
+        &Caller::new("ttl-controller"),
+        key,
+        &DeleteOptions {
+            uid,
+            ..DeleteOptions::background()
+        },
+    )?;
     Ok(Wake::Idle)
 }
 
 /// The pods of a Job that no longer exists are no longer tracked.
 fn release_orphans(store: &mut Store, caller: &Caller, key: &Key) -> Result<(), Refusal> {
-    let pods = store.list(Kind::Pod, Some(&key.namespace)).map(|(_, pod)| Arc::clone(pod));
+    let pods = store
+        .list(Kind::Pod, Some(&key.namespace))
+        .map(|(_, pod)| Arc::clone(pod));
     let of_job = |pod: &Arc<Value>| fields::label(pod, "batch.kubernetes.io/job-name") == key.name;
     let orphans: Vec<_> = pods.filter(of_job).collect();
     orphans.iter().try_for_each(|pod| release(store, caller, pod))
@@ -251,12 +297,17 @@ fn release_orphans(store: &mut Store, caller: &Caller, key: &Key) -> Result<(), 
 
 fn own_pods(store: &Store, key: &Key, uid: &str) -> Vec<Arc<Value>> {
     let pods = store.list(Kind::Pod, Some(&key.namespace));
-    pods.filter(|(_, pod)| fields::controlled_by(pod, uid)).map(|(_, pod)| Arc::clone(pod)).collect()
+    pods.filter(|(_, pod)| fields::controlled_by(pod, uid))
+        .map(|(_, pod)| Arc::clone(pod))
+        .collect()
 }
 
 /// Takes the tracking finalizer off a pod.
 fn release(store: &mut Store, caller: &Caller, pod: &Value) -> Result<(), Refusal> {
-    if !fields::list(pod, "/metadata/finalizers").iter().any(|name| name == TRACKING) {
+    if !fields::list(pod, "/metadata/finalizers")
+        .iter()
+        .any(|name| name == TRACKING)
+    {
         return Ok(());
     }
     let done = store.modify(caller, &Key::of(Kind::Pod, pod), Part::Main, |pod| {

@@ -43,11 +43,19 @@ enum Stage {
     /// Its container is being made; without a time for ever.
     Making { due: Option<Timestamp> },
     /// Its process runs.
-    Running { since: Timestamp, process: usize, stop: Option<(Timestamp, Exit)> },
+    Running {
+        since: Timestamp,
+        process: usize,
+        stop: Option<(Timestamp, Exit)>,
+    },
     /// Its process ended and is started again then.
     BackOff { until: Timestamp },
     /// Its process ended for good.
-    Ended { since: Option<Timestamp>, at: Timestamp, exit: Exit },
+    Ended {
+        since: Option<Timestamp>,
+        at: Timestamp,
+        exit: Exit,
+    },
 }
 
 /// The model.
@@ -63,7 +71,11 @@ impl Model for Kubelet {
     }
 
     fn affected(&mut self, change: &Change, _store: &Store) -> Vec<Key> {
-        if change.key.kind == Kind::Pod { vec![change.key.clone()] } else { Vec::new() }
+        if change.key.kind == Kind::Pod {
+            vec![change.key.clone()]
+        } else {
+            Vec::new()
+        }
     }
 
     fn reconcile(&mut self, key: &Key, cluster: &mut Cluster, random: &mut Random) -> Wake {
@@ -97,16 +109,29 @@ impl Kubelet {
         behaviour.ready = behaviour.ready.map(|ready| ready + jitter);
         self.addresses += 1;
         let address = format!("10.244.{}.{}", self.addresses / 250, self.addresses % 250 + 1);
-        let stage = Stage::Unplaced { due: behaviour.schedule.map(|wait| clock::after(now, wait)) };
+        let stage = Stage::Unplaced {
+            due: behaviour.schedule.map(|wait| clock::after(now, wait)),
+        };
         let uid = fields::uid(pod).to_owned();
-        let sandbox =
-            Sandbox { uid, behaviour, stage, address, restarts: 0, last_end: None, work_done: 0 };
+        let sandbox = Sandbox {
+            uid,
+            behaviour,
+            stage,
+            address,
+            restarts: 0,
+            last_end: None,
+            work_done: 0,
+        };
         self.sandboxes.insert(key.clone(), sandbox);
     }
 
     /// The pod's object is gone: whatever still runs is killed.
     fn abandon(&mut self, key: &Key, cluster: &mut Cluster, now: Timestamp) {
-        if let Some(Sandbox { stage: Stage::Running { process, .. }, .. }) = self.sandboxes.remove(key) {
+        if let Some(Sandbox {
+            stage: Stage::Running { process, .. },
+            ..
+        }) = self.sandboxes.remove(key)
+        {
             cluster.processes[process].ended = Some((now, 137));
         }
     }
@@ -122,13 +147,21 @@ impl Sandbox {
                 let due = clock::after(asked, POD_COLLECTION);
                 let late = due <= now;
                 if late {
-                    self.stage = Stage::Ended { since: None, at: now, exit: Exit::new(Duration::ZERO, 137) };
+                    self.stage = Stage::Ended {
+                        since: None,
+                        at: now,
+                        exit: Exit::new(Duration::ZERO, 137),
+                    };
                 }
                 late
             }
             Stage::Unplaced { due } => self.place(due, pod, cluster, now),
             Stage::Making { .. } | Stage::BackOff { .. } if terminating => {
-                self.stage = Stage::Ended { since: None, at: now, exit: Exit::new(Duration::ZERO, 137) };
+                self.stage = Stage::Ended {
+                    since: None,
+                    at: now,
+                    exit: Exit::new(Duration::ZERO, 137),
+                };
                 true
             }
             Stage::Making { due } => due.is_some_and(|due| due <= now) && self.start(pod, cluster, now),
@@ -141,7 +174,11 @@ impl Sandbox {
                     self.end(pod, cluster, since, process, at, exit);
                     return true;
                 }
-                self.stage = Stage::Running { since, process, stop: told };
+                self.stage = Stage::Running {
+                    since,
+                    process,
+                    stop: told,
+                };
                 self.work(pod, cluster, since, now)
             }
             Stage::Ended { .. } => false,
@@ -153,12 +190,16 @@ impl Sandbox {
             return false;
         }
         let scheduler = Caller::new("scheduler");
-        let bound = cluster.store.modify(&scheduler, &Key::of(Kind::Pod, pod), Part::Main, |pod| {
-            fields::set(pod, "/spec/nodeName", "node-1");
-        });
+        let bound = cluster
+            .store
+            .modify(&scheduler, &Key::of(Kind::Pod, pod), Part::Main, |pod| {
+                fields::set(pod, "/spec/nodeName", "node-1");
+            });
         if bound.is_ok() {
             let pull = self.behaviour.pull;
-            self.stage = Stage::Making { due: pull.map(|pull| clock::after(now, pull)) };
+            self.stage = Stage::Making {
+                due: pull.map(|pull| clock::after(now, pull)),
+            };
         }
         bound.is_ok()
     }
@@ -175,7 +216,11 @@ impl Sandbox {
             ended: None,
         });
         self.work_done = 0;
-        self.stage = Stage::Running { since: now, process: cluster.processes.len() - 1, stop: None };
+        self.stage = Stage::Running {
+            since: now,
+            process: cluster.processes.len() - 1,
+            stop: None,
+        };
         true
     }
 
@@ -201,7 +246,10 @@ impl Sandbox {
         if cluster.scripts.killed.remove(fields::name(pod)) {
             return Some((now, Exit::new(Duration::ZERO, 137)));
         }
-        self.behaviour.exit.clone().map(|exit| (clock::after(since, exit.after), exit))
+        self.behaviour
+            .exit
+            .clone()
+            .map(|exit| (clock::after(since, exit.after), exit))
     }
 
     fn end(
@@ -221,12 +269,22 @@ impl Sandbox {
         };
         if again && !fields::terminating(pod) {
             // At once the first time, then after ten seconds, doubling up to five minutes.
-            let wait = if self.restarts == 0 { 0 } else { (10_u64 << (self.restarts - 1).min(5)).min(300) };
+            let wait = if self.restarts == 0 {
+                0
+            } else {
+                (10_u64 << (self.restarts - 1).min(5)).min(300)
+            };
             self.last_end = Some((at, exit));
             self.restarts += 1;
-            self.stage = Stage::BackOff { until: clock::after(at, Duration::from_secs(wait)) };
+            self.stage = Stage::BackOff {
+                until: clock::after(at, Duration::from_secs(wait)),
+            };
         } else {
-            self.stage = Stage::Ended { since: Some(since), at, exit };
+            self.stage = Stage::Ended {
+                since: Some(since),
+                at,
+                exit,
+            };
         }
     }
 
@@ -259,7 +317,11 @@ impl Sandbox {
             }
         }
         if matches!(self.stage, Stage::Ended { .. }) && fields::terminating(&pod) {
-            let options = DeleteOptions { uid: Some(self.uid.clone()), grace: Some(0), ..DeleteOptions::default() };
+            let options = DeleteOptions {
+                uid: Some(self.uid.clone()),
+                grace: Some(0),
+                ..DeleteOptions::default()
+            };
             return match cluster.store.delete(&caller, key, &options) {
                 Ok(_) => Wake::Idle,
                 Err(refusal) if refusal.code == 404 => Wake::Idle,
@@ -281,7 +343,11 @@ impl Sandbox {
             Stage::Running { since, stop, .. } => {
                 let from = |after: Duration| clock::after(*since, after);
                 let ready = self.behaviour.ready.map(from).filter(|at| *at > now);
-                let work = self.behaviour.work.get(self.work_done).map(|(after, _)| from(*after));
+                let work = self
+                    .behaviour
+                    .work
+                    .get(self.work_done)
+                    .map(|(after, _)| from(*after));
                 let end = self.behaviour.exit.as_ref().map(|exit| from(exit.after));
                 let stop = stop.as_ref().map(|(at, _)| *at);
                 ready.into_iter().chain(work).chain(end).chain(stop).min()

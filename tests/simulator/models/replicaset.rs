@@ -36,14 +36,20 @@ impl Model for ReplicaSets {
             Kind::ReplicaSet => vec![change.key.clone()],
             Kind::Pod => match fields::controller(&change.object) {
                 Some(owner) if fields::text(owner, "/kind") == "ReplicaSet" => {
-                    vec![Key::new(Kind::ReplicaSet, namespace, fields::text(owner, "/name"))]
+                    vec![Key::new(
+                        Kind::ReplicaSet,
+                        namespace,
+                        fields::text(owner, "/name"),
+                    )]
                 }
                 Some(_) => Vec::new(),
                 None => {
                     let labels = fields::map(&change.object, "/metadata/labels");
                     let sets = store.list(Kind::ReplicaSet, Some(namespace));
                     let fits = |set: &Value| selector::fits_selector(&set["spec"]["selector"], labels);
-                    sets.filter(|(_, set)| fits(set)).map(|(key, _)| key.clone()).collect()
+                    sets.filter(|(_, set)| fits(set))
+                        .map(|(key, _)| key.clone())
+                        .collect()
                 }
             },
             _ => Vec::new(),
@@ -59,7 +65,11 @@ impl Model for ReplicaSets {
         let Ok(pods) = claim(store, &caller, key, &set) else {
             return Wake::Retry;
         };
-        let managed = if fields::terminating(&set) { Ok(()) } else { manage(store, &caller, key, &set, &pods) };
+        let managed = if fields::terminating(&set) {
+            Ok(())
+        } else {
+            manage(store, &caller, key, &set, &pods)
+        };
         let now = store.now();
         let status = status(&set, &pods, now, managed.as_ref().err());
         let observed = fields::count(&set, "/status/observedGeneration");
@@ -74,17 +84,25 @@ impl Model for ReplicaSets {
             return Wake::Retry;
         }
         let wait = min_ready(&set);
-        let due = pods.iter().filter_map(|pod| Some(clock::after(ready_since(pod)?, wait)));
+        let due = pods
+            .iter()
+            .filter_map(|pod| Some(clock::after(ready_since(pod)?, wait)));
         due.filter(|due| *due > now).min().map_or(Wake::Idle, Wake::At)
     }
 }
 
 /// The active pods of a ReplicaSet: its own, and those without an owner that it adopts.
 fn claim(store: &mut Store, caller: &Caller, key: &Key, set: &Value) -> Result<Vec<Arc<Value>>, Refusal> {
-    let all: Vec<_> = store.list(Kind::Pod, Some(&key.namespace)).map(|(_, pod)| Arc::clone(pod)).collect();
+    let all: Vec<_> = store
+        .list(Kind::Pod, Some(&key.namespace))
+        .map(|(_, pod)| Arc::clone(pod))
+        .collect();
     let uid = fields::uid(set);
     let mut claimed = Vec::new();
-    for pod in all.into_iter().filter(|pod| !fields::finished(pod) && !fields::terminating(pod)) {
+    for pod in all
+        .into_iter()
+        .filter(|pod| !fields::finished(pod) && !fields::terminating(pod))
+    {
         let fits = selector::fits_selector(&set["spec"]["selector"], fields::map(&pod, "/metadata/labels"));
         let pod_key = Key::of(Kind::Pod, &pod);
         if fields::controlled_by(&pod, uid) {
@@ -153,13 +171,29 @@ fn pod_of(set: &Value) -> Value {
 /// The order in which pods are given up: the least useful first.
 fn rank(pod: &Value) -> impl Ord + use<> {
     let placed = !fields::text(pod, "/spec/nodeName").is_empty();
-    let phase = ["Pending", "Unknown", "Running"].iter().position(|phase| *phase == fields::text(pod, "/status/phase"));
-    let cost = fields::annotation(pod, DELETION_COST).parse::<i64>().unwrap_or_default();
+    let phase = ["Pending", "Unknown", "Running"]
+        .iter()
+        .position(|phase| *phase == fields::text(pod, "/status/phase"));
+    let cost = fields::annotation(pod, DELETION_COST)
+        .parse::<i64>()
+        .unwrap_or_default();
     let restarts = fields::list(pod, "/status/containerStatuses").iter();
-    let restarts = restarts.map(|status| fields::count(status, "/restartCount")).max().unwrap_or_default();
+    let restarts = restarts
+        .map(|status| fields::count(status, "/restartCount"))
+        .max()
+        .unwrap_or_default();
     let since = Reverse(ready_since(pod));
     let created = Reverse(clock::read(fields::text(pod, "/metadata/creationTimestamp")));
-    (placed, phase, fields::ready(pod), cost, since, Reverse(restarts), created, fields::name(pod).to_owned())
+    (
+        placed,
+        phase,
+        fields::ready(pod),
+        cost,
+        since,
+        Reverse(restarts),
+        created,
+        fields::name(pod).to_owned(),
+    )
 }
 
 fn ready_since(pod: &Value) -> Option<Timestamp> {
@@ -175,22 +209,35 @@ fn min_ready(set: &Value) -> Duration {
 fn status(set: &Value, pods: &[Arc<Value>], now: Timestamp, failure: Option<&Refusal>) -> Value {
     let labels = fields::map(set, "/spec/template/metadata/labels");
     let labelled = |pod: &Value| {
-        labels.into_iter().flatten().all(|(key, value)| Some(fields::label(pod, key)) == value.as_str())
+        labels
+            .into_iter()
+            .flatten()
+            .all(|(key, value)| Some(fields::label(pod, key)) == value.as_str())
     };
     let wait = min_ready(set);
     let ready: Vec<_> = pods.iter().filter_map(|pod| ready_since(pod)).collect();
-    let available = ready.iter().filter(|since| wait.is_zero() || clock::after(**since, wait) <= now).count();
+    let available = ready
+        .iter()
+        .filter(|since| wait.is_zero() || clock::after(**since, wait) <= now)
+        .count();
     let mut status = json!({
         "replicas": pods.len(),
         "observedGeneration": fields::count(set, "/metadata/generation"),
     });
     let number = |count: usize| i64::try_from(count).expect("few pods");
-    fields::set_count(&mut status, "/fullyLabeledReplicas", number(pods.iter().filter(|pod| labelled(pod)).count()));
+    fields::set_count(
+        &mut status,
+        "/fullyLabeledReplicas",
+        number(pods.iter().filter(|pod| labelled(pod)).count()),
+    );
     fields::set_count(&mut status, "/readyReplicas", number(ready.len()));
     fields::set_count(&mut status, "/availableReplicas", number(available));
     if let Some(refusal) = failure {
         let before = fields::condition(set, "ReplicaFailure");
-        let since = before.map_or_else(|| json!(clock::seconds(now)), |old| old["lastTransitionTime"].clone());
+        let since = before.map_or_else(
+            || json!(clock::seconds(now)),
+            |old| old["lastTransitionTime"].clone(),
+        );
         status["conditions"] = json!([{
             "type": "ReplicaFailure",
             "status": "True",

@@ -10,7 +10,10 @@ fn index_missing(name: &str) -> (u16, Value) {
 }
 
 fn refused(status: u16, kind: &str, reason: &str) -> (u16, Value) {
-    (status, json!({"error": {"type": kind, "reason": reason}, "status": status}))
+    (
+        status,
+        json!({"error": {"type": kind, "reason": reason}, "status": status}),
+    )
 }
 
 impl SearchEngine {
@@ -38,20 +41,38 @@ impl SearchEngine {
                     return index_missing(name);
                 }
                 self.refresh(name);
-                (200, json!({"_shards": {"total": 2, "successful": 2, "failed": 0}}))
+                (
+                    200,
+                    json!({"_shards": {"total": 2, "successful": 2, "failed": 0}}),
+                )
             }
             ("PUT", [name, "_block", block]) => self.block(name, block),
             ("PUT", [name]) => {
                 if self.create(name) {
-                    (200, json!({"acknowledged": true, "shards_acknowledged": true, "index": name}))
+                    (
+                        200,
+                        json!({"acknowledged": true, "shards_acknowledged": true, "index": name}),
+                    )
                 } else {
-                    refused(400, "resource_already_exists_exception", &format!("[{name}] already exists"))
+                    refused(
+                        400,
+                        "resource_already_exists_exception",
+                        &format!("[{name}] already exists"),
+                    )
                 }
             }
             ("DELETE", [name]) => {
-                if self.delete(name) { (200, json!({"acknowledged": true})) } else { index_missing(name) }
+                if self.delete(name) {
+                    (200, json!({"acknowledged": true}))
+                } else {
+                    index_missing(name)
+                }
             }
-            _ => refused(400, "illegal_argument_exception", &format!("the model has no {method} {path}")),
+            _ => refused(
+                400,
+                "illegal_argument_exception",
+                &format!("the model has no {method} {path}"),
+            ),
         }
     }
 
@@ -69,8 +90,15 @@ impl SearchEngine {
     }
 
     fn worst(&self, name: &str) -> &'static str {
-        let rank = |health: &&str| ["green", "yellow", "red"].iter().position(|known| known == health);
-        let found = self.targets(name).into_iter().map(|target| self.indices[&target].health);
+        let rank = |health: &&str| {
+            ["green", "yellow", "red"]
+                .iter()
+                .position(|known| known == health)
+        };
+        let found = self
+            .targets(name)
+            .into_iter()
+            .map(|target| self.indices[&target].health);
         found.max_by_key(rank).unwrap_or("green")
     }
 
@@ -78,19 +106,30 @@ impl SearchEngine {
         let mut body = Map::new();
         let mut missing = Vec::new();
         for name in names.split(',') {
-            let found: Vec<_> = self.aliases.iter().filter(|(alias, _)| matches(name, alias)).collect();
+            let found: Vec<_> = self
+                .aliases
+                .iter()
+                .filter(|(alias, _)| matches(name, alias))
+                .collect();
             if found.is_empty() && !name.contains('*') {
                 missing.push(name);
             }
-            for (alias, index) in found.into_iter().flat_map(|(alias, on)| on.iter().map(move |index| (alias, index))) {
-                body.entry(index.clone()).or_insert_with(|| json!({"aliases": {}}))["aliases"][alias] = json!({});
+            for (alias, index) in found
+                .into_iter()
+                .flat_map(|(alias, on)| on.iter().map(move |index| (alias, index)))
+            {
+                body.entry(index.clone())
+                    .or_insert_with(|| json!({"aliases": {}}))["aliases"][alias] = json!({});
             }
         }
         if missing.is_empty() {
             return (200, Value::Object(body));
         }
         let word = if missing.len() == 1 { "alias" } else { "aliases" };
-        body.insert("error".to_owned(), json!(format!("{word} [{}] missing", missing.join(","))));
+        body.insert(
+            "error".to_owned(),
+            json!(format!("{word} [{}] missing", missing.join(","))),
+        );
         body.insert("status".to_owned(), json!(404));
         (404, Value::Object(body))
     }
@@ -135,7 +174,10 @@ impl SearchEngine {
         }
         let count: u64 = targets.iter().map(|target| self.indices[target].visible).sum();
         let shards = targets.len();
-        (200, json!({"count": count, "_shards": {"total": shards, "successful": shards, "skipped": 0, "failed": 0}}))
+        (
+            200,
+            json!({"count": count, "_shards": {"total": shards, "successful": shards, "skipped": 0, "failed": 0}}),
+        )
     }
 
     fn stats(&self, name: &str) -> (u16, Value) {
@@ -159,7 +201,10 @@ impl SearchEngine {
             (target, stats)
         });
         let indices: Map<_, _> = body.collect();
-        (200, json!({"_shards": {"total": 2, "successful": 2, "failed": 0}, "indices": indices}))
+        (
+            200,
+            json!({"_shards": {"total": 2, "successful": 2, "failed": 0}, "indices": indices}),
+        )
     }
 
     fn block(&mut self, name: &str, block: &str) -> (u16, Value) {
@@ -181,13 +226,21 @@ impl SearchEngine {
         let actions = body["actions"].as_array().cloned().unwrap_or_default();
         for action in &actions {
             let Some((what, of)) = action.as_object().and_then(|action| action.iter().next()) else {
-                return refused(400, "x_content_parse_exception", "an action is a map with one key");
+                return refused(
+                    400,
+                    "x_content_parse_exception",
+                    "an action is a map with one key",
+                );
             };
             let text = |name: &str| of[name].as_str().unwrap_or_default().to_owned();
             let (index, alias) = (text("index"), text("alias"));
             let conditional = of.get("must_exist").is_some();
             if conditional && (!self.must_exist() || what == "remove_index") {
-                return refused(400, "x_content_parse_exception", "[aliases] unknown field [must_exist]");
+                return refused(
+                    400,
+                    "x_content_parse_exception",
+                    "[aliases] unknown field [must_exist]",
+                );
             }
             if !self.indices.contains_key(&index) {
                 return index_missing(&index);
@@ -206,7 +259,13 @@ impl SearchEngine {
                     }
                 }
                 "remove_index" => doomed.push(index),
-                _ => return refused(400, "illegal_argument_exception", &format!("unknown action {what}")),
+                _ => {
+                    return refused(
+                        400,
+                        "illegal_argument_exception",
+                        &format!("unknown action {what}"),
+                    );
+                }
             }
         }
         for (alias, on) in after {
@@ -244,7 +303,10 @@ mod tests {
         let live = engine.targets("products").remove(0);
         let wrong = flip("products_g2", "products_g2", true);
         let (status, body) = engine.handle("POST", "/_aliases", Some(&wrong));
-        assert_eq!((status, &body["error"]["type"]), (404, &json!("aliases_not_found_exception")));
+        assert_eq!(
+            (status, &body["error"]["type"]),
+            (404, &json!("aliases_not_found_exception"))
+        );
         assert_eq!(engine.targets("products"), [live.clone()], "nothing was changed");
         let right = flip(&live, "products_g2", true);
         assert_eq!(engine.handle("POST", "/_aliases", Some(&right)).0, 200);
@@ -252,8 +314,16 @@ mod tests {
         engine.open_search = false;
         engine.version = "7.10.2".to_owned();
         let (status, body) = engine.handle("POST", "/_aliases", Some(&flip("products_g2", &live, true)));
-        assert_eq!((status, &body["error"]["type"]), (400, &json!("x_content_parse_exception")));
-        assert_eq!(engine.handle("POST", "/_aliases", Some(&flip("products_g2", &live, false))).0, 200);
+        assert_eq!(
+            (status, &body["error"]["type"]),
+            (400, &json!("x_content_parse_exception"))
+        );
+        assert_eq!(
+            engine
+                .handle("POST", "/_aliases", Some(&flip("products_g2", &live, false)))
+                .0,
+            200
+        );
     }
 
     #[test]
@@ -262,7 +332,10 @@ mod tests {
         engine.write("products_g2", 7);
         assert_eq!(engine.handle("GET", "/products_g2/_count", None).1["count"], 0);
         let (_, stats) = engine.handle("GET", "/products_g2/_stats/docs?level=shards", None);
-        assert_eq!(stats["indices"]["products_g2"]["shards"]["0"][0]["seq_no"]["max_seq_no"], 6);
+        assert_eq!(
+            stats["indices"]["products_g2"]["shards"]["0"][0]["seq_no"]["max_seq_no"],
+            6
+        );
         engine.handle("POST", "/products_g2/_refresh", None);
         assert_eq!(engine.handle("GET", "/products_g2/_count", None).1["count"], 7);
         assert_eq!(engine.handle("GET", "/none/_count", None).0, 404);
@@ -272,7 +345,10 @@ mod tests {
     fn lost_answers_leave_the_deed_in_doubt() {
         let mut engine = engine();
         engine.fates.push_back(Some(SearchFault::Lost { applied: true }));
-        assert_eq!(engine.exchange("DELETE", "/products_g2", None), Err(super::super::Unanswered::Lost));
+        assert_eq!(
+            engine.exchange("DELETE", "/products_g2", None),
+            Err(super::super::Unanswered::Lost)
+        );
         assert!(!engine.indices.contains_key("products_g2"));
     }
 

@@ -47,12 +47,20 @@ pub struct Call {
 impl Call {
     pub(super) fn new(at: Timestamp, actor: &Arc<str>, asked: &Asked) -> Self {
         let (kind, namespace, name, subresource) = match &asked.route {
-            Ok(Route::Object(key, sub)) => {
-                (Some(key.kind), key.namespace.clone(), key.name.clone(), sub.clone())
-            }
+            Ok(Route::Object(key, sub)) => (
+                Some(key.kind),
+                key.namespace.clone(),
+                key.name.clone(),
+                sub.clone(),
+            ),
             Ok(Route::Collection(kind, namespace)) => {
                 let name = super::super::fields::name(&asked.body).to_owned();
-                (Some(*kind), namespace.clone().unwrap_or_default(), name, String::new())
+                (
+                    Some(*kind),
+                    namespace.clone().unwrap_or_default(),
+                    name,
+                    String::new(),
+                )
             }
             Ok(Route::Version | Route::Resources(..)) | Err(_) => Default::default(),
         };
@@ -102,7 +110,9 @@ impl fmt::Display for Call {
             Some(code) => write!(formatter, " → {code}")?,
             None => write!(formatter, " → no answer")?,
         }
-        self.fault.iter().try_for_each(|fault| write!(formatter, " [{fault}]"))
+        self.fault
+            .iter()
+            .try_for_each(|fault| write!(formatter, " [{fault}]"))
     }
 }
 

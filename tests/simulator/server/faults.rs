@@ -71,7 +71,10 @@ pub struct Faults {
 
 impl fmt::Debug for Faults {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_list().entries(self.rules.iter().map(|(name, _)| name)).finish()
+        formatter
+            .debug_list()
+            .entries(self.rules.iter().map(|(name, _)| name))
+            .finish()
     }
 }
 
@@ -82,7 +85,11 @@ impl Faults {
         let actor = actor.to_owned();
         let name = format!("call {index} of {actor}");
         self.rule(&name, move |call| {
-            if call.actor.as_ref() == actor && call.index == index { fault.take() } else { None }
+            if call.actor.as_ref() == actor && call.index == index {
+                fault.take()
+            } else {
+                None
+            }
         });
     }
 
@@ -142,7 +149,13 @@ impl Faults {
             self.crashed.insert(Arc::clone(&call.actor));
             return Some(Fault::Crash(Moment::BeforeSend));
         }
-        let fault = self.rules.iter_mut().find_map(|(_, rule)| rule(call))?;
+        // Every rule is asked, because some count the calls that they see.
+        let mut faults: Vec<_> = self.rules.iter_mut().filter_map(|(_, rule)| rule(call)).collect();
+        let fault = if faults.is_empty() {
+            return None;
+        } else {
+            faults.swap_remove(0)
+        };
         match fault {
             Fault::Crash(Moment::BeforeSend | Moment::AfterApply) => {
                 self.crashed.insert(Arc::clone(&call.actor));
@@ -163,10 +176,16 @@ pub fn usual() -> Vec<(&'static str, Fault)> {
         ("409 conflict", Fault::Answer(Refusal::stale(kind, "any"))),
         ("409 exists", Fault::Answer(Refusal::already_exists(kind, "any"))),
         ("404", Fault::Answer(Refusal::not_found(kind, "any"))),
-        ("403", Fault::Answer(Refusal::forbidden(kind, "any", "not allowed here"))),
+        (
+            "403",
+            Fault::Answer(Refusal::forbidden(kind, "any", "not allowed here")),
+        ),
         ("422", Fault::Answer(Refusal::invalid(kind, "any", &[]))),
         ("429", Fault::Answer(Refusal::too_many(2))),
-        ("500", Fault::Answer(Refusal::internal("etcdserver: leader changed"))),
+        (
+            "500",
+            Fault::Answer(Refusal::internal("etcdserver: leader changed")),
+        ),
         ("503", Fault::Answer(Refusal::unavailable())),
         ("504 applied", Fault::Applied(Refusal::timeout())),
         ("504 not applied", Fault::Answer(Refusal::timeout())),

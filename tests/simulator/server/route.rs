@@ -44,7 +44,12 @@ impl Asked {
     /// Reads a request. A body that is no JSON is null.
     pub(super) fn read(parts: &Parts, body: &[u8]) -> Self {
         let header = |name: header::HeaderName| {
-            parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+            parts
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
         };
         Self {
             method: parts.method.clone(),
@@ -90,7 +95,11 @@ impl Asked {
             ("", Some(agent)) => agent.to_owned(),
             (manager, _) => manager.to_owned(),
         };
-        Caller { actor: Arc::clone(actor), manager, dry_run: self.parameter("dryRun") == "All" }
+        Caller {
+            actor: Arc::clone(actor),
+            manager,
+            dry_run: self.parameter("dryRun") == "All",
+        }
     }
 }
 
@@ -104,7 +113,10 @@ fn route(path: &str) -> Result<Route, Refusal> {
     };
     let kind = |resource: &str| Kind::of_resource(group, version, resource).ok_or_else(unknown_path);
     let key = |resource: &str, namespace: &str, name: &str, sub: &str| {
-        Ok(Route::Object(Key::new(kind(resource)?, namespace, name), sub.to_owned()))
+        Ok(Route::Object(
+            Key::new(kind(resource)?, namespace, name),
+            sub.to_owned(),
+        ))
     };
     match rest {
         [] => Ok(Route::Resources(group.to_owned(), version.to_owned())),
@@ -161,10 +173,19 @@ mod tests {
             route("/apis/apps/v1/namespaces/a/deployments/web/scale"),
             object(Kind::Deployment, "a", "web", "scale")
         );
-        assert_eq!(route("/api/v1/namespaces/a"), object(Kind::Namespace, "", "a", ""));
+        assert_eq!(
+            route("/api/v1/namespaces/a"),
+            object(Kind::Namespace, "", "a", "")
+        );
         assert_eq!(route("/api/v1/pods"), Ok(Route::Collection(Kind::Pod, None)));
-        assert_eq!(route("/api/v1/namespaces"), Ok(Route::Collection(Kind::Namespace, None)));
-        assert_eq!(route("/apis/none/v1/things").map_err(|refusal| refusal.code), Err(404));
+        assert_eq!(
+            route("/api/v1/namespaces"),
+            Ok(Route::Collection(Kind::Namespace, None))
+        );
+        assert_eq!(
+            route("/apis/none/v1/things").map_err(|refusal| refusal.code),
+            Err(404)
+        );
         assert_eq!(decode("app%3Dweb%2Ctier+x"), "app=web,tier x");
     }
 }

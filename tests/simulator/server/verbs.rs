@@ -51,14 +51,20 @@ pub(super) fn serve(
         (Route::Collection(kind, namespace), "create") => {
             let namespace = namespace.as_deref().unwrap_or_default();
             check_kind(*kind, &asked.body)?;
-            let object = cluster.store.create(caller, *kind, namespace, Value::clone(&asked.body))?;
+            let object = cluster
+                .store
+                .create(caller, *kind, namespace, Value::clone(&asked.body))?;
             Ok(Answer::Document(201, shown(&object, asked.metadata_only)))
         }
         (Route::Collection(kind, namespace), "deletecollection") => {
             delete_all(&mut cluster, caller, asked, *kind, namespace.as_deref())
         }
         (Route::Object(key, subresource), _) => object(&mut cluster, caller, asked, key, subresource),
-        _ => Err(Refusal::plain(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")),
+        _ => Err(Refusal::plain(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )),
     }
 }
 
@@ -72,7 +78,9 @@ fn object(
     let part = match subresource {
         "" => Part::Main,
         "status" if key.kind.traits().status => Part::Status,
-        "scale" if matches!(key.kind, Kind::Deployment | Kind::ReplicaSet) => return scale(cluster, caller, asked, key),
+        "scale" if matches!(key.kind, Kind::Deployment | Kind::ReplicaSet) => {
+            return scale(cluster, caller, asked, key);
+        }
         "log" if key.kind == Kind::Pod => {
             let pod = read(cluster, key)?;
             return Ok(Answer::Text(fields::annotation(&pod, "simulator/log").to_owned()));
@@ -88,7 +96,9 @@ fn object(
         "get" => read(cluster, key)?,
         "update" => {
             check_kind(key.kind, &asked.body)?;
-            cluster.store.replace(caller, key, Value::clone(&asked.body), part)?
+            cluster
+                .store
+                .replace(caller, key, Value::clone(&asked.body), part)?
         }
         "patch" => {
             let new = cluster.store.get(key).is_none();
@@ -107,13 +117,22 @@ fn object(
 }
 
 fn read(cluster: &Cluster, key: &Key) -> Result<Arc<Value>, Refusal> {
-    cluster.store.get(key).cloned().ok_or_else(|| Refusal::not_found(key.kind, &key.name))
+    cluster
+        .store
+        .get(key)
+        .cloned()
+        .ok_or_else(|| Refusal::not_found(key.kind, &key.name))
 }
 
 /// The answer to a deletion: the object itself while it is still there, and for the few kinds that return
 /// it; else a short success.
 fn deleted(key: &Key, object: &Value, gone: bool) -> Value {
-    if !gone || matches!(key.kind, Kind::Pod | Kind::Service | Kind::PersistentVolumeClaim | Kind::ServiceAccount) {
+    if !gone
+        || matches!(
+            key.kind,
+            Kind::Pod | Kind::Service | Kind::PersistentVolumeClaim | Kind::ServiceAccount
+        )
+    {
         return object.clone();
     }
     let known = key.kind.traits();
@@ -131,11 +150,18 @@ fn patch(asked: &Asked, kind: Kind) -> Result<Patch, Refusal> {
         "application/strategic-merge-patch+json" if kind != Kind::Release => Ok(Patch::Strategic(body)),
         "application/json-patch+json" => Ok(Patch::Json(body)),
         "application/apply-patch+yaml" if asked.parameter("fieldManager").is_empty() => {
-            Err(Refusal::bad_request("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"))
+            Err(Refusal::bad_request(
+                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+            ))
         }
-        "application/apply-patch+yaml" => Ok(Patch::Apply { body, force: asked.flag("force") }),
+        "application/apply-patch+yaml" => Ok(Patch::Apply {
+            body,
+            force: asked.flag("force"),
+        }),
         other => {
-            let message = format!("the body of the request was in an unknown format - accepted media types do not include: {other}");
+            let message = format!(
+                "the body of the request was in an unknown format - accepted media types do not include: {other}"
+            );
             Err(Refusal::plain(415, "UnsupportedMediaType", message))
         }
     }
@@ -147,25 +173,42 @@ fn check_kind(kind: Kind, body: &Value) -> Result<(), Refusal> {
     if body.is_object() && (named.is_empty() || named == kind.traits().kind) {
         return Ok(());
     }
-    let why = format!("the object provided is unrecognized (must be of type {})", kind.traits().kind);
+    let why = format!(
+        "the object provided is unrecognized (must be of type {})",
+        kind.traits().kind
+    );
     Err(Refusal::bad_request(why))
 }
 
 fn selector(asked: &Asked, kind: Kind) -> Result<Selector, Refusal> {
-    Selector::parse(kind, asked.parameter("labelSelector"), asked.parameter("fieldSelector"))
+    Selector::parse(
+        kind,
+        asked.parameter("labelSelector"),
+        asked.parameter("fieldSelector"),
+    )
 }
 
 fn list(cluster: &Cluster, asked: &Asked, kind: Kind, namespace: Option<&str>) -> Result<Value, Refusal> {
     let selector = selector(asked, kind)?;
-    let found = cluster.store.list(kind, namespace).filter(|(_, object)| selector.matches(object));
-    let items: Vec<_> = found.map(|(_, object)| shown(object, asked.metadata_only)).collect();
+    let found = cluster
+        .store
+        .list(kind, namespace)
+        .filter(|(_, object)| selector.matches(object));
+    let items: Vec<_> = found
+        .map(|(_, object)| shown(object, asked.metadata_only))
+        .collect();
     let (api_version, name) = if asked.metadata_only {
-        ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadataList".to_owned())
+        (
+            "meta.k8s.io/v1".to_owned(),
+            "PartialObjectMetadataList".to_owned(),
+        )
     } else {
         (kind.api_version(), format!("{}List", kind.traits().kind))
     };
     let version = cluster.store.version().to_string();
-    Ok(json!({"kind": name, "apiVersion": api_version, "metadata": {"resourceVersion": version}, "items": items}))
+    Ok(
+        json!({"kind": name, "apiVersion": api_version, "metadata": {"resourceVersion": version}, "items": items}),
+    )
 }
 
 fn watch(
@@ -185,11 +228,15 @@ fn watch(
         position = cluster.store.version();
         let found = cluster.store.list(kind, namespace.map(String::as_str));
         let found = found.filter(|(_, object)| selector.matches(object));
-        backlog.extend(found.map(|(_, object)| {
-            json!({"type": "ADDED", "object": shown(object, asked.metadata_only)})
-        }));
+        backlog.extend(
+            found.map(|(_, object)| json!({"type": "ADDED", "object": shown(object, asked.metadata_only)})),
+        );
         if asked.flag("sendInitialEvents") {
-            backlog.push(watching::bookmark(kind, position, json!({"k8s.io/initial-events-end": "true"})));
+            backlog.push(watching::bookmark(
+                kind,
+                position,
+                json!({"k8s.io/initial-events-end": "true"}),
+            ));
         }
         backlog.reverse();
     }
@@ -221,7 +268,10 @@ fn delete_all(
     namespace: Option<&str>,
 ) -> Result<Answer, Refusal> {
     let selector = selector(asked, kind)?;
-    let found = cluster.store.list(kind, namespace).filter(|(_, object)| selector.matches(object));
+    let found = cluster
+        .store
+        .list(kind, namespace)
+        .filter(|(_, object)| selector.matches(object));
     let keys: Vec<_> = found.map(|(key, _)| key.clone()).collect();
     let options = DeleteOptions::parse(&asked.body);
     for key in keys {
@@ -288,7 +338,16 @@ pub(super) fn shown(object: &Value, metadata_only: bool) -> Value {
 
 fn resources(group: &str, version: &str) -> Value {
     let known = Kind::ALL.into_iter().map(|kind| (kind, kind.traits()));
-    let verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    let verbs = [
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
+    ];
     let found: Vec<_> = known
         .filter(|(_, known)| known.group == group && known.version == version)
         .map(|(_, known)| {
@@ -296,6 +355,10 @@ fn resources(group: &str, version: &str) -> Value {
                 "kind": known.kind, "verbs": verbs})
         })
         .collect();
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": found})
 }

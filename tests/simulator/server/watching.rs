@@ -102,9 +102,13 @@ impl Watching {
         if self.position < cluster.store.compacted() {
             return self.expired(&cluster);
         }
-        while let Some(change) = cluster.store.changes().get(usize::try_from(self.position).expect("a log in memory")) {
-            if let Some(wait) = self.held_back(&cluster, change) {
-                return wait;
+        while let Some(change) = cluster
+            .store
+            .changes()
+            .get(usize::try_from(self.position).expect("a log in memory"))
+        {
+            if let Some(until) = self.held_back(&cluster, change) {
+                return self.idle(Some(until));
             }
             let event = self.seen(change);
             if event.is_some() {
@@ -122,6 +126,11 @@ impl Watching {
                 return Next::Send(event);
             }
         }
+        self.idle(None)
+    }
+
+    /// There is nothing to send now: a bookmark may be due, or the end.
+    fn idle(&mut self, until: Option<Instant>) -> Next {
         let now = Instant::now();
         if now >= self.end {
             return Next::End;
@@ -130,12 +139,16 @@ impl Watching {
             self.next_bookmark = now + BOOKMARK;
             return Next::Send(bookmark(self.kind, self.position, json!({})));
         }
-        Next::Wait(None)
+        Next::Wait(until)
     }
 
-    /// What has to be waited for before the change may be seen.
-    fn held_back(&self, cluster: &Cluster, change: &Change) -> Option<Next> {
-        let lag = cluster.lags.get(&(Arc::clone(&self.actor), self.kind)).copied().unwrap_or_default();
+    /// How long has to be waited before the change may be seen; none when it may be seen now.
+    fn held_back(&self, cluster: &Cluster, change: &Change) -> Option<Instant> {
+        let lag = cluster
+            .lags
+            .get(&(Arc::clone(&self.actor), self.kind))
+            .copied()
+            .unwrap_or_default();
         let lag = match (lag, self.fault) {
             (Lag::None, Some(WatchFault::Delayed(from, by))) if self.sent >= from => Lag::Delay(by),
             _ => lag,
@@ -143,11 +156,12 @@ impl Watching {
         match lag {
             Lag::None => None,
             // Lifted lags are noticed at the next change or within a second.
-            Lag::Frozen(version) => (change.version > version)
-                .then(|| Next::Wait(Some(Instant::now() + Duration::from_secs(1)))),
+            Lag::Frozen(version) => {
+                (change.version > version).then(|| Instant::now() + Duration::from_secs(1))
+            }
             Lag::Delay(by) => {
                 let due = clock::after(change.at, by);
-                (due > cluster.clock.now()).then(|| Next::Wait(Some(cluster.clock.instant(due))))
+                (due > cluster.clock.now()).then(|| cluster.clock.instant(due))
             }
         }
     }
@@ -155,11 +169,17 @@ impl Watching {
     /// The event that a change is for this watch; none when it is of no concern.
     fn seen(&self, change: &Change) -> Option<Value> {
         if change.key.kind != self.kind
-            || self.namespace.as_ref().is_some_and(|namespace| *namespace != change.key.namespace)
+            || self
+                .namespace
+                .as_ref()
+                .is_some_and(|namespace| *namespace != change.key.namespace)
         {
             return None;
         }
-        let before = change.before.as_ref().is_some_and(|before| self.selector.matches(before));
+        let before = change
+            .before
+            .as_ref()
+            .is_some_and(|before| self.selector.matches(before));
         let after = change.event != Event::Deleted && self.selector.matches(&change.object);
         let what = match (before, after) {
             (false, true) => "ADDED",

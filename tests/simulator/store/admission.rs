@@ -53,7 +53,11 @@ pub fn window_guard(controller: impl Fn(&str) -> bool + Send + 'static) -> Admis
         let refuse = |why: &str| Err(Refusal::forbidden(review.key.kind, &review.key.name, why));
         if review.operation == Operation::Delete {
             let collector = matches!(actor, "garbage-collector" | "namespace-controller");
-            return if collector { Ok(()) } else { refuse("a release is in progress; abort it first") };
+            return if collector {
+                Ok(())
+            } else {
+                refuse("a release is in progress; abort it first")
+            };
         }
         let label = |key: &str| fields::label(review.old, key) == fields::label(review.new, key);
         let same = |pointer: &str, absent: Value| {

@@ -10,7 +10,13 @@ use super::super::{
 /// Normalises an object and fills in its defaults.
 pub(super) fn apply(kind: Kind, object: &mut Value) {
     drop_nulls(object);
-    for name in ["labels", "annotations", "finalizers", "ownerReferences", "managedFields"] {
+    for name in [
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "managedFields",
+    ] {
         drop_empty(object, &format!("/metadata/{name}"));
     }
     match kind {
@@ -56,7 +62,8 @@ fn drop_nulls(value: &mut Value) {
 
 fn drop_empty(object: &mut Value, pointer: &str) {
     let empty = |value: &Value| {
-        value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+        value.as_object().is_some_and(serde_json::Map::is_empty)
+            || value.as_array().is_some_and(Vec::is_empty)
     };
     if object.pointer(pointer).is_some_and(empty) {
         fields::remove(object, pointer);
@@ -92,13 +99,20 @@ fn job(object: &mut Value) {
     default(object, "/spec/completionMode", "NonIndexed");
     default(object, "/spec/manualSelector", false);
     default(object, "/spec/suspend", false);
-    let replacement =
-        if fields::has(object, "/spec/podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
+    let replacement = if fields::has(object, "/spec/podFailurePolicy") {
+        "Failed"
+    } else {
+        "TerminatingOrFailed"
+    };
     default(object, "/spec/podReplacementPolicy", replacement);
     if !fields::has(object, "/spec/selector") {
         let uid = fields::uid(object).to_owned();
         let name = fields::name(object).to_owned();
-        fields::set(object, "/spec/selector/matchLabels/batch.kubernetes.io~1controller-uid", uid.as_str());
+        fields::set(
+            object,
+            "/spec/selector/matchLabels/batch.kubernetes.io~1controller-uid",
+            uid.as_str(),
+        );
         for (key, value) in [
             ("batch.kubernetes.io~1controller-uid", &uid),
             ("controller-uid", &uid),
@@ -136,11 +150,20 @@ fn container(container: &mut Value) {
     let image = fields::text(container, "/image");
     let name = image.rsplit('/').next().unwrap_or_default();
     let moving = !image.contains('@') && (!name.contains(':') || name.ends_with(":latest"));
-    default(container, "/imagePullPolicy", if moving { "Always" } else { "IfNotPresent" });
+    default(
+        container,
+        "/imagePullPolicy",
+        if moving { "Always" } else { "IfNotPresent" },
+    );
     default(container, "/resources", json!({}));
     default(container, "/terminationMessagePath", "/dev/termination-log");
     default(container, "/terminationMessagePolicy", "File");
-    for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+    for port in container
+        .get_mut("ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         default(port, "/protocol", "TCP");
     }
     for list in ["env", "ports", "command", "args"] {
@@ -155,7 +178,12 @@ fn service(object: &mut Value) {
     default(object, "/spec/ipFamilyPolicy", "SingleStack");
     default(object, "/spec/internalTrafficPolicy", "Cluster");
     drop_empty(object, "/spec/selector");
-    for port in object.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
+    for port in object
+        .pointer_mut("/spec/ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         default(port, "/protocol", "TCP");
         let number = fields::count(port, "/port");
         default(port, "/targetPort", number);

@@ -37,7 +37,8 @@ pub struct DeleteOptions {
 impl DeleteOptions {
     /// Reads the body of a request.
     pub fn parse(body: &Value) -> Self {
-        let text = |pointer: &str| Some(fields::text(body, pointer).to_owned()).filter(|text| !text.is_empty());
+        let text =
+            |pointer: &str| Some(fields::text(body, pointer).to_owned()).filter(|text| !text.is_empty());
         Self {
             uid: text("/preconditions/uid"),
             resource_version: text("/preconditions/resourceVersion"),
@@ -53,7 +54,10 @@ impl DeleteOptions {
 
     /// The usual deletion with dependents.
     pub fn background() -> Self {
-        Self { propagation: Some(Propagation::Background), ..Self::default() }
+        Self {
+            propagation: Some(Propagation::Background),
+            ..Self::default()
+        }
     }
 
     fn check(&self, key: &Key, object: &Value) -> Result<(), Refusal> {
@@ -67,9 +71,19 @@ impl DeleteOptions {
             }
             _ => Ok(()),
         };
-        test("UID", self.uid.as_ref(), fields::uid(object), "deleted and then recreated")?;
+        test(
+            "UID",
+            self.uid.as_ref(),
+            fields::uid(object),
+            "deleted and then recreated",
+        )?;
         let version = fields::text(object, "/metadata/resourceVersion");
-        test("ResourceVersion", self.resource_version.as_ref(), version, "modified")
+        test(
+            "ResourceVersion",
+            self.resource_version.as_ref(),
+            version,
+            "modified",
+        )
     }
 }
 
@@ -118,7 +132,11 @@ impl Store {
             fields::set(&mut object, "/metadata/finalizers", finalizers);
         }
         if fields::terminating(current) {
-            shorten(&mut object, grace, options.grace.is_some() || fields::finished(current));
+            shorten(
+                &mut object,
+                grace,
+                options.grace.is_some() || fields::finished(current),
+            );
             return object;
         }
         let wait = Duration::from_secs(u64::try_from(grace).unwrap_or_default());

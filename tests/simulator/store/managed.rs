@@ -56,11 +56,16 @@ pub(super) fn track(kind: Kind, old: Option<&Value>, new: &mut Value, manager: &
     let mut entries = Entries::read(new);
     let before = old.map(|old| leaves(kind, old)).unwrap_or_default();
     let after = leaves(kind, new);
-    let changed: Fields =
-        after.iter().filter(|(path, value)| before.get(*path) != Some(value)).map(|(path, _)| path.clone()).collect();
+    let changed: Fields = after
+        .iter()
+        .filter(|(path, value)| before.get(*path) != Some(value))
+        .map(|(path, _)| path.clone())
+        .collect();
     let exists: Fields = after.into_keys().collect();
     for entry in &mut entries.list {
-        entry.fields.retain(|path| exists.contains(path) && !changed.contains(path));
+        entry
+            .fields
+            .retain(|path| exists.contains(path) && !changed.contains(path));
     }
     if !changed.is_empty() {
         entries.of(manager, "Update").fields.extend(changed);
@@ -97,7 +102,11 @@ pub(super) fn apply(
     if !conflicts.is_empty() && !force {
         return Err(conflict(&conflicts));
     }
-    for entry in entries.list.iter_mut().filter(|entry| !entry.is(manager, "Apply")) {
+    for entry in entries
+        .list
+        .iter_mut()
+        .filter(|entry| !entry.is(manager, "Apply"))
+    {
         entry.fields.retain(|path| !differing.contains(path));
     }
     let all: Fields = wanted_leaves.into_keys().collect();
@@ -105,7 +114,11 @@ pub(super) fn apply(
     let mut object = live.clone();
     merge(kind, &mut object, wanted, &mut Vec::new());
     for path in before.difference(&all) {
-        if !entries.list.iter().any(|entry| entry.fields.iter().any(|owned| owned.starts_with(path))) {
+        if !entries
+            .list
+            .iter()
+            .any(|entry| entry.fields.iter().any(|owned| owned.starts_with(path)))
+        {
             take(&mut object, path);
         }
     }
@@ -137,7 +150,10 @@ fn conflict(conflicts: &BTreeMap<String, Vec<String>>) -> Refusal {
     });
     let message = format!("Apply failed with {count} conflict{plural}: {}", lines.join("\n"));
     let details = json!({"causes": causes.collect::<Vec<_>>()});
-    Refusal { details, ..Refusal::plain(409, "Conflict", message) }
+    Refusal {
+        details,
+        ..Refusal::plain(409, "Conflict", message)
+    }
 }
 
 /// All leaves of an object's fields, and the elements of its keyed lists.
@@ -152,7 +168,13 @@ fn leaves(kind: Kind, object: &Value) -> BTreeMap<Path, &Value> {
                 }
             }
         } else if !matches!(name.as_str(), "apiVersion" | "kind" | "status") {
-            walk(kind, value, &vec![format!("f:{name}")], &mut vec![name], &mut found);
+            walk(
+                kind,
+                value,
+                &vec![format!("f:{name}")],
+                &mut vec![name],
+                &mut found,
+            );
         }
     }
     found
@@ -185,16 +207,27 @@ fn walk<'a>(
             }
         }
     } else if let (Some(list), Shape::Set) = (value.as_array(), shape) {
-        found.extend(list.iter().map(|element| (below(format!("v:{element}")), &Value::Null)));
+        found.extend(
+            list.iter()
+                .map(|element| (below(format!("v:{element}")), &Value::Null)),
+        );
     } else {
         found.insert(path.clone(), value);
     }
 }
 
+/// The value of an element's key; a protocol that is not given is TCP.
+fn key_of(element: &Value, key: &str) -> Option<Value> {
+    let tcp = || (key == "protocol").then(|| json!("TCP"));
+    element.get(key).cloned().or_else(tcp)
+}
+
 /// The segment of a keyed list's element.
 fn segment(element: &Value, keys: &[&str]) -> String {
-    let key: Map<_, _> =
-        keys.iter().filter_map(|key| Some(((*key).to_owned(), element.get(key)?.clone()))).collect();
+    let key: Map<_, _> = keys
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), key_of(element, key)?)))
+        .collect();
     format!("k:{}", Value::Object(key))
 }
 
@@ -213,7 +246,7 @@ fn merge<'a>(kind: Kind, live: &mut Value, wanted: &'a Value, names: &mut Vec<&'
         (wanted.as_array(), live.as_array_mut(), shape)
     {
         for element in list {
-            let same = |other: &Value| keys.iter().all(|key| other.get(key) == element.get(key));
+            let same = |other: &Value| keys.iter().all(|key| key_of(other, key) == key_of(element, key));
             match found.iter_mut().find(|other| same(other)) {
                 None => found.push(element.clone()),
                 Some(other) => {
@@ -226,7 +259,12 @@ fn merge<'a>(kind: Kind, live: &mut Value, wanted: &'a Value, names: &mut Vec<&'
             }
         }
     } else if let (Some(list), Some(found), Shape::Set) = (wanted.as_array(), live.as_array_mut(), shape) {
-        found.extend(list.iter().filter(|element| !found.contains(element)).cloned().collect::<Vec<_>>());
+        found.extend(
+            list.iter()
+                .filter(|element| !found.contains(element))
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
     } else {
         *live = wanted.clone();
     }
@@ -241,7 +279,9 @@ fn take(object: &mut Value, path: &[String]) {
     for part in parents {
         let next = match part.strip_prefix("f:") {
             Some(name) => place.get_mut(name),
-            None => place.as_array_mut().and_then(|list| list.iter_mut().find(|element| is_element(element, part))),
+            None => place
+                .as_array_mut()
+                .and_then(|list| list.iter_mut().find(|element| is_element(element, part))),
         };
         let Some(next) = next else {
             return;
@@ -259,8 +299,10 @@ fn is_element(element: &Value, segment: &str) -> bool {
     if let Some(value) = segment.strip_prefix("v:") {
         return element.to_string() == value;
     }
-    let key: Map<String, Value> =
-        segment.strip_prefix("k:").and_then(|key| serde_json::from_str(key).ok()).unwrap_or_default();
+    let key: Map<String, Value> = segment
+        .strip_prefix("k:")
+        .and_then(|key| serde_json::from_str(key).ok())
+        .unwrap_or_default();
     key.iter().all(|(name, value)| element.get(name) == Some(value))
 }
 
@@ -289,7 +331,11 @@ impl Entries {
     fn read(object: &Value) -> Self {
         let entry = |entry: &Value| {
             let mut fields = Fields::new();
-            collect(entry.get("fieldsV1").unwrap_or(&Value::Null), &mut Vec::new(), &mut fields);
+            collect(
+                entry.get("fieldsV1").unwrap_or(&Value::Null),
+                &mut Vec::new(),
+                &mut fields,
+            );
             Entry {
                 manager: fields::text(entry, "/manager").to_owned(),
                 operation: fields::text(entry, "/operation").to_owned(),
@@ -297,15 +343,29 @@ impl Entries {
                 fields,
             }
         };
-        Self { list: fields::list(object, "/metadata/managedFields").iter().map(entry).collect() }
+        Self {
+            list: fields::list(object, "/metadata/managedFields")
+                .iter()
+                .map(entry)
+                .collect(),
+        }
     }
 
     fn of(&mut self, manager: &str, operation: &str) -> &mut Entry {
-        let index = self.list.iter().position(|entry| entry.is(manager, operation)).unwrap_or_else(|| {
-            let (manager, operation) = (manager.to_owned(), operation.to_owned());
-            self.list.push(Entry { manager, operation, time: String::new(), fields: Fields::new() });
-            self.list.len() - 1
-        });
+        let index = self
+            .list
+            .iter()
+            .position(|entry| entry.is(manager, operation))
+            .unwrap_or_else(|| {
+                let (manager, operation) = (manager.to_owned(), operation.to_owned());
+                self.list.push(Entry {
+                    manager,
+                    operation,
+                    time: String::new(),
+                    fields: Fields::new(),
+                });
+                self.list.len() - 1
+            });
         &mut self.list[index]
     }
 
@@ -333,7 +393,9 @@ impl Entries {
             .filter(|entry| !entry.fields.is_empty())
             .map(|entry| {
                 let same = before.list.iter().find(|old| {
-                    old.is(&entry.manager, &entry.operation) && old.fields == entry.fields && !old.time.is_empty()
+                    old.is(&entry.manager, &entry.operation)
+                        && old.fields == entry.fields
+                        && !old.time.is_empty()
                 });
                 json!({
                     "manager": entry.manager,
@@ -376,7 +438,11 @@ fn tree(fields: &Fields) -> Value {
                 *place = json!({});
             }
         }
-        if fields.range::<[String], _>((std::ops::Bound::Excluded(path.as_slice()), std::ops::Bound::Unbounded))
+        if fields
+            .range::<[String], _>((
+                std::ops::Bound::Excluded(path.as_slice()),
+                std::ops::Bound::Unbounded,
+            ))
             .next()
             .is_some_and(|next| next.starts_with(path))
         {
@@ -395,7 +461,10 @@ fn readable(path: &Path) -> String {
             text.push_str(name);
         } else if let Some(key) = part.strip_prefix("k:") {
             let key: Map<String, Value> = serde_json::from_str(key).unwrap_or_default();
-            let pairs: Vec<_> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let pairs: Vec<_> = key
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             text.push_str(&format!("[{}]", pairs.join(",")));
         } else {
             text.push_str(&format!("[={}]", part.trim_start_matches("v:")));

@@ -51,7 +51,12 @@ fn strategic<'a>(kind: Kind, target: &mut Value, patch: &'a Value, names: &mut V
                 found.remove(key);
             } else {
                 names.push(key);
-                strategic(kind, found.entry(key.clone()).or_insert(Value::Null), value, names);
+                strategic(
+                    kind,
+                    found.entry(key.clone()).or_insert(Value::Null),
+                    value,
+                    names,
+                );
                 names.pop();
             }
         }
@@ -59,7 +64,8 @@ fn strategic<'a>(kind: Kind, target: &mut Value, patch: &'a Value, names: &mut V
         (patch.as_array(), shape, target.as_array_mut())
     {
         for element in wanted {
-            let same = |other: &Value| keys.iter().all(|key| other.get(key) == element.get(key));
+            // A strategic merge goes by the first key alone: ports by their number, whatever the protocol.
+            let same = |other: &Value| keys.first().is_none_or(|key| other.get(key) == element.get(key));
             if fields::text(element, "/$patch") == "delete" {
                 found.retain(|other| !same(other));
             } else if let Some(other) = found.iter_mut().find(|other| same(other)) {
@@ -108,10 +114,16 @@ fn add(target: &mut Value, path: &str, value: Value) -> Option<()> {
     let (parent, name) = path.rsplit_once('/')?;
     let parent = target.pointer_mut(parent)?;
     if let Some(list) = parent.as_array_mut() {
-        let index = if name == "-" { list.len() } else { name.parse().ok()? };
+        let index = if name == "-" {
+            list.len()
+        } else {
+            name.parse().ok()?
+        };
         (index <= list.len()).then(|| list.insert(index, value))
     } else {
-        parent.as_object_mut()?.insert(name.replace("~1", "/").replace("~0", "~"), value);
+        parent
+            .as_object_mut()?
+            .insert(name.replace("~1", "/").replace("~0", "~"), value);
         Some(())
     }
 }

@@ -31,8 +31,14 @@ impl Selector {
     /// Reads the two selectors of a query.
     pub fn parse(kind: Kind, labels: &str, fields: &str) -> Result<Self, Refusal> {
         let labels = split(labels).map(requirement).collect::<Result<_, _>>()?;
-        let fields = fields.split(',').filter(|part| !part.is_empty()).map(|part| field(kind, part));
-        Ok(Self { labels, fields: fields.collect::<Result<_, _>>()? })
+        let fields = fields
+            .split(',')
+            .filter(|part| !part.is_empty())
+            .map(|part| field(kind, part));
+        Ok(Self {
+            labels,
+            fields: fields.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Whether an object is asked for.
@@ -71,23 +77,37 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn requirement(part: &str) -> Result<Requirement, Refusal> {
-    let make = |key: &str, values: Vec<String>, test| Requirement { key: key.trim().to_owned(), values, test };
+    let make = |key: &str, values: Vec<String>, test| Requirement {
+        key: key.trim().to_owned(),
+        values,
+        test,
+    };
     if let Some((key, set)) = part.split_once('(') {
-        let values = set.trim_end_matches(')').split(',').map(|value| value.trim().to_owned()).collect();
+        let values = set
+            .trim_end_matches(')')
+            .split(',')
+            .map(|value| value.trim().to_owned())
+            .collect();
         let key = key.trim();
         return if let Some(key) = key.strip_suffix(" notin") {
             Ok(make(key, values, Test::NotIn))
         } else if let Some(key) = key.strip_suffix(" in") {
             Ok(make(key, values, Test::In))
         } else {
-            Err(Refusal::bad_request(format!("unable to parse requirement: {part}")))
+            Err(Refusal::bad_request(format!(
+                "unable to parse requirement: {part}"
+            )))
         };
     }
     if let Some((key, value)) = part.split_once("!=") {
         return Ok(make(key, vec![value.trim().to_owned()], Test::NotIn));
     }
     if let Some((key, value)) = part.split_once('=') {
-        return Ok(make(key, vec![value.trim_start_matches('=').trim().to_owned()], Test::In));
+        return Ok(make(
+            key,
+            vec![value.trim_start_matches('=').trim().to_owned()],
+            Test::In,
+        ));
     }
     Ok(match part.strip_prefix('!') {
         Some(key) => make(key, Vec::new(), Test::Absent),
@@ -101,11 +121,24 @@ fn field(kind: Kind, part: &str) -> Result<(String, String, bool), Refusal> {
     } else if let Some((path, value)) = part.split_once('=') {
         (path, value.trim_start_matches('='), true)
     } else {
-        return Err(Refusal::bad_request(format!("invalid selector: '{part}'; can't understand '{part}'")));
+        return Err(Refusal::bad_request(format!(
+            "invalid selector: '{part}'; can't understand '{part}'"
+        )));
     };
     let own: &[&str] = match kind {
-        Kind::Pod => &["spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase"],
-        Kind::Event => &["reason", "regarding.kind", "regarding.name", "regarding.uid", "type"],
+        Kind::Pod => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.serviceAccountName",
+            "status.phase",
+        ],
+        Kind::Event => &[
+            "reason",
+            "regarding.kind",
+            "regarding.name",
+            "regarding.uid",
+            "type",
+        ],
         Kind::Namespace => &["status.phase"],
         Kind::Secret => &["type"],
         Kind::ConfigMap
@@ -134,7 +167,9 @@ pub fn fits_map(selector: Option<&Map<String, Value>>, object: &Value) -> bool {
     let labels = fields::map(object, "/metadata/labels");
     selector.is_some_and(|selector| {
         !selector.is_empty()
-            && selector.iter().all(|(key, value)| labels.is_some_and(|labels| labels.get(key) == Some(value)))
+            && selector
+                .iter()
+                .all(|(key, value)| labels.is_some_and(|labels| labels.get(key) == Some(value)))
     })
 }
 
@@ -146,11 +181,15 @@ pub fn fits_selector(selector: &Value, labels: Option<&Map<String, Value>>) -> b
         return false;
     }
     let all_pairs = pairs.is_none_or(|pairs| {
-        pairs.iter().all(|(key, value)| labels.is_some_and(|labels| labels.get(key) == Some(value)))
+        pairs
+            .iter()
+            .all(|(key, value)| labels.is_some_and(|labels| labels.get(key) == Some(value)))
     });
     all_pairs
         && expressions.iter().all(|expression| {
-            let values = fields::list(expression, "/values").iter().filter_map(Value::as_str);
+            let values = fields::list(expression, "/values")
+                .iter()
+                .filter_map(Value::as_str);
             let test = match fields::text(expression, "/operator") {
                 "In" => Test::In,
                 "NotIn" => Test::NotIn,
@@ -158,7 +197,12 @@ pub fn fits_selector(selector: &Value, labels: Option<&Map<String, Value>>) -> b
                 _ => Test::Absent,
             };
             let key = fields::text(expression, "/key").to_owned();
-            Requirement { key, values: values.map(str::to_owned).collect(), test }.holds(labels)
+            Requirement {
+                key,
+                values: values.map(str::to_owned).collect(),
+                test,
+            }
+            .holds(labels)
         })
 }
 
@@ -185,6 +229,9 @@ mod tests {
             assert_eq!(selector.matches(&pod), expected, "{labels} {fields}");
         }
         let refused = Selector::parse(Kind::Release, "", "spec.count=1").expect_err("not selectable");
-        assert_eq!((refused.code, refused.message.as_str()), (400, "field label not supported: spec.count"));
+        assert_eq!(
+            (refused.code, refused.message.as_str()),
+            (400, "field label not supported: spec.count")
+        );
     }
 }

@@ -45,13 +45,21 @@ pub(super) fn check(kind: Kind, old: Option<&Value>, new: &Value) -> Result<(), 
         | Kind::Secret
         | Kind::ServiceAccount => {}
     }
-    if causes.is_empty() { Ok(()) } else { Err(Refusal::invalid(kind, fields::name(new), &causes)) }
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::invalid(kind, fields::name(new), &causes))
+    }
 }
 
 fn metadata(kind: Kind, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let name = fields::name(object);
-    let longest = if kind == Kind::Service || kind == Kind::Namespace { 63 } else { 253 };
+    let longest = if kind == Kind::Service || kind == Kind::Namespace {
+        63
+    } else {
+        253
+    };
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let inner = |byte: u8| plain(byte) || byte == b'-' || (longest == 253 && byte == b'.');
     let ends = name.bytes().next().is_some_and(plain) && name.bytes().last().is_some_and(plain);
@@ -80,7 +88,11 @@ fn labels(object: &Value, pointer: &str) -> Vec<Cause> {
                 && text.bytes().last().is_none_or(ends)
         };
         if !fits(name) || name.is_empty() {
-            Some(Cause::invalid(&field, &json!(key), "name part must consist of alphanumeric characters"))
+            Some(Cause::invalid(
+                &field,
+                &json!(key),
+                "name part must consist of alphanumeric characters",
+            ))
         } else if text.len() > 63 {
             Some(Cause::invalid(&field, value, "must be no more than 63 bytes"))
         } else if !fits(text) {
@@ -95,14 +107,22 @@ fn labels(object: &Value, pointer: &str) -> Vec<Cause> {
 }
 
 fn deployment(old: Option<&Value>, new: &Value) -> Vec<Cause> {
-    let numbers = ["/spec/replicas", "/spec/minReadySeconds", "/spec/revisionHistoryLimit"];
+    let numbers = [
+        "/spec/replicas",
+        "/spec/minReadySeconds",
+        "/spec/revisionHistoryLimit",
+    ];
     let mut causes = not_negative(new, &numbers);
     causes.extend(template(new));
     causes.extend(strategy(new));
     let deadline = fields::count(new, "/spec/progressDeadlineSeconds");
     if deadline <= fields::count(new, "/spec/minReadySeconds") {
         let field = "spec.progressDeadlineSeconds";
-        causes.push(Cause::invalid(field, &json!(deadline), "must be greater than minReadySeconds"));
+        causes.push(Cause::invalid(
+            field,
+            &json!(deadline),
+            "must be greater than minReadySeconds",
+        ));
     }
     if let Some(old) = old {
         causes.extend(immutable(old, new, &["/spec/selector"]));
@@ -125,10 +145,18 @@ fn strategy(new: &Value) -> Option<Cause> {
             (zero("maxSurge") && zero("maxUnavailable")).then(|| {
                 let field = "spec.strategy.rollingUpdate.maxUnavailable";
                 let value = new.pointer("/spec/strategy/rollingUpdate/maxUnavailable");
-                Cause::invalid(field, value.unwrap_or(&Value::Null), "may not be 0 when `maxSurge` is 0")
+                Cause::invalid(
+                    field,
+                    value.unwrap_or(&Value::Null),
+                    "may not be 0 when `maxSurge` is 0",
+                )
             })
         }
-        other => Some(Cause::invalid("spec.strategy.type", &json!(other), "supported values: Recreate, RollingUpdate")),
+        other => Some(Cause::invalid(
+            "spec.strategy.type",
+            &json!(other),
+            "supported values: Recreate, RollingUpdate",
+        )),
     }
 }
 
@@ -140,7 +168,9 @@ fn template(new: &Value) -> Vec<Cause> {
     };
     let labels = fields::map(new, "/spec/template/metadata/labels");
     if !selector::fits_selector(selector, labels) {
-        let value = new.pointer("/spec/template/metadata/labels").unwrap_or(&Value::Null);
+        let value = new
+            .pointer("/spec/template/metadata/labels")
+            .unwrap_or(&Value::Null);
         let why = "`selector` does not match template `labels`";
         causes.push(Cause::invalid("spec.template.metadata.labels", value, why));
     }
@@ -154,14 +184,20 @@ fn containers(object: &Value, pointer: &str) -> Vec<Cause> {
         return vec![Cause::required(&format!("{field}.containers"), "")];
     }
     let missing = |(index, container): (usize, &Value)| {
-        let missing = ["name", "image"].into_iter().find(|name| fields::text(container, &format!("/{name}")).is_empty());
+        let missing = ["name", "image"]
+            .into_iter()
+            .find(|name| fields::text(container, &format!("/{name}")).is_empty());
         missing.map(|name| Cause::required(&format!("{field}.containers[{index}].{name}"), ""))
     };
     list.iter().enumerate().filter_map(missing).collect()
 }
 
 fn job(old: Option<&Value>, new: &Value) -> Vec<Cause> {
-    let numbers = ["/spec/backoffLimit", "/spec/activeDeadlineSeconds", "/spec/ttlSecondsAfterFinished"];
+    let numbers = [
+        "/spec/backoffLimit",
+        "/spec/activeDeadlineSeconds",
+        "/spec/ttlSecondsAfterFinished",
+    ];
     let mut causes = not_negative(new, &numbers);
     causes.extend(template(new));
     let policy = fields::text(new, "/spec/template/spec/restartPolicy");
@@ -171,7 +207,11 @@ fn job(old: Option<&Value>, new: &Value) -> Vec<Cause> {
     }
     if fields::has(new, "/spec/podFailurePolicy") && policy != "Never" {
         let why = "only \"Never\" is supported when podFailurePolicy is specified";
-        causes.push(Cause::invalid("spec.template.spec.restartPolicy", &json!(policy), why));
+        causes.push(Cause::invalid(
+            "spec.template.spec.restartPolicy",
+            &json!(policy),
+            why,
+        ));
     }
     if let Some(old) = old {
         let fixed = [
@@ -198,17 +238,27 @@ fn service(old: Option<&Value>, new: &Value) -> Vec<Cause> {
         && address(new).as_ref() != Some(&before)
     {
         let after = address(new).unwrap_or_default();
-        causes.push(Cause::invalid("spec.clusterIPs[0]", &after, "may not change once set"));
+        causes.push(Cause::invalid(
+            "spec.clusterIPs[0]",
+            &after,
+            "may not change once set",
+        ));
     }
     causes
 }
 
 fn immutable(old: &Value, new: &Value, pointers: &[&str]) -> Vec<Cause> {
-    let changed = pointers.iter().filter(|pointer| old.pointer(pointer) != new.pointer(pointer));
+    let changed = pointers
+        .iter()
+        .filter(|pointer| old.pointer(pointer) != new.pointer(pointer));
     changed
         .map(|pointer| {
             let value = new.pointer(pointer).unwrap_or(&Value::Null);
-            Cause::invalid(&pointer.trim_start_matches('/').replace('/', "."), value, IMMUTABLE)
+            Cause::invalid(
+                &pointer.trim_start_matches('/').replace('/', "."),
+                value,
+                IMMUTABLE,
+            )
         })
         .collect()
 }

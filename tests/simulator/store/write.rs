@@ -237,7 +237,9 @@ impl Store {
             return Err(Refusal::bad_request(why));
         }
         if !fields::text(object, "/metadata/resourceVersion").is_empty() {
-            return Err(Refusal::bad_request("resourceVersion should not be set on objects to be created"));
+            return Err(Refusal::bad_request(
+                "resourceVersion should not be set on objects to be created",
+            ));
         }
         if kind.traits().namespaced {
             fields::set(object, "/metadata/namespace", namespace);
@@ -274,9 +276,7 @@ impl Store {
             return Ok(());
         }
         let name = &key.namespace;
-        let why = format!(
-            "unable to create new content in namespace {name} because it is being terminated"
-        );
+        let why = format!("unable to create new content in namespace {name} because it is being terminated");
         let mut refusal = Refusal::forbidden(key.kind, &key.name, &why);
         refusal.details["causes"] = serde_json::json!([{
             "reason": "NamespaceTerminating",
@@ -287,7 +287,11 @@ impl Store {
     }
 
     fn within_quota(&self, key: &Key) -> Result<(), Refusal> {
-        let Some(limit) = self.pod_quota.get(&key.namespace).filter(|_| key.kind == Kind::Pod) else {
+        let Some(limit) = self
+            .pod_quota
+            .get(&key.namespace)
+            .filter(|_| key.kind == Kind::Pod)
+        else {
             return Ok(());
         };
         let pods = self.list(Kind::Pod, Some(&key.namespace));
@@ -295,7 +299,8 @@ impl Store {
         if used < *limit {
             return Ok(());
         }
-        let why = format!("exceeded quota: pods, requested: pods=1, used: pods={used}, limited: pods={limit}");
+        let why =
+            format!("exceeded quota: pods, requested: pods=1, used: pods={used}, limited: pods={limit}");
         Err(Refusal::forbidden(key.kind, &key.name, &why))
     }
 
@@ -329,9 +334,19 @@ fn combine(kind: Kind, current: &Value, wanted: Value, part: Part) -> Value {
         }
     }
     let names = ["/apiVersion", "/kind"];
-    let own = ["name", "namespace", "uid", "creationTimestamp", "generation", "resourceVersion"];
+    let own = [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "resourceVersion",
+    ];
     let deletion = ["deletionTimestamp", "deletionGracePeriodSeconds", "generateName"];
-    let metadata = own.into_iter().chain(deletion).map(|name| format!("/metadata/{name}"));
+    let metadata = own
+        .into_iter()
+        .chain(deletion)
+        .map(|name| format!("/metadata/{name}"));
     for pointer in names.into_iter().map(str::to_owned).chain(metadata) {
         match current.pointer(&pointer) {
             Some(value) => fields::set(&mut object, &pointer, value.clone()),
@@ -357,8 +372,13 @@ fn count_generation(kind: Kind, current: &Value, object: &mut Value, part: Part)
         && part == Part::Main
         && current.pointer(annotations) != object.pointer(annotations);
     let differs = |key: &str| current.get(key) != object.get(key);
-    let keys = [current, object].into_iter().filter_map(Value::as_object).flat_map(|map| map.keys());
-    let content = keys.filter(|key| !matches!(key.as_str(), "metadata" | "status")).any(|key| differs(key));
+    let keys = [current, object]
+        .into_iter()
+        .filter_map(Value::as_object)
+        .flat_map(|map| map.keys());
+    let content = keys
+        .filter(|key| !matches!(key.as_str(), "metadata" | "status"))
+        .any(|key| differs(key));
     if annotated || content {
         fields::set(object, "/metadata/generation", generation + 1);
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        super::{clock, fields, refusal::Refusal, store::Part},
+        super::{clock, fields},
         Wake,
     },
     Rollout, size,
@@ -24,7 +24,7 @@ pub(super) fn is_complete(deployment: &Value, status: &Value) -> bool {
 
 impl Rollout<'_> {
     /// Writes the status; `rollout` says whether progress is judged too.
-    pub(super) fn write_status(&mut self, rollout: bool) -> Result<Wake, Refusal> {
+    pub(super) fn write_status(&mut self, rollout: bool) -> Wake {
         let mut status = self.computed_status();
         if rollout {
             self.judge_progress(&mut status);
@@ -34,26 +34,35 @@ impl Rollout<'_> {
         if self.deployment["status"] != status {
             let mut deployment = Value::clone(&self.deployment);
             fields::set(&mut deployment, "/status", status);
-            self.deployment = self.store.replace(&self.caller, &self.key, deployment, Part::Status)?;
+            self.put_status(deployment);
         }
-        Ok(deadline.map_or(Wake::Idle, Wake::At))
+        deadline.map_or(Wake::Idle, Wake::At)
     }
 
     fn computed_status(&self) -> Value {
         let sum = |name: &str| {
-            self.all().map(|set| fields::count(set, &format!("/status/{name}"))).sum::<i64>()
+            self.all()
+                .map(|set| fields::count(set, &format!("/status/{name}")))
+                .sum::<i64>()
         };
         let available = sum("availableReplicas");
         let wanted_in_all = self.all().map(|set| size(set)).sum::<i64>();
-        let updated = self.new.as_ref().map_or(0, |new| fields::count(new, "/status/replicas"));
-        let mut status = json!({"observedGeneration": fields::count(&self.deployment, "/metadata/generation")});
+        let updated = self
+            .new
+            .as_ref()
+            .map_or(0, |new| fields::count(new, "/status/replicas"));
+        let mut status =
+            json!({"observedGeneration": fields::count(&self.deployment, "/metadata/generation")});
         for (name, value) in [
             ("/replicas", sum("replicas")),
             ("/updatedReplicas", updated),
             ("/readyReplicas", sum("readyReplicas")),
             ("/availableReplicas", available),
             ("/unavailableReplicas", (wanted_in_all - available).max(0)),
-            ("/collisionCount", fields::count(&self.deployment, "/status/collisionCount")),
+            (
+                "/collisionCount",
+                fields::count(&self.deployment, "/status/collisionCount"),
+            ),
         ] {
             fields::set_count(&mut status, name, value);
         }
@@ -62,10 +71,22 @@ impl Rollout<'_> {
         }
         if available >= self.wanted() - self.max_unavailable() {
             let message = "Deployment has minimum availability.";
-            self.set_condition(&mut status, "Available", "True", "MinimumReplicasAvailable", message);
+            self.set_condition(
+                &mut status,
+                "Available",
+                "True",
+                "MinimumReplicasAvailable",
+                message,
+            );
         } else {
             let message = "Deployment does not have minimum availability.";
-            self.set_condition(&mut status, "Available", "False", "MinimumReplicasUnavailable", message);
+            self.set_condition(
+                &mut status,
+                "Available",
+                "False",
+                "MinimumReplicasUnavailable",
+                message,
+            );
         }
         status
     }
@@ -76,7 +97,9 @@ impl Rollout<'_> {
             return;
         }
         let current = fields::condition(&self.deployment, "Progressing");
-        let reason = current.map(|condition| fields::text(condition, "/reason")).unwrap_or_default();
+        let reason = current
+            .map(|condition| fields::text(condition, "/reason"))
+            .unwrap_or_default();
         let all_new = fields::count(status, "/replicas") == fields::count(status, "/updatedReplicas");
         if all_new && reason == "NewReplicaSetAvailable" {
             return;
@@ -92,13 +115,24 @@ impl Rollout<'_> {
             let since = since.map(|condition| condition["lastTransitionTime"].clone());
             drop_condition(status, "Progressing");
             self.set_condition(status, "Progressing", "True", "ReplicaSetUpdated", &message);
-            let written = conditions(status).iter_mut().find(|condition| condition["type"] == "Progressing");
+            let written = conditions(status)
+                .iter_mut()
+                .find(|condition| condition["type"] == "Progressing");
             if let (Some(written), Some(since)) = (written, since) {
                 written["lastTransitionTime"] = since;
             }
-        } else if self.deadline(&self.deployment["status"]).is_some_and(|deadline| deadline <= now) {
+        } else if self
+            .deadline(&self.deployment["status"])
+            .is_some_and(|deadline| deadline <= now)
+        {
             let message = format!("ReplicaSet \"{name}\" has timed out progressing.");
-            self.set_condition(status, "Progressing", "False", "ProgressDeadlineExceeded", &message);
+            self.set_condition(
+                status,
+                "Progressing",
+                "False",
+                "ProgressDeadlineExceeded",
+                &message,
+            );
         }
     }
 
@@ -112,7 +146,10 @@ impl Rollout<'_> {
         }
         let from = clock::read(fields::text(condition, "/lastUpdateTime"))?;
         let seconds = fields::count(&self.deployment, "/spec/progressDeadlineSeconds");
-        Some(clock::after(from, Duration::from_secs(seconds.unsigned_abs() + 1)))
+        Some(clock::after(
+            from,
+            Duration::from_secs(seconds.unsigned_abs() + 1),
+        ))
     }
 
     /// Copies the first failure of a ReplicaSet, the new one's before the others'.
@@ -120,7 +157,10 @@ impl Rollout<'_> {
         let mut sets = self.new.iter().chain(&self.old);
         let failure = sets.find_map(|set| fields::condition(set, "ReplicaFailure"));
         if let Some(failure) = failure {
-            let (reason, message) = (fields::text(failure, "/reason"), fields::text(failure, "/message"));
+            let (reason, message) = (
+                fields::text(failure, "/reason"),
+                fields::text(failure, "/message"),
+            );
             self.set_condition(status, "ReplicaFailure", "True", reason, message);
         } else {
             drop_condition(status, "ReplicaFailure");
@@ -128,35 +168,34 @@ impl Rollout<'_> {
     }
 
     /// Says in the Progressing condition that the Deployment was paused or resumed.
-    pub(super) fn note_pause(&mut self) -> Result<(), Refusal> {
+    pub(super) fn note_pause(&mut self) {
         let condition = fields::condition(&self.deployment, "Progressing");
-        let reason = condition.map(|condition| fields::text(condition, "/reason")).unwrap_or_default();
+        let reason = condition
+            .map(|condition| fields::text(condition, "/reason"))
+            .unwrap_or_default();
         if reason == "ProgressDeadlineExceeded" {
-            return Ok(());
+            return;
         }
-        match (fields::flag(&self.deployment, "/spec/paused"), reason == "DeploymentPaused") {
+        match (
+            fields::flag(&self.deployment, "/spec/paused"),
+            reason == "DeploymentPaused",
+        ) {
             (true, false) => self.write_condition("Unknown", "DeploymentPaused", "Deployment is paused"),
             (false, true) => self.write_condition("Unknown", "DeploymentResumed", "Deployment is resumed"),
-            (true, true) | (false, false) => Ok(()),
+            (true, true) | (false, false) => {}
         }
     }
 
     /// Writes the Progressing condition at once, if there is a deadline at all.
-    pub(super) fn write_condition(
-        &mut self,
-        value: &str,
-        reason: &str,
-        message: &str,
-    ) -> Result<(), Refusal> {
+    fn write_condition(&mut self, value: &str, reason: &str, message: &str) {
         if !self.has_deadline() {
-            return Ok(());
+            return;
         }
         let mut deployment = Value::clone(&self.deployment);
         let mut status = deployment["status"].take();
         self.set_condition(&mut status, "Progressing", value, reason, message);
         fields::set(&mut deployment, "/status", status);
-        self.deployment = self.store.replace(&self.caller, &self.key, deployment, Part::Status)?;
-        Ok(())
+        self.put_status(deployment);
     }
 
     /// Sets a condition of a status unless it already says the same.
@@ -169,7 +208,9 @@ impl Rollout<'_> {
         message: &str,
     ) {
         let now = clock::seconds(self.store.now());
-        let found = fields::list(status, "/conditions").iter().find(|condition| condition["type"] == kind);
+        let found = fields::list(status, "/conditions")
+            .iter()
+            .find(|condition| condition["type"] == kind);
         if found.is_some_and(|found| found["status"] == value && found["reason"] == reason) {
             return;
         }
@@ -201,8 +242,7 @@ fn drop_condition(status: &mut Value, kind: &str) {
 /// Whether a status is nearer to the goal than the one before.
 fn progressed(before: &Value, after: &Value) -> bool {
     let grown = |name: &str| fields::count(after, name) > fields::count(before, name);
-    let old =
-        |status: &Value| fields::count(status, "/replicas") - fields::count(status, "/updatedReplicas");
+    let old = |status: &Value| fields::count(status, "/replicas") - fields::count(status, "/updatedReplicas");
     grown("/updatedReplicas")
         || grown("/readyReplicas")
         || grown("/availableReplicas")

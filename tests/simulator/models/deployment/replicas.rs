@@ -9,10 +9,9 @@ use super::{
         fields,
         kind::Kind,
         random,
-        refusal::Refusal,
         store::{Key, Part},
     },
-    HASH, REVISION, Rollout, same_template, scaling, size,
+    HASH, REVISION, Rollout, Write, same_template, scaling, size,
 };
 
 /// Annotations of the Deployment that are not copied to its ReplicaSets.
@@ -32,9 +31,9 @@ pub(super) fn revision(set: &Value) -> i64 {
 
 impl Rollout<'_> {
     /// Brings revision, annotations and minReadySeconds of the new ReplicaSet up to date, if it exists.
-    pub(super) fn follow_revision(&mut self) -> Result<(), Refusal> {
+    pub(super) fn follow_revision(&mut self) {
         let Some(new) = self.new.clone() else {
-            return Ok(());
+            return;
         };
         let mut wanted = Value::clone(&new);
         self.annotate(&mut wanted);
@@ -42,61 +41,53 @@ impl Rollout<'_> {
         fields::set_count(&mut wanted, "/spec/minReadySeconds", seconds);
         if wanted != *new {
             let key = Key::of(Kind::ReplicaSet, &wanted);
-            self.new = Some(self.store.replace(&self.caller, &key, wanted, Part::Main)?);
-            return Ok(());
+            self.new = Some(self.put(key, wanted, Part::Main));
+            return;
         }
         let mut status = self.deployment["status"].clone();
         if self.has_deadline() && fields::condition(&self.deployment, "Progressing").is_none() {
             let message = format!("Found new replica set \"{}\"", fields::name(&new));
             self.set_condition(&mut status, "Progressing", "True", "FoundNewReplicaSet", &message);
         }
-        self.write_revision(&revision(&new).to_string(), status)
+        self.write_revision(&revision(&new).to_string(), status);
     }
 
-    /// The new ReplicaSet, made when there is none. An error when its name is taken: the next look uses
-    /// another.
-    pub(super) fn ensure_new(&mut self) -> Result<Arc<Value>, Refusal> {
-        if let Some(new) = self.new.clone() {
-            self.follow_revision()?;
-            return Ok(self.new.clone().unwrap_or(new));
+    /// The new ReplicaSet, made when there is none. None when its name is taken: the next look uses another.
+    pub(super) fn ensure_new(&mut self) -> Option<Arc<Value>> {
+        if self.new.is_some() {
+            self.follow_revision();
+            return self.new.clone();
         }
         let wanted = self.blank();
         let name = fields::name(&wanted).to_owned();
-        let namespace = self.key.namespace.clone();
-        if let Some(found) = self.store.find(Kind::ReplicaSet, &namespace, &name).cloned() {
-            return self.take_or_collide(found);
+        if let Some(found) = self.store.find(Kind::ReplicaSet, &self.key.namespace, &name) {
+            return self.take_or_collide(Arc::clone(found));
         }
-        let created = match self.store.create(&self.caller, Kind::ReplicaSet, &namespace, wanted) {
-            Ok(created) => created,
-            Err(refusal) => {
-                let message = format!("Failed to create new replica set \"{name}\": {}", refusal.message);
-                self.write_condition("False", "ReplicaSetCreateError", &message)?;
-                return Err(refusal);
-            }
-        };
+        self.writes.push_back(Write::Create(wanted.clone()));
+        let created = Arc::new(wanted);
         self.new = Some(Arc::clone(&created));
         let mut status = self.deployment["status"].clone();
         if self.has_deadline() {
             let message = format!("Created new replica set \"{name}\"");
             self.set_condition(&mut status, "Progressing", "True", "NewReplicaSetCreated", &message);
         }
-        self.write_revision(&revision(&created).to_string(), status)?;
-        Ok(created)
+        self.write_revision(&revision(&created).to_string(), status);
+        Some(created)
     }
 
     /// A ReplicaSet of the name that the new one would have: ours after all, or a collision to count.
-    fn take_or_collide(&mut self, found: Arc<Value>) -> Result<Arc<Value>, Refusal> {
+    fn take_or_collide(&mut self, found: Arc<Value>) -> Option<Arc<Value>> {
         let own = fields::controlled_by(&found, fields::uid(&self.deployment))
             && same_template(&found["spec"]["template"], &self.deployment["spec"]["template"]);
         if own {
             self.new = Some(Arc::clone(&found));
-            return Ok(found);
+            return Some(found);
         }
         let collisions = fields::count(&self.deployment, "/status/collisionCount") + 1;
         let mut deployment = Value::clone(&self.deployment);
         fields::set(&mut deployment, "/status/collisionCount", collisions);
-        self.deployment = self.store.replace(&self.caller, &self.key, deployment, Part::Status)?;
-        Err(Refusal::already_exists(Kind::ReplicaSet, fields::name(&found)))
+        self.put_status(deployment);
+        None
     }
 
     /// A ReplicaSet for the current template, not yet created.
@@ -111,6 +102,7 @@ impl Rollout<'_> {
         let mut set = json!({
             "metadata": {
                 "name": format!("{}-{hash}", self.key.name),
+                "namespace": self.key.namespace,
                 "labels": template["metadata"]["labels"],
                 "ownerReferences": [fields::owner_reference(deployment)],
             },
@@ -125,9 +117,15 @@ impl Rollout<'_> {
 
     /// Copies the Deployment's annotations and counts the revision.
     fn annotate(&self, set: &mut Value) {
-        let copied = fields::map(&self.deployment, "/metadata/annotations").into_iter().flatten();
+        let copied = fields::map(&self.deployment, "/metadata/annotations")
+            .into_iter()
+            .flatten();
         for (key, value) in copied.filter(|(key, _)| !PRIVATE.contains(&key.as_str())) {
-            fields::set(set, &format!("/metadata/annotations/{}", fields::escape(key)), value.clone());
+            fields::set(
+                set,
+                &format!("/metadata/annotations/{}", fields::escape(key)),
+                value.clone(),
+            );
         }
         let next = self.old.iter().map(|set| revision(set)).max().unwrap_or_default() + 1;
         if revision(set) < next {
@@ -137,16 +135,15 @@ impl Rollout<'_> {
     }
 
     /// Writes the Deployment's own revision together with a status, when either differs.
-    fn write_revision(&mut self, revision: &str, status: Value) -> Result<(), Refusal> {
+    fn write_revision(&mut self, revision: &str, status: Value) {
         if fields::annotation(&self.deployment, REVISION) == revision && self.deployment["status"] == status {
-            return Ok(());
+            return;
         }
         let mut deployment = Value::clone(&self.deployment);
         let pointer = format!("/metadata/annotations/{}", fields::escape(REVISION));
         fields::set(&mut deployment, &pointer, revision);
         fields::set(&mut deployment, "/status", status);
-        self.deployment = self.store.replace(&self.caller, &self.key, deployment, Part::Status)?;
-        Ok(())
+        self.put_status(deployment);
     }
 
     /// The size of the new ReplicaSet that surge and what is there allow.
@@ -157,12 +154,20 @@ impl Rollout<'_> {
         }
         let total = self.all().map(|set| size(set)).sum::<i64>();
         let most = wanted + self.surge_for_new();
-        if total >= most { current } else { current + (most - total).min(wanted - current) }
+        if total >= most {
+            current
+        } else {
+            current + (most - total).min(wanted - current)
+        }
     }
 }
 
 /// A stable hash of a template, as the label and the ReplicaSet's name carry it.
 fn template_hash(template: &Value, collisions: i64) -> String {
-    let salt = if collisions > 0 { collisions.to_string() } else { String::new() };
+    let salt = if collisions > 0 {
+        collisions.to_string()
+    } else {
+        String::new()
+    };
     random::safe_hash(random::digest(format!("{template}{salt}").as_bytes()))
 }

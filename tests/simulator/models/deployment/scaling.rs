@@ -8,7 +8,6 @@ use super::{
     super::super::{
         fields,
         kind::Kind,
-        refusal::Refusal,
         store::{Key, Part},
     },
     Rollout, created, size,
@@ -25,10 +24,16 @@ impl Rollout<'_> {
         if self.recreates() {
             return (0, 0);
         }
-        let unavailable = self.deployment.pointer("/spec/strategy/rollingUpdate/maxUnavailable");
+        let unavailable = self
+            .deployment
+            .pointer("/spec/strategy/rollingUpdate/maxUnavailable");
         let unavailable = share(unavailable.unwrap_or(&Value::Null), self.wanted(), false);
         let surge = self.surge_for_new();
-        if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
+        if surge == 0 && unavailable == 0 {
+            (0, 1)
+        } else {
+            (surge, unavailable)
+        }
     }
 
     fn max_surge(&self) -> i64 {
@@ -42,29 +47,36 @@ impl Rollout<'_> {
     }
 
     pub(super) fn max_unavailable(&self) -> i64 {
-        if self.wanted() == 0 { 0 } else { self.fenceposts().1.min(self.wanted()) }
+        if self.wanted() == 0 {
+            0
+        } else {
+            self.fenceposts().1.min(self.wanted())
+        }
     }
 
     /// Scales what is there: the only active ReplicaSet, the old ones away when the new one is complete, or
     /// all of them in proportion.
-    pub(super) fn scale(&mut self) -> Result<(), Refusal> {
+    pub(super) fn scale(&mut self) {
         let wanted = self.wanted();
         if let Some(only) = self.active_or_latest() {
-            self.resize(&only, wanted)?;
+            self.resize(&only, wanted);
         } else if self.is_saturated() {
             for old in self.old.clone().iter().filter(|set| size(set) > 0) {
-                self.resize(old, 0)?;
+                self.resize(old, 0);
             }
         } else if !self.recreates() {
-            self.scale_in_proportion()?;
+            self.scale_in_proportion();
         }
-        Ok(())
     }
 
-    fn scale_in_proportion(&mut self) -> Result<(), Refusal> {
+    fn scale_in_proportion(&mut self) {
         let mut active: Vec<_> = self.all().filter(|set| size(set) > 0).cloned().collect();
         let total = active.iter().map(|set| size(set)).sum::<i64>();
-        let allowed = if self.wanted() > 0 { self.wanted() + self.max_surge() } else { 0 };
+        let allowed = if self.wanted() > 0 {
+            self.wanted() + self.max_surge()
+        } else {
+            0
+        };
         let change = allowed - total;
         // The largest first; among equals the newer one when growing, the older one when shrinking.
         active.sort_by_key(|set| created(set));
@@ -83,9 +95,8 @@ impl Rollout<'_> {
             *first = (*first + change - done).max(0);
         }
         for (set, wanted) in active.iter().zip(sizes) {
-            self.write_size(set, wanted)?;
+            self.write_size(set, wanted);
         }
-        Ok(())
     }
 
     /// The part of a change that falls to one ReplicaSet.
@@ -95,7 +106,11 @@ impl Rollout<'_> {
             return 0;
         }
         let fraction = self.fraction(set);
-        if change > 0 { fraction.min(allowed) } else { fraction.max(allowed) }
+        if change > 0 {
+            fraction.min(allowed)
+        } else {
+            fraction.max(allowed)
+        }
     }
 
     fn fraction(&self, set: &Value) -> i64 {
@@ -104,7 +119,11 @@ impl Rollout<'_> {
             return -current;
         }
         let before = fields::annotation(set, MAXIMUM).parse().unwrap_or_default();
-        let before = if before == 0 { fields::count(&self.deployment, "/status/replicas") } else { before };
+        let before = if before == 0 {
+            fields::count(&self.deployment, "/status/replicas")
+        } else {
+            before
+        };
         if before == 0 {
             return 0;
         }
@@ -134,28 +153,32 @@ impl Rollout<'_> {
     }
 
     /// Gives a ReplicaSet another size. Returns whether it had a different one.
-    pub(super) fn resize(&mut self, set: &Arc<Value>, wanted: i64) -> Result<bool, Refusal> {
+    pub(super) fn resize(&mut self, set: &Arc<Value>, wanted: i64) -> bool {
         if size(set) == wanted {
-            return Ok(false);
+            return false;
         }
-        self.write_size(set, wanted)?;
-        Ok(true)
+        self.write_size(set, wanted);
+        true
     }
 
-    fn write_size(&mut self, set: &Arc<Value>, wanted: i64) -> Result<(), Refusal> {
+    fn write_size(&mut self, set: &Arc<Value>, wanted: i64) {
         let mut changed = Value::clone(set);
         fields::set(&mut changed, "/spec/replicas", wanted);
         self.annotate_scale(&mut changed);
         if changed == **set {
-            return Ok(());
+            return;
         }
         let key = Key::of(Kind::ReplicaSet, set);
-        let written = self.store.replace(&self.caller, &key, changed, Part::Main)?;
+        let written = self.put(key, changed, Part::Main);
         let uid = fields::uid(&written).to_owned();
-        for place in self.old.iter_mut().chain(&mut self.new).filter(|place| fields::uid(place) == uid) {
+        for place in self
+            .old
+            .iter_mut()
+            .chain(&mut self.new)
+            .filter(|place| fields::uid(place) == uid)
+        {
             *place = Arc::clone(&written);
         }
-        Ok(())
     }
 
     /// Records on a ReplicaSet for which size of the Deployment it was scaled.
@@ -163,7 +186,11 @@ impl Rollout<'_> {
         let wanted = self.wanted();
         let most = wanted + self.max_surge();
         for (key, value) in [(DESIRED, wanted), (MAXIMUM, most)] {
-            fields::set(set, &format!("/metadata/annotations/{}", fields::escape(key)), value.to_string());
+            fields::set(
+                set,
+                &format!("/metadata/annotations/{}", fields::escape(key)),
+                value.to_string(),
+            );
         }
     }
 }
@@ -173,7 +200,9 @@ fn share(value: &Value, wanted: i64, up: bool) -> i64 {
     if let Some(number) = value.as_i64() {
         return number;
     }
-    let percent = value.as_str().and_then(|text| text.strip_suffix('%')?.parse::<i64>().ok());
+    let percent = value
+        .as_str()
+        .and_then(|text| text.strip_suffix('%')?.parse::<i64>().ok());
     let exact = wanted * percent.unwrap_or_default();
     if up { (exact + 99) / 100 } else { exact / 100 }
 }

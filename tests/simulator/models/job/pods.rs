@@ -34,7 +34,9 @@ impl Counts {
             ..Self::default()
         };
         for pod in pods {
-            let tracked = fields::list(pod, "/metadata/finalizers").iter().any(|name| name == TRACKING);
+            let tracked = fields::list(pod, "/metadata/finalizers")
+                .iter()
+                .any(|name| name == TRACKING);
             if fields::text(pod, "/status/phase") == "Succeeded" {
                 counts.succeeded += i64::from(tracked);
             } else if is_over(job, pod) {
@@ -70,9 +72,15 @@ impl Counts {
         if let Some(message) = &self.policy {
             Some(("PodFailurePolicy", message.clone()))
         } else if self.failed > fields::count(job, "/spec/backoffLimit") {
-            Some(("BackoffLimitExceeded", "Job has reached the specified backoff limit".to_owned()))
+            Some((
+                "BackoffLimitExceeded",
+                "Job has reached the specified backoff limit".to_owned(),
+            ))
         } else if late {
-            Some(("DeadlineExceeded", "Job was active longer than specified deadline".to_owned()))
+            Some((
+                "DeadlineExceeded",
+                "Job was active longer than specified deadline".to_owned(),
+            ))
         } else {
             None
         }
@@ -92,7 +100,8 @@ pub(super) fn is_over(job: &Value, pod: &Value) -> bool {
 /// When a pod ended, or was told to.
 fn ended(pod: &Value) -> Option<Timestamp> {
     let statuses = fields::list(pod, "/status/containerStatuses").iter();
-    let ends = statuses.filter_map(|status| clock::read(fields::text(status, "/state/terminated/finishedAt")));
+    let ends =
+        statuses.filter_map(|status| clock::read(fields::text(status, "/state/terminated/finishedAt")));
     ends.max().or_else(|| {
         let at = clock::read(fields::text(pod, "/metadata/deletionTimestamp"))?;
         let grace = fields::count(pod, "/metadata/deletionGracePeriodSeconds");
@@ -106,37 +115,46 @@ fn matching_rule<'a>(job: &'a Value, pod: &Value) -> Option<(&'a str, String)> {
         return None;
     }
     let place = format!("{}/{}", fields::namespace(pod), fields::name(pod));
-    fields::list(job, "/spec/podFailurePolicy/rules").iter().enumerate().find_map(|(index, rule)| {
-        let action = fields::text(rule, "/action");
-        let matching = format!("matching {action} rule at index {index}");
-        let by_code = fields::has(rule, "/onExitCodes").then(|| {
-            let (container, code) = exit_code(rule, pod)?;
-            Some(format!("Container {container} for pod {place} failed with exit code {code} {matching}"))
-        });
-        let message = by_code.flatten().or_else(|| {
-            let conditions = fields::list(rule, "/onPodConditions").iter();
-            let mut met = conditions.filter(|wanted| {
-                let status = wanted.get("status").and_then(Value::as_str).unwrap_or("True");
-                fields::condition(pod, fields::text(wanted, "/type"))
-                    .is_some_and(|found| fields::text(found, "/status") == status)
+    fields::list(job, "/spec/podFailurePolicy/rules")
+        .iter()
+        .enumerate()
+        .find_map(|(index, rule)| {
+            let action = fields::text(rule, "/action");
+            let matching = format!("matching {action} rule at index {index}");
+            let by_code = fields::has(rule, "/onExitCodes").then(|| {
+                let (container, code) = exit_code(rule, pod)?;
+                Some(format!(
+                    "Container {container} for pod {place} failed with exit code {code} {matching}"
+                ))
             });
-            let condition = met.next().map(|wanted| fields::text(wanted, "/type").to_owned())?;
-            Some(format!("Pod {place} has condition {condition} {matching}"))
-        })?;
-        Some((action, message))
-    })
+            let message = by_code.flatten().or_else(|| {
+                let conditions = fields::list(rule, "/onPodConditions").iter();
+                let mut met = conditions.filter(|wanted| {
+                    let status = wanted.get("status").and_then(Value::as_str).unwrap_or("True");
+                    fields::condition(pod, fields::text(wanted, "/type"))
+                        .is_some_and(|found| fields::text(found, "/status") == status)
+                });
+                let condition = met
+                    .next()
+                    .map(|wanted| fields::text(wanted, "/type").to_owned())?;
+                Some(format!("Pod {place} has condition {condition} {matching}"))
+            })?;
+            Some((action, message))
+        })
 }
 
 fn exit_code(rule: &Value, pod: &Value) -> Option<(String, i64)> {
     let wanted = fields::text(rule, "/onExitCodes/containerName");
     let values = fields::list(rule, "/onExitCodes/values");
     let negated = fields::text(rule, "/onExitCodes/operator") == "NotIn";
-    fields::list(pod, "/status/containerStatuses").iter().find_map(|status| {
-        let name = fields::text(status, "/name");
-        let code = fields::number(status, "/state/terminated/exitCode").filter(|code| *code != 0)?;
-        let listed = values.iter().any(|value| value.as_i64() == Some(code));
-        ((wanted.is_empty() || wanted == name) && listed != negated).then(|| (name.to_owned(), code))
-    })
+    fields::list(pod, "/status/containerStatuses")
+        .iter()
+        .find_map(|status| {
+            let name = fields::text(status, "/name");
+            let code = fields::number(status, "/state/terminated/exitCode").filter(|code| *code != 0)?;
+            let listed = values.iter().any(|value| value.as_i64() == Some(code));
+            ((wanted.is_empty() || wanted == name) && listed != negated).then(|| (name.to_owned(), code))
+        })
 }
 
 /// A pod for a Job.

@@ -51,7 +51,10 @@ pub(super) fn resume(job: &mut Value, now: Timestamp) -> bool {
 
 fn set(job: &mut Value, kind: &str, value: &str, reason: &str, message: &str, now: Timestamp) {
     let mut conditions = fields::list(job, "/status/conditions").to_vec();
-    if conditions.iter().any(|condition| condition["type"] == kind && condition["status"] == value) {
+    if conditions
+        .iter()
+        .any(|condition| condition["type"] == kind && condition["status"] == value)
+    {
         return;
     }
     conditions.retain(|condition| condition["type"] != kind);

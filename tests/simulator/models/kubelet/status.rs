@@ -28,7 +28,11 @@ impl Sandbox {
         let reason = if placed { None } else { Some("Unschedulable") };
         self.condition(&mut status, "PodScheduled", placed, reason, now);
         if placed {
-            let over = if self.phase() == "Succeeded" { "PodCompleted" } else { "ContainersNotReady" };
+            let over = if self.phase() == "Succeeded" {
+                "PodCompleted"
+            } else {
+                "ContainersNotReady"
+            };
             self.condition(&mut status, "Initialized", true, None, now);
             self.condition(&mut status, "ContainersReady", ready, Some(over), now);
             self.condition(&mut status, "Ready", ready, Some(over), now);
@@ -49,7 +53,11 @@ impl Sandbox {
         let Stage::Running { since, .. } = &self.stage else {
             return false;
         };
-        !sick && self.behaviour.ready.is_some_and(|after| clock::after(*since, after) <= now)
+        !sick
+            && self
+                .behaviour
+                .ready
+                .is_some_and(|after| clock::after(*since, after) <= now)
     }
 
     /// Sets a condition; its time changes only with its value.
@@ -88,11 +96,15 @@ impl Sandbox {
             }
             status
         };
-        fields::list(pod, "/spec/containers").iter().map(container).collect()
+        fields::list(pod, "/spec/containers")
+            .iter()
+            .map(container)
+            .collect()
     }
 
     fn state(&self, image: &str) -> Value {
-        let waiting = |reason: &str, message: String| json!({"waiting": {"reason": reason, "message": message}});
+        let waiting =
+            |reason: &str, message: String| json!({"waiting": {"reason": reason, "message": message}});
         match &self.stage {
             Stage::Unplaced { .. } => json!({}),
             Stage::Making { due: None } => {
@@ -100,7 +112,10 @@ impl Sandbox {
             }
             Stage::Making { .. } => json!({"waiting": {"reason": "ContainerCreating"}}),
             Stage::Running { since, .. } => json!({"running": {"startedAt": clock::seconds(*since)}}),
-            Stage::BackOff { .. } => waiting("CrashLoopBackOff", "back-off restarting failed container".to_owned()),
+            Stage::BackOff { .. } => waiting(
+                "CrashLoopBackOff",
+                "back-off restarting failed container".to_owned(),
+            ),
             Stage::Ended { since, at, exit } => terminated(*since, *at, exit),
         }
     }
@@ -117,7 +132,9 @@ fn terminated(since: Option<Timestamp>, at: Timestamp, exit: &Exit) -> Value {
     }
     if !exit.message.is_empty() {
         // The kubelet keeps the last 4096 bytes.
-        let start = exit.message.ceil_char_boundary(exit.message.len().saturating_sub(4096));
+        let start = exit
+            .message
+            .ceil_char_boundary(exit.message.len().saturating_sub(4096));
         state["message"] = json!(exit.message[start..]);
     }
     json!({"terminated": state})
