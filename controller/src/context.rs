@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use kube::Client;
@@ -95,8 +96,13 @@ pub struct Context {
     /// What the installation does against changes by others.
     pub guard: WindowGuard,
     /// When only the words of a status were last written.
-    pub(crate) worded: Mutex<HashMap<Key, Instant>>,
+    worded: Mutex<HashMap<Key, Instant>>,
+    /// What Preflight read a moment ago.
+    preflight: Mutex<HashMap<Key, (Instant, PreflightFacts)>>,
 }
+
+/// Preflight looks at a Release several times in a row; what it reads live is good for this long.
+const PREFLIGHT_FRESH: Duration = Duration::from_secs(10);
 
 /// The way to a real search engine.
 pub fn connect_http(url: &str, address: Option<IpAddr>) -> Result<Arc<dyn Transport>, UrlError> {
@@ -136,7 +142,6 @@ impl Context {
             decisions,
             guard,
         } = parts;
-        let worded = Mutex::default();
         Self {
             client,
             clock,
@@ -147,7 +152,8 @@ impl Context {
             metrics,
             decisions,
             guard,
-            worded,
+            worded: Mutex::default(),
+            preflight: Mutex::default(),
         }
     }
 
@@ -163,6 +169,23 @@ impl Context {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(key.clone(), Instant::now());
+    }
+
+    /// What Preflight read a moment ago.
+    pub(crate) fn preflight(&self, key: &Key) -> Option<PreflightFacts> {
+        let known = self.preflight.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .get(key)
+            .filter(|(read, _)| read.elapsed() < PREFLIGHT_FRESH)
+            .map(|(_, facts)| facts.clone())
+    }
+
+    /// Keeps what Preflight read for a moment.
+    pub(crate) fn keep_preflight(&self, key: Key, facts: PreflightFacts) {
+        self.preflight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, (Instant::now(), facts));
     }
 
     /// Forgets a Release that is gone.

@@ -13,7 +13,7 @@ use slipway_engine::{
     observed::{DeploymentView, JobView, SearchView, ServiceView},
 };
 
-use crate::context::Context;
+use crate::{cache::Key, context::Context};
 
 /// Looks at everything that a decision wants to know.
 pub async fn observe(context: &Context, intent: &Intent, committed: &Progress, needs: &Needs) -> Observed {
@@ -24,7 +24,14 @@ pub async fn observe(context: &Context, intent: &Intent, committed: &Progress, n
         observed.search = SearchView::NotRead;
     }
     if needs.preflight {
-        observed.preflight = live::preflight(context, intent, &observed).await;
+        let key = Key::new(intent.meta.namespace.clone(), intent.meta.name.clone());
+        observed.preflight = if let Some(known) = context.preflight(&key) {
+            known
+        } else {
+            let facts = live::preflight(context, intent, &observed).await;
+            context.keep_preflight(key, facts.clone());
+            facts
+        };
     }
     for name in &needs.pod_troubles {
         if let Some(deployment) = observed.deployments.get(name) {

@@ -58,12 +58,8 @@ fn waits_for_suspend(step: StepName) -> bool {
 /// and only records an intent itself.
 fn continues(step: StepName) -> bool {
     match step {
-        StepName::Preboot | StepName::Watch | StepName::Retire => true,
-        StepName::Preflight
-        | StepName::Prepare
-        | StepName::Expand
-        | StepName::Reindex
-        | StepName::Cutover => false,
+        StepName::Preboot | StepName::Cutover | StepName::Watch | StepName::Retire => true,
+        StepName::Preflight | StepName::Prepare | StepName::Expand | StepName::Reindex => false,
     }
 }
 

@@ -159,15 +159,17 @@ pub fn image_changes(workload: &WorkloadPlan, template: &Template, image: &str) 
 }
 
 fn remember(input: &StepInput<'_>, turn: &mut Turn) {
+    let at_once = input.plan.tasks().next().is_none();
     let mut workloads = Vec::new();
     for plan in &input.plan.workloads {
         if let Some(deployment) = input.observed.deployments.get(&plan.deployment) {
-            workloads.push(workload_status(
-                plan,
-                deployment,
-                &input.plan.image,
-                input.observed,
-            ));
+            let mut workload = workload_status(plan, deployment, &input.plan.image, input.observed);
+            // Where no task comes before it, the window opens next: its record travels in the same write.
+            if at_once && changes_with_traffic(&workload) && deployment.replicas > 0 {
+                workload.remembered = Some(patches::remember(deployment));
+                workload.window = true;
+            }
+            workloads.push(workload);
         }
     }
     turn.progress.status.workloads = workloads;

@@ -26,6 +26,14 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     {
         return Verdict::Skipped;
     }
+    if input
+        .committed
+        .status
+        .cutover
+        .is_some_and(|cutover| cutover.confirmed_at.is_none())
+    {
+        return Verdict::working("begins", "the cutover to be recorded");
+    }
     let benches = benches(input);
     if let Some(verdict) = rescue(input, turn, &benches) {
         return verdict;

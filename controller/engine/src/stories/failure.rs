@@ -23,12 +23,24 @@ fn reindexing() -> World {
 #[test]
 fn a_failed_migration_stops_the_release_and_retry_goes_on() {
     let mut world = migrating();
-    world.script("expand", [Script::fails("PG::UndefinedColumn: column orders.totl does not exist")]);
+    world.script(
+        "expand",
+        [Script::fails(
+            "PG::UndefinedColumn: column orders.totl does not exist",
+        )],
+    );
     world.release_image("shop:2");
     world.rest();
     assert_eq!(world.phase(), Phase::Failed);
     assert_eq!(world.reason("Stalled").as_deref(), Some("MigrationFailed"));
-    assert!(world.progress().status.waiting_for.unwrap().contains("orders.totl"));
+    assert!(
+        world
+            .progress()
+            .status
+            .waiting_for
+            .unwrap()
+            .contains("orders.totl")
+    );
     old_side_untouched(&world);
     world.annotate("retry", "shop-2");
     world.rest();
@@ -91,7 +103,8 @@ fn back_to_an_earlier_version_with_another_index_runs_no_migration_twice() {
         world.release_image(image);
         world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!(fingerprint));
         world.until(|world| {
-            world.phase() == Phase::Complete && world.progress().revision().is_some_and(|now| now.image == image)
+            world.phase() == Phase::Complete
+                && world.progress().revision().is_some_and(|now| now.image == image)
         });
     }
     let migrations: Vec<&String> = world.jobs.keys().filter(|job| job.contains("expand")).collect();
@@ -101,7 +114,13 @@ fn back_to_an_earlier_version_with_another_index_runs_no_migration_twice() {
 #[test]
 fn an_interrupted_migration_that_reads_complete_is_unknown_and_a_person_decides() {
     let mut world = migrating();
-    world.script("expand", [Script { on_term: 0, ..Script::takes(600) }]);
+    world.script(
+        "expand",
+        [Script {
+            on_term: 0,
+            ..Script::takes(600)
+        }],
+    );
     world.release_image("shop:2");
     world.reach(Phase::Expand);
     world.pass(60);
@@ -120,7 +139,13 @@ fn an_interrupted_migration_that_reads_complete_is_unknown_and_a_person_decides(
 #[test]
 fn a_migration_whose_job_is_deleted_is_unknown_when_its_pod_has_ended() {
     let mut world = migrating();
-    world.script("expand", [Script { on_term: 0, ..Script::takes(600) }]);
+    world.script(
+        "expand",
+        [Script {
+            on_term: 0,
+            ..Script::takes(600)
+        }],
+    );
     world.release_image("shop:2");
     world.reach(Phase::Expand);
     world.pass(60);
@@ -138,7 +163,13 @@ fn a_migration_whose_job_is_deleted_is_unknown_when_its_pod_has_ended() {
 fn a_task_that_cannot_start_says_why_and_gives_up_in_time() {
     let mut world = migrating();
     world.edit(|spec| spec["migrate"]["expand"]["startDeadline"] = json!("1m"));
-    world.script("expand", [Script { stuck: Some("registry.example/shop:2: not found"), ..Script::WELL }]);
+    world.script(
+        "expand",
+        [Script {
+            stuck: Some("registry.example/shop:2: not found"),
+            ..Script::WELL
+        }],
+    );
     world.release_image("shop:2");
     world.pass(30);
     let waiting = world.progress().status.waiting_for.unwrap();
@@ -209,7 +240,11 @@ fn too_few_documents_stop_before_boot_and_retry_builds_anew() {
     old_side_untouched(&world);
     world.built = 1000;
     world.annotate("retry", "shop-2");
-    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    assert!(
+        world.until(|world| world.phase() == Phase::Complete),
+        "{}",
+        world.lines.join("\n")
+    );
     world.rest();
     assert_eq!(world.indices.len(), 1, "{:?}", world.indices.keys());
     world.is_told_as("too-few-documents");
@@ -232,7 +267,10 @@ fn a_build_that_moves_the_live_alias_by_itself_stops_before_boot() {
     world.script("build", [Script::takes(60)]);
     world.reach(Phase::Reindex);
     world.pass(20);
-    world.say("world", "the build command moves alias products to products_20261121");
+    world.say(
+        "world",
+        "the build command moves alias products to products_20261121",
+    );
     world.add_index("products_20261121", 1000, &[]);
     world.point("products", "products_20261121");
     world.until(|world| world.phase() == Phase::Failed);
@@ -240,7 +278,11 @@ fn a_build_that_moves_the_live_alias_by_itself_stops_before_boot() {
     assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());
     world.point("products", "products_1");
     world.annotate("retry", "shop-2");
-    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    assert!(
+        world.until(|world| world.phase() == Phase::Complete),
+        "{}",
+        world.lines.join("\n")
+    );
     world.is_told_as("live-alias-moved");
 }
 
@@ -253,7 +295,11 @@ fn an_engine_that_is_away_is_waited_for_and_asked_again() {
     old_side_untouched(&world);
     world.say("world", "the search engine is back");
     world.engine_away = false;
-    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    assert!(
+        world.until(|world| world.phase() == Phase::Complete),
+        "{}",
+        world.lines.join("\n")
+    );
     world.is_told_as("engine-away");
 }
 
@@ -265,7 +311,11 @@ fn an_engine_that_goes_away_while_a_build_runs_is_asked_again() {
     world.engine_away = true;
     world.pass(200);
     world.engine_away = false;
-    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    assert!(
+        world.until(|world| world.phase() == Phase::Complete),
+        "{}",
+        world.lines.join("\n")
+    );
 }
 
 #[test]
@@ -275,7 +325,11 @@ fn an_engine_that_goes_away_in_retire_is_asked_again() {
     world.engine_away = true;
     world.pass(60);
     world.engine_away = false;
-    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    assert!(
+        world.until(|world| world.phase() == Phase::Complete),
+        "{}",
+        world.lines.join("\n")
+    );
     assert_eq!(world.alias("products").len(), 1);
 }
 
@@ -287,7 +341,11 @@ fn a_failed_catch_up_before_the_cutover_ends_the_release() {
     assert_eq!(world.reason("Stalled").as_deref(), Some("CatchUpFailed"));
     old_side_untouched(&world);
     world.annotate("retry", "shop-2");
-    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    assert!(
+        world.until(|world| world.phase() == Phase::Complete),
+        "{}",
+        world.lines.join("\n")
+    );
     world.is_told_as("catch-up-failed-before-cutover");
 }
 
@@ -308,7 +366,14 @@ fn new_pods_that_never_get_ready_go_and_the_old_side_stays_full() {
     world.release_image("shop:2");
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("PrebootTimeout"));
-    assert!(world.progress().status.waiting_for.unwrap().contains("CrashLoopBackOff"));
+    assert!(
+        world
+            .progress()
+            .status
+            .waiting_for
+            .unwrap()
+            .contains("CrashLoopBackOff")
+    );
     old_side_untouched(&world);
     world.broken.clear();
     world.annotate("retry", "shop-2");
@@ -338,7 +403,11 @@ fn new_pods_that_die_between_boot_and_cutover_are_not_waited_for_without_end() {
     world.reach(Phase::Cutover);
     let new = world.set_of("web", "shop:2");
     world.fail_pods(&new, 3, 1_000_000);
-    assert!(world.until(|world| world.phase() == Phase::Failed), "{}", world.lines.join("\n"));
+    assert!(
+        world.until(|world| world.phase() == Phase::Failed),
+        "{}",
+        world.lines.join("\n")
+    );
     old_side_untouched(&world);
 }
 
@@ -351,6 +420,13 @@ fn a_candidate_that_went_while_its_release_was_down_is_built_anew_by_retry() {
     assert_eq!(world.indices.len(), 1, "the candidate is gone after its time");
     world.broken.clear();
     world.annotate("retry", "shop-2");
-    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
-    assert!(world.variable("web").is_some(), "new pods never read the old index");
+    assert!(
+        world.until(|world| world.phase() == Phase::Complete),
+        "{}",
+        world.lines.join("\n")
+    );
+    assert!(
+        world.variable("web").is_some(),
+        "new pods never read the old index"
+    );
 }

@@ -16,7 +16,9 @@ fn a_plain_release_moves_the_traffic_once_and_gives_everything_back() {
     assert_eq!(world.phase(), Phase::Complete);
     assert_eq!(
         order(&world),
-        ["Open", "Pin", "Hold", "Lock", "Bolt", "Flip", "Settle", "Unpin", "Close"]
+        [
+            "Open", "Pin", "Hold", "Lock", "Bolt", "Flip", "Settle", "Unpin", "Close"
+        ]
     );
     assert_eq!(world.lowest(), 3);
     clean(&world);
@@ -56,7 +58,10 @@ fn an_index_is_built_and_caught_up_beside_the_live_one_and_the_alias_moves_last(
     assert_ne!(world.alias("products"), ["products_1"]);
     assert!(world.indices.contains_key("products_1"), "kept for its time");
     world.rest();
-    assert!(!world.indices.contains_key("products_1"), "deleted after its time");
+    assert!(
+        !world.indices.contains_key("products_1"),
+        "deleted after its time"
+    );
     assert_eq!(world.lowest(), 3);
     clean(&world);
     world.is_told_as("reindex");
@@ -102,7 +107,11 @@ fn the_first_installation_runs_its_tasks_and_needs_no_window() {
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
     assert_eq!(order(&world), Vec::<&str>::new());
-    assert!(world.jobs.keys().any(|job| job.contains("build")), "{:?}", world.jobs.keys());
+    assert!(
+        world.jobs.keys().any(|job| job.contains("build")),
+        "{:?}",
+        world.jobs.keys()
+    );
     assert_eq!(world.alias("products").len(), 1);
     clean(&world);
     world.is_told_as("first-installation");
@@ -235,7 +244,12 @@ fn suspended_nothing_new_begins_until_it_is_lifted() {
     world.say("user", "spec.suspend = true");
     world.edit(|spec| spec["suspend"] = json!(true));
     world.rest();
-    assert!(world.progress().passed(slipway_crds::v1alpha1::status::StepName::Expand), "what runs is observed");
+    assert!(
+        world
+            .progress()
+            .passed(slipway_crds::v1alpha1::status::StepName::Expand),
+        "what runs is observed"
+    );
     assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());
     world.say("user", "spec.suspend = false");
     world.edit(|spec| spec["suspend"] = json!(false));

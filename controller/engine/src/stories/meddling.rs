@@ -28,7 +28,12 @@ fn watching() -> World {
 fn ends_as(world: &mut World, phase: Phase, image: &str) {
     world.rest();
     assert_eq!(world.phase(), phase, "{}", world.lines.join("\n"));
-    assert_eq!(world.serves("web"), [image.to_owned()].into(), "{}", world.lines.join("\n"));
+    assert_eq!(
+        world.serves("web"),
+        [image.to_owned()].into(),
+        "{}",
+        world.lines.join("\n")
+    );
     clean(world);
 }
 
@@ -87,7 +92,12 @@ fn the_serving_replica_set_deleted_before_the_cutover_is_brought_back() {
     let mut world = booted();
     world.delete_set("web-v1");
     world.pass(6);
-    assert_eq!(world.serves("web"), ["shop:1".to_owned()].into(), "{}", world.lines.join("\n"));
+    assert_eq!(
+        world.serves("web"),
+        ["shop:1".to_owned()].into(),
+        "{}",
+        world.lines.join("\n")
+    );
     ends_as(&mut world, Phase::Failed, "shop:1");
     assert_eq!(world.reason("Stalled").as_deref(), Some("ServingSideLost"));
     world.is_told_as("serving-side-deleted-before-cutover");
@@ -141,7 +151,12 @@ fn both_replica_sets_deleted_before_the_cutover_come_back() {
     world.delete_set("web-v1");
     world.delete_set("web-v2");
     world.pass(8);
-    assert_eq!(world.serves("web"), ["shop:1".to_owned()].into(), "{}", world.lines.join("\n"));
+    assert_eq!(
+        world.serves("web"),
+        ["shop:1".to_owned()].into(),
+        "{}",
+        world.lines.join("\n")
+    );
     ends_as(&mut world, Phase::Failed, "shop:1");
 }
 
@@ -172,7 +187,12 @@ fn resume_is_undone() {
         let mut world = world;
         world.resume("web");
         world.pass(2);
-        assert_eq!(world.deployments["web"]["spec"]["paused"], true, "{}", world.lines.join("\n"));
+        assert_eq!(
+            world.deployments["web"]["spec"]["paused"],
+            true,
+            "{}",
+            world.lines.join("\n")
+        );
         ends_as(&mut world, Phase::Complete, "shop:2");
         assert_eq!(world.lowest(), 3);
     }
@@ -198,7 +218,12 @@ fn a_manifest_with_its_own_strategy_takes_no_pod_away() {
         world.pass(10);
         assert_eq!(world.lowest(), 3, "{}", world.lines.join("\n"));
         world.rest();
-        assert_eq!(world.serves("web"), ["shop:2".to_owned()].into(), "{}", world.lines.join("\n"));
+        assert_eq!(
+            world.serves("web"),
+            ["shop:2".to_owned()].into(),
+            "{}",
+            world.lines.join("\n")
+        );
         assert_eq!(world.lowest(), 3, "{}", world.lines.join("\n"));
     }
 }
@@ -258,6 +283,10 @@ fn a_workload_taken_out_of_the_release_is_let_go() {
         spec["workloads"] = json!([{"name": "web", "deployment": "web", "services": ["web"]}]);
     });
     ends_as(&mut world, Phase::Complete, "shop:2");
-    assert!(world.deployments["worker"]["metadata"]["labels"].get("slipway.dev/claim").is_none());
+    assert!(
+        world.deployments["worker"]["metadata"]["labels"]
+            .get("slipway.dev/claim")
+            .is_none()
+    );
     assert_eq!(world.image("worker"), "shop:1");
 }

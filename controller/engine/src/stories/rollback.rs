@@ -26,7 +26,9 @@ fn a_new_side_that_dies_in_watch_is_rolled_back_at_once() {
     assert_eq!(world.reason("RolledBack").as_deref(), Some("NewSideFailed"));
     assert_eq!(
         order(&world),
-        ["Open", "Pin", "Hold", "Lock", "Bolt", "Flip", "FlipBack", "Unbolt", "Settle", "Unpin", "Close"]
+        [
+            "Open", "Pin", "Hold", "Lock", "Bolt", "Flip", "FlipBack", "Unbolt", "Settle", "Unpin", "Close"
+        ]
     );
     old_side_untouched(&world);
     world.is_told_as("new-side-dies-in-watch");
@@ -100,7 +102,12 @@ fn a_rollback_with_an_index_touches_no_alias() {
     world.release_image("shop:2");
     world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("two"));
     world.reach(Phase::Watch);
-    world.until(|world| world.progress().workload("worker").is_some_and(|worker| worker.held_at.is_some()));
+    world.until(|world| {
+        world
+            .progress()
+            .workload("worker")
+            .is_some_and(|worker| worker.rolled_at.is_some())
+    });
     world.annotate("rollback", "shop-2");
     world.rest();
     assert_eq!(world.phase(), Phase::RolledBack);
@@ -187,7 +194,11 @@ fn a_rollout_without_traffic_that_fails_is_reversed() {
 
 #[test]
 fn a_catch_up_that_fails_in_watch_keeps_the_old_side_until_a_person_decides() {
-    for (answer, end) in [("retry", Phase::Complete), ("resume", Phase::Complete), ("rollback", Phase::RolledBack)] {
+    for (answer, end) in [
+        ("retry", Phase::Complete),
+        ("resume", Phase::Complete),
+        ("rollback", Phase::RolledBack),
+    ] {
         let mut world = World::adopted(full("shop:1", "one"));
         world.edit(|spec| spec["watch"] = json!({"for": "10m"}));
         world.release_image("shop:2");
@@ -198,7 +209,11 @@ fn a_catch_up_that_fails_in_watch_keeps_the_old_side_until_a_person_decides() {
         assert_eq!(world.phase(), Phase::Watch);
         assert_eq!(world.reason("Stalled").as_deref(), Some("CatchUpFailed"));
         world.annotate(answer, "shop-2");
-        assert!(world.until(|world| world.phase() == end), "{answer}\n{}", world.lines.join("\n"));
+        assert!(
+            world.until(|world| world.phase() == end),
+            "{answer}\n{}",
+            world.lines.join("\n")
+        );
         if answer == "resume" {
             world.is_told_as("catch-up-failed-in-watch-and-resumed");
         }
@@ -214,9 +229,18 @@ fn a_catch_up_that_fails_in_retire_waits_for_a_person() {
         world.reach(Phase::Retire);
         world.script("catch-up", [Script::fails("no")]);
         world.pass(600);
-        assert_eq!(world.reason("Stalled").as_deref(), Some("CatchUpFailed"), "{}", world.lines.join("\n"));
+        assert_eq!(
+            world.reason("Stalled").as_deref(),
+            Some("CatchUpFailed"),
+            "{}",
+            world.lines.join("\n")
+        );
         world.annotate(answer, "shop-2");
-        assert!(world.until(|world| world.phase() == Phase::Complete), "{answer}\n{}", world.lines.join("\n"));
+        assert!(
+            world.until(|world| world.phase() == Phase::Complete),
+            "{answer}\n{}",
+            world.lines.join("\n")
+        );
     }
 }
 

@@ -41,7 +41,12 @@ fn in_each_phase(name: &str, act: impl Fn(&mut World), check: impl Fn(&World, Ph
         act(&mut world);
         world.rest();
         check(&world, phase);
-        assert!(world.lowest() >= 3, "{phase:?}: {} endpoints\n{}", world.lowest(), world.lines.join("\n"));
+        assert!(
+            world.lowest() >= 3,
+            "{phase:?}: {} endpoints\n{}",
+            world.lowest(),
+            world.lines.join("\n")
+        );
         clean(&world);
         assert!(world.alias("products").len() == 1);
         writeln!(story, "== in {phase:?}\n{}\n", world.lines.join("\n")).unwrap();
@@ -51,7 +56,12 @@ fn in_each_phase(name: &str, act: impl Fn(&mut World), check: impl Fn(&World, Ph
 
 /// What serves is whole: image, token and alias belong together.
 fn pair(world: &World, image: &str) {
-    assert_eq!(world.serves("web"), [image.to_owned()].into(), "{}", world.lines.join("\n"));
+    assert_eq!(
+        world.serves("web"),
+        [image.to_owned()].into(),
+        "{}",
+        world.lines.join("\n")
+    );
     assert_eq!(world.image("worker"), image, "{}", world.lines.join("\n"));
     assert_eq!(world.variable("web").is_some(), image != "shop:1");
     assert_eq!(world.variable("web"), world.variable("worker"));
@@ -83,7 +93,12 @@ fn a_newer_spec_in_each_step() {
             world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("three"));
         },
         |world, phase| {
-            assert_eq!(world.phase(), Phase::Complete, "in {phase:?}\n{}", world.lines.join("\n"));
+            assert_eq!(
+                world.phase(),
+                Phase::Complete,
+                "in {phase:?}\n{}",
+                world.lines.join("\n")
+            );
             pair(world, "shop:3");
             assert_eq!(world.progress().revision_name(), "shop-3");
         },
@@ -94,7 +109,11 @@ fn a_newer_spec_in_each_step() {
 fn a_newer_spec_with_the_same_fingerprint_takes_the_build_over() {
     let mut world = at_work(Phase::Reindex);
     world.release_image("shop:3");
-    assert!(world.until(|world| world.phase() == Phase::Complete), "{}", world.lines.join("\n"));
+    assert!(
+        world.until(|world| world.phase() == Phase::Complete),
+        "{}",
+        world.lines.join("\n")
+    );
     pair(&world, "shop:3");
     let builds: Vec<&String> = world.jobs.keys().filter(|job| job.contains("build")).collect();
     assert_eq!(builds, ["shop-2-build-1"]);
@@ -110,7 +129,15 @@ fn a_newer_spec_queues_behind_a_build_that_it_could_not_use() {
     world.reach(Phase::Reindex);
     world.release_image("shop:3");
     world.pass(5);
-    assert_eq!(world.progress().status.pending.map(|pending| pending.image).as_deref(), Some("shop:3"));
+    assert_eq!(
+        world
+            .progress()
+            .status
+            .pending
+            .map(|pending| pending.image)
+            .as_deref(),
+        Some("shop:3")
+    );
     assert!(world.until(|world| world.phase() == Phase::Complete && world.image("web") == "shop:3"));
     world.is_told_as("queued-behind-a-build");
 }
@@ -124,7 +151,12 @@ fn back_to_the_old_spec_in_each_step() {
             world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("one"));
         },
         |world, phase| {
-            assert_eq!(world.phase(), Phase::Complete, "in {phase:?}\n{}", world.lines.join("\n"));
+            assert_eq!(
+                world.phase(),
+                Phase::Complete,
+                "in {phase:?}\n{}",
+                world.lines.join("\n")
+            );
             assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());
             assert_eq!(world.image("worker"), "shop:1");
         },
@@ -133,37 +165,43 @@ fn back_to_the_old_spec_in_each_step() {
 
 #[test]
 fn deletion_in_each_step() {
-    in_each_phase(
-        "deletion",
-        World::delete,
-        |world, phase| {
-            assert!(world.release.is_none(), "in {phase:?}\n{}", world.lines.join("\n"));
-            assert!(world.jobs.is_empty() && world.task_pods.is_empty());
-            let kept = matches!(phase, Phase::Watch | Phase::Retire);
-            let image = if kept { "shop:2" } else { "shop:1" };
-            assert_eq!(world.serves("web"), [image.to_owned()].into());
-            assert_eq!(world.variable("web").is_some(), kept);
-            assert_eq!(world.alias("products"), ["products_1"], "in {phase:?}");
-            for object in world.deployments.values().chain(world.services.values()) {
-                assert!(object["metadata"]["labels"].get("slipway.dev/claim").is_none());
-            }
-        },
-    );
+    in_each_phase("deletion", World::delete, |world, phase| {
+        assert!(
+            world.release.is_none(),
+            "in {phase:?}\n{}",
+            world.lines.join("\n")
+        );
+        assert!(world.jobs.is_empty() && world.task_pods.is_empty());
+        let kept = matches!(phase, Phase::Watch | Phase::Retire);
+        let image = if kept { "shop:2" } else { "shop:1" };
+        assert_eq!(world.serves("web"), [image.to_owned()].into());
+        assert_eq!(world.variable("web").is_some(), kept);
+        assert_eq!(world.alias("products"), ["products_1"], "in {phase:?}");
+        for object in world.deployments.values().chain(world.services.values()) {
+            assert!(object["metadata"]["labels"].get("slipway.dev/claim").is_none());
+        }
+    });
 }
 
 #[test]
 fn a_lost_status_in_each_step() {
-    in_each_phase(
-        "lost-status",
-        World::lose_status,
-        |world, phase| {
-            assert_eq!(world.phase(), Phase::Complete, "in {phase:?}\n{}", world.lines.join("\n"));
-            assert_eq!(world.serves("web"), ["shop:2".to_owned()].into());
-            assert_eq!(world.variable("web"), world.variable("worker"), "in {phase:?}");
-            let migrations = world.jobs.keys().filter(|job| job.contains("expand")).count();
-            assert!(migrations <= 1, "{:?}\n{}", world.jobs.keys(), world.lines.join("\n"));
-        },
-    );
+    in_each_phase("lost-status", World::lose_status, |world, phase| {
+        assert_eq!(
+            world.phase(),
+            Phase::Complete,
+            "in {phase:?}\n{}",
+            world.lines.join("\n")
+        );
+        assert_eq!(world.serves("web"), ["shop:2".to_owned()].into());
+        assert_eq!(world.variable("web"), world.variable("worker"), "in {phase:?}");
+        let migrations = world.jobs.keys().filter(|job| job.contains("expand")).count();
+        assert!(
+            migrations <= 1,
+            "{:?}\n{}",
+            world.jobs.keys(),
+            world.lines.join("\n")
+        );
+    });
 }
 
 #[test]
@@ -175,7 +213,11 @@ fn deletion_right_after_the_status_was_lost() {
             world.delete();
         },
         |world, phase| {
-            assert!(world.release.is_none(), "in {phase:?}\n{}", world.lines.join("\n"));
+            assert!(
+                world.release.is_none(),
+                "in {phase:?}\n{}",
+                world.lines.join("\n")
+            );
             assert_eq!(world.serves("web").len(), 1);
         },
     );
@@ -193,7 +235,12 @@ fn suspended_in_each_step() {
             world.edit(|spec| spec["suspend"] = json!(false));
         },
         |world, phase| {
-            assert_eq!(world.phase(), Phase::Complete, "in {phase:?}\n{}", world.lines.join("\n"));
+            assert_eq!(
+                world.phase(),
+                Phase::Complete,
+                "in {phase:?}\n{}",
+                world.lines.join("\n")
+            );
             pair(world, "shop:2");
         },
     );

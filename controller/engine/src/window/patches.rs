@@ -120,6 +120,10 @@ pub(super) fn hold(
     patch_deployment(deployment, purpose, body, turn);
 }
 
+/// The user's own minReadySeconds and deadline come back with the template of the kept side; the other side
+/// then goes. The strategy stays the hold's until [`close`]: in the first moment the kept side does not count
+/// as available yet, and with a smaller maxSurge the Deployment controller would scale *both* sides down
+/// proportionally. Where no pods are wanted, everything comes back at once.
 pub(super) fn settle(
     deployment: &DeploymentView,
     template: &Template,
@@ -127,24 +131,38 @@ pub(super) fn settle(
     paused: bool,
     turn: &mut Turn,
 ) {
+    let kept = hold_strategy();
+    let users = remembered.strategy.clone().unwrap_or_default();
     let body = json!({
         "metadata": metadata(&deployment.resource_version, &[]),
         "spec": {
             "template": merge_patch(&deployment.template.value(), &template.value()),
             "minReadySeconds": remembered.min_ready_seconds,
             "progressDeadlineSeconds": remembered.progress_deadline_seconds,
-            "strategy": strategy(&remembered.strategy.clone().unwrap_or_default()),
+            "strategy": strategy(if deployment.replicas == 0 { &users } else { &kept }),
             "paused": paused,
         },
     });
     patch_deployment(deployment, Purpose::Settle, body, turn);
 }
 
-pub(super) fn close(deployment: &DeploymentView, remembered: Option<&Remembered>, turn: &mut Turn) {
-    let paused = remembered.and_then(|remembered| remembered.paused);
+/// Whether the patch of [`settle`] is in force.
+pub(super) fn settled(deployment: &DeploymentView, template: &Template, remembered: &Remembered) -> bool {
+    deployment.template == *template
+        && deployment.min_ready_seconds.unwrap_or_default()
+            == remembered.min_ready_seconds.unwrap_or_default()
+        && deployment.progress_deadline_seconds == remembered.progress_deadline_seconds
+        && (deployment.strategy == Some(hold_strategy()) || deployment.strategy == remembered.strategy)
+}
+
+/// The last of the user's own values, and our label off.
+pub(super) fn close(deployment: &DeploymentView, remembered: &Remembered, turn: &mut Turn) {
     let body = json!({
         "metadata": metadata(&deployment.resource_version, &[(WINDOW, None)]),
-        "spec": { "paused": paused },
+        "spec": {
+            "strategy": strategy(&remembered.strategy.clone().unwrap_or_default()),
+            "paused": remembered.paused,
+        },
     });
     patch_deployment(deployment, Purpose::Close, body, turn);
 }

@@ -5,14 +5,14 @@ use slipway_crds::v1alpha1::status::{Remembered, WorkloadStatus};
 
 use super::{Bench, Which, keep_pins, patches, services, unbolt};
 use crate::decision::Purpose;
-use crate::observed::{DeploymentView, Observed};
+use crate::observed::Observed;
 use crate::turn::Turn;
 
 /// Between a change of a pin and the patch that kills the other side: connections that were being made
 /// reach a pod that lives.
 const AFTER_PIN: SignedDuration = SignedDuration::from_secs(2);
 
-/// Ends the window of a workload on one side: user's values back, the other side goes, unpin, close.
+/// Ends the window of a workload on one side: the other side goes, unpin, close.
 /// Says whether all of it is done; else what it waits for is added to `waits`.
 pub fn settle(
     status: &WorkloadStatus,
@@ -58,7 +58,7 @@ fn close_in_order(
         .iter()
         .filter(|set| Some(&set.uid) != kept.map(|side| &side.uid))
         .all(|set| set.wanted == 0 && set.replicas == 0 && set.current());
-    let settled = settled(deployment, &template, remembered);
+    let settled = patches::settled(deployment, &template, remembered);
     if settled && (zero || (others_gone && kept.is_some_and(|side| side.wanted > 0))) {
         return unpin_and_close(bench, remembered, waits, turn);
     }
@@ -76,10 +76,7 @@ fn close_in_order(
     if !settled || paused != deployment.paused.unwrap_or_default() {
         tell_foreign_template(bench, turn);
         patches::settle(deployment, &template, remembered, paused, turn);
-        waits.push(format!(
-            "Deployment {} gets the user's own values back",
-            deployment.name
-        ));
+        waits.push(format!("Deployment {} to keep one side only", deployment.name));
         return false;
     }
     let all: i32 = deployment.replica_sets.iter().map(|set| set.replicas).sum();
@@ -152,18 +149,6 @@ fn sides_ready_for_end(bench: &Bench<'_>, keep: Which, waits: &mut Vec<String>, 
     true
 }
 
-fn settled(
-    deployment: &DeploymentView,
-    template: &crate::template::Template,
-    remembered: &Remembered,
-) -> bool {
-    deployment.template == *template
-        && deployment.min_ready_seconds.unwrap_or_default()
-            == remembered.min_ready_seconds.unwrap_or_default()
-        && deployment.progress_deadline_seconds == remembered.progress_deadline_seconds
-        && deployment.strategy == remembered.strategy
-}
-
 fn unpin_and_close(
     bench: &Bench<'_>,
     remembered: &Remembered,
@@ -184,7 +169,7 @@ fn unpin_and_close(
         return false;
     }
     if bench.deployment.window {
-        patches::close(bench.deployment, Some(remembered), turn);
+        patches::close(bench.deployment, remembered, turn);
         waits.push("the window to close".to_owned());
         return false;
     }
