@@ -10,7 +10,7 @@ use std::{
 use kube::Client;
 use slipway_crds::v1alpha1::Release;
 use slipway_engine::observed::{
-    DeploymentView, JobView, ReplicaSetView, ServiceView, TaskPodView, WindowGuard,
+    DeploymentView, JobView, PreflightFacts, ReplicaSetView, ServiceView, TaskPodView, WindowGuard,
 };
 use tokio::time::Instant;
 
