@@ -12,6 +12,7 @@ pub mod watch;
 use slipway_crds::v1alpha1::status::{StepName, StepState};
 
 use crate::intent::TaskPlan;
+use crate::observed::{JobState, TaskPodPhase};
 use crate::progress::spoken;
 use crate::task::{self, Order, TaskState};
 use crate::turn::{StepInput, Turn, Verdict};
@@ -172,7 +173,9 @@ pub(crate) fn run_once(input: &StepInput<'_>, turn: &mut Turn, plan: &TaskPlan) 
     // Before the build, what reads the index reads the live generation.
     order.generation = live_generation(input);
     let digest = task::input_digest(&input.plan.image, &order);
-    if input.committed.attempt(plan.step, &plan.name).is_none() && input.committed.ran(&digest) {
+    if input.committed.attempt(plan.step, &plan.name).is_none()
+        && (input.committed.ran(&digest) || ran_before_status_was_lost(input, &digest))
+    {
         turn.tell(
             "TaskSkipped",
             plan.name.clone(),
@@ -209,6 +212,17 @@ pub(crate) fn run_once(input: &StepInput<'_>, turn: &mut Turn, plan: &TaskPlan) 
         ),
         TaskState::Foreign(message) => Verdict::stalled("ForeignJob", message),
     }
+}
+
+/// A Job with the same input that ended well is proof enough where the status that recorded it was lost.
+fn ran_before_status_was_lost(input: &StepInput<'_>, digest: &str) -> bool {
+    let jobs = input.observed.jobs.values();
+    let mut same =
+        jobs.filter(|job| job.input_digest.as_deref() == Some(digest) && job.state == JobState::Complete);
+    same.any(|job| {
+        let mut pods = input.observed.task_pods.iter().filter(|pod| pod.job == job.name);
+        pods.any(|pod| pod.phase == TaskPodPhase::Succeeded && !pod.deleting && pod.disrupted.is_none())
+    })
 }
 
 fn live_generation(input: &StepInput<'_>) -> Option<(String, String)> {

@@ -243,7 +243,11 @@ pub fn lock(bench: &Bench<'_>, turn: &mut Turn) -> bool {
     };
     if !wants && (deployment.paused == Some(true) || !ours || !held(deployment)) {
         patches::hold(deployment, &template, false, Purpose::Repair, turn);
-    } else if wants && !locked {
+    } else if wants
+        && !locked
+        && (bench.status.locked_at.is_some() || deployment.observed_generation >= deployment.generation)
+    {
+        // Before that the Deployment's own status is about to change, and the patch would be outdated.
         if bench.status.locked_at.is_some() {
             turn.warn(
                 "ResumeUndone",
