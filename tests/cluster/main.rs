@@ -10,3 +10,5 @@
 mod by_hand;
 mod leftovers;
 mod platform;
+mod stage;
+mod traffic;

@@ -1,0 +1,90 @@
+//! The story itself, without tasks: version 1 to version 2 under steady traffic.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+use slipway_crds::v1alpha1::Phase;
+use slipway_tests::harness::observer::Move;
+use slipway_tests::harness::observer::Move::{
+    Bolt, Claim, Close, Flip, Hold, Lock, Open, Pin, Retire, Unpin,
+};
+
+use super::stage::{Setup, revision};
+
+/// The writes of a window, in the order in which they keep every request safe.
+pub const STORY: [Move; 10] = [Claim, Open, Pin, Hold, Lock, Bolt, Flip, Retire, Unpin, Close];
+
+/// The most that a plain release may ask of the API server.
+const BUDGET: usize = 20;
+
+#[tokio::test]
+#[ignore = "needs the cluster: cargo verify"]
+async fn a_release_loses_no_request_and_leaves_no_trace() -> Result<()> {
+    let own = json!({"spec": {
+        "minReadySeconds": 1, "progressDeadlineSeconds": 321,
+        "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": "20%"}},
+    }});
+    let stage = Setup::hello("traffic")
+        .deployment(&own)
+        .traffic(200)
+        .open()
+        .await?;
+    let begun = stage.observer.mark("release");
+    stage.release(&json!({})).await?;
+    stage.until_phase(Phase::Watch).await?;
+    assert_eq!(stage.pods("shop:1.0").await?.len(), 3, "the old side stays warm");
+    let release = stage.until_phase(Phase::Complete).await?;
+    assert_eq!(revision(&release), "shop-2");
+    stage.assert_restored().await?;
+    assert_eq!(stage.sides().await?.len(), 1);
+    assert_eq!(stage.pods("shop:2.0").await?.len(), 3);
+
+    let account = stage.close().await?;
+    let (report, seen) = (account.report(), &account.seen);
+    report.assert_no_failures();
+    assert_eq!(seen.order_since(&begun), STORY, "{}", seen.transcript());
+    assert!(
+        seen.endpoints.fewest("web", begun.at) >= Some(3),
+        "{:?}",
+        seen.endpoints.timeline("web")
+    );
+    let flip = report.offset(seen.first(&Flip).expect("a flip"));
+    assert_eq!(
+        report.answered_between(
+            "2",
+            Duration::ZERO,
+            flip.saturating_sub(Duration::from_millis(50))
+        ),
+        0
+    );
+    assert_eq!(
+        report.answered_between("1", flip + Duration::from_secs(1), Duration::MAX),
+        0
+    );
+    let budgeted = seen.requests_since(&begun).budgeted();
+    println!(
+        "{} requests, at most {BUDGET} allowed\n{}",
+        budgeted.count(),
+        budgeted.list(begun.at)
+    );
+    assert!(budgeted.count() <= BUDGET, "{} requests", budgeted.count());
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster: cargo verify"]
+async fn connections_that_stay_open_are_drained() -> Result<()> {
+    let stage = Setup::hello("traffic-kept")
+        .pods(2)
+        .traffic(100)
+        .kept_alive(20)
+        .open()
+        .await?;
+    stage.release(&json!({})).await?;
+    stage.until_phase(Phase::Complete).await?;
+    let account = stage.close().await?;
+    account.report().assert_no_failures();
+    assert_eq!(account.seen.order(), STORY);
+    Ok(())
+}
