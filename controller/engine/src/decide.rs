@@ -172,6 +172,10 @@ fn under_way(input: &StepInput<'_>, running: &Revision, turn: &mut Turn) -> View
     }
 }
 
+/// What follows a failure after the cutover.
+const AFTER_ROLLBACK: &str =
+    ". The traffic goes back to the old side, and this version is not tried again before the spec changes";
+
 fn forward(input: &StepInput<'_>, turn: &mut Turn) -> View {
     let Some((step, verdict)) = walk(input, turn) else {
         ending::end(input, turn, Outcome::Complete);
@@ -183,8 +187,10 @@ fn forward(input: &StepInput<'_>, turn: &mut Turn) -> View {
     if let Verdict::Failed { reason, message } = &verdict {
         let moved = input.committed.status.cutover.is_some();
         let course = if moved { Course::Rollback } else { Course::Stop };
-        let why = turn.reason(reason, status::cut(message, 2048));
-        turn.warn(reason, input.committed.revision_name(), message.clone());
+        let after = if moved { AFTER_ROLLBACK } else { "" };
+        let message = format!("{message}{after}");
+        let why = turn.reason(reason, status::cut(&message, 2048));
+        turn.warn(reason, input.committed.revision_name(), message);
         turn.progress.steer(course, why);
         // What the failing step still wanted to do is not done.
         turn.effects

@@ -242,6 +242,8 @@ pub fn lock(bench: &Bench<'_>, turn: &mut Turn) -> bool {
             .carries(&bench.status.images, bench.status.variable.as_ref()),
     };
     if !wants && (deployment.paused == Some(true) || !ours || !held(deployment)) {
+        // Unpaused by ourselves: the lock that follows is the first one again.
+        turn.workload(bench.name(), |status| status.locked_at = None);
         patches::hold(deployment, &template, false, Purpose::Repair, turn);
     } else if wants
         && !locked

@@ -115,7 +115,7 @@ pub(crate) fn in_the_way(input: &StepInput<'_>) -> Option<Verdict> {
             return Some(Verdict::failed(
                 "DeploymentMissing",
                 format!(
-                    "Deployment {} is gone. Make it again; then {}",
+                    "Deployment {} is gone. Make it again. {}",
                     workload.deployment,
                     again(input)
                 ),
@@ -135,7 +135,7 @@ pub(crate) fn in_the_way(input: &StepInput<'_>) -> Option<Verdict> {
             return Some(Verdict::failed(
                 "ScaledToZero",
                 format!(
-                    "Deployment {} was scaled to 0 while a release was in progress; the release was ended. Scale it up, then {}",
+                    "Deployment {} was scaled to 0 while a release was in progress; the release was ended. Scale it up. {}",
                     workload.deployment,
                     again(input)
                 ),
