@@ -103,7 +103,9 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
                     .caches
                     .releases
                     .apply(key.clone(), &version, written.into());
-                context.words_written(key);
+                if change == Change::Words {
+                    context.words_written(key);
+                }
             }
         }
     }
