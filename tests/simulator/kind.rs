@@ -25,6 +25,7 @@ pub enum Kind {
 
 /// What the API server needs to know about a kind.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "a row of a table")]
 pub struct Traits {
     /// The kind's name.
     pub kind: &'static str,

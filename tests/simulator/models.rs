@@ -55,12 +55,12 @@ pub trait Model: Send {
 pub fn all() -> Vec<Box<dyn Model>> {
     vec![
         Box::new(deployment::Deployments::default()),
-        Box::new(replicaset::ReplicaSets::default()),
+        Box::new(replicaset::ReplicaSets),
         Box::new(kubelet::Kubelet::default()),
         Box::new(job::Jobs::default()),
-        Box::new(endpoints::EndpointSlices::default()),
+        Box::new(endpoints::EndpointSlices),
         Box::new(collector::GarbageCollector::default()),
-        Box::new(collector::Namespaces::default()),
-        Box::new(disruption::Disruption::default()),
+        Box::new(collector::Namespaces),
+        Box::new(disruption::Disruption),
     ]
 }

@@ -18,6 +18,7 @@ impl Random {
     }
 
     /// A sequence of its own for one part, so that one part's draws do not shift another's.
+    #[must_use]
     pub fn fork(&mut self) -> Self {
         Self::new(self.next())
     }

@@ -3,12 +3,14 @@
 //! Documents are only counted. What was written becomes visible by a refresh.
 
 mod answers;
+mod transport;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use self::transport::SimulatedTransport;
 use super::clock::{BEGINNING, Clock};
 
 /// One index.

@@ -102,28 +102,28 @@ impl<'a> Kubectl<'a> {
     }
 
     /// `kubectl patch --type=merge`.
-    pub fn patch(&mut self, kind: Kind, name: &str, patch: Value) -> Outcome {
+    pub fn patch(&mut self, kind: Kind, name: &str, patch: impl Into<Value>) -> Outcome {
         let caller = self.caller("kubectl-patch");
         let key = Key::new(kind, "default", name);
         self.cluster
             .store
-            .patch(&caller, &key, &Patch::Merge(patch), Part::Main)
+            .patch(&caller, &key, &Patch::Merge(patch.into()), Part::Main)
     }
 
     /// `kubectl set image`.
     pub fn set_image(&mut self, deployment: &str, container: &str, image: &str) -> Outcome {
         let containers = json!([{"name": container, "image": image}]);
-        self.strategic(deployment, "kubectl-set", json!({"containers": containers}))
+        self.strategic(deployment, &json!({"containers": containers}))
     }
 
     /// `kubectl set env`.
     pub fn set_env(&mut self, deployment: &str, container: &str, name: &str, value: &str) -> Outcome {
         let containers = json!([{"name": container, "env": [{"name": name, "value": value}]}]);
-        self.strategic(deployment, "kubectl-set", json!({"containers": containers}))
+        self.strategic(deployment, &json!({"containers": containers}))
     }
 
-    fn strategic(&mut self, deployment: &str, manager: &str, pod_spec: Value) -> Outcome {
-        let caller = self.caller(manager);
+    fn strategic(&mut self, deployment: &str, pod_spec: &Value) -> Outcome {
+        let caller = self.caller("kubectl-set");
         let key = Key::new(Kind::Deployment, "default", deployment);
         let patch = Patch::Strategic(json!({"spec": {"template": {"spec": pod_spec}}}));
         self.cluster.store.patch(&caller, &key, &patch, Part::Main)

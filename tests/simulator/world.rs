@@ -186,7 +186,7 @@ impl World {
 
     /// Moves on until nothing has changed for this long, for at most an hour. Returns whether it came to that.
     pub async fn settle(&mut self, quiet: Duration) -> bool {
-        let end = Instant::now() + Duration::from_secs(3600);
+        let end = Instant::now() + Duration::from_hours(1);
         let mut version = self.cluster().store.version();
         let mut since = Instant::now();
         while self.step(end.min(since + quiet)).await || Instant::now() < end {

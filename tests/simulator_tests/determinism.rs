@@ -9,7 +9,9 @@ async fn run(seed: u64) -> Vec<String> {
     stage.lock().await;
     stage.bolt("shop:1").await;
     stage.pin("shop:2").await;
-    stage.patch(Kind::Deployment, "web", release_patch("shop:2")).unwrap();
+    stage
+        .patch(Kind::Deployment, "web", release_patch("shop:2"))
+        .unwrap();
     stage.rest().await;
     stage.unpin().await;
     let cluster = stage.world.cluster();
@@ -21,5 +23,7 @@ async fn the_same_seed_is_the_same_history_and_another_seed_another_one() {
     let first = run(7).await;
     assert_eq!(first, run(7).await);
     assert_ne!(first, run(8).await);
-    assert!(first.iter().any(|line| line.contains("op changes Deployment default/web: metadata.generation 1 → 2, spec.minReadySeconds")));
+    assert!(first.iter().any(|line| {
+        line.contains("op changes Deployment default/web: metadata.generation 1 → 2, spec.minReadySeconds")
+    }));
 }

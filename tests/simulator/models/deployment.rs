@@ -92,7 +92,8 @@ impl Model for Deployments {
     fn reconcile(&mut self, key: &Key, cluster: &mut Cluster, random: &mut Random) -> Wake {
         let caller = Caller::new(self.name());
         let store = &mut cluster.store;
-        let soon = |store: &Store, wait: u64| Wake::At(clock::after(store.now(), Duration::from_millis(wait)));
+        let soon =
+            |store: &Store, wait: u64| Wake::At(clock::after(store.now(), Duration::from_millis(wait)));
         let Some(mut plan) = self.plans.remove(key) else {
             let Some((deployment, replica_sets)) = read(store, key, &caller) else {
                 return Wake::Idle;
@@ -102,7 +103,13 @@ impl Model for Deployments {
             if rollout.writes.is_empty() {
                 return wake;
             }
-            self.plans.insert(key.clone(), Plan { writes: rollout.writes, versions: BTreeMap::new() });
+            self.plans.insert(
+                key.clone(),
+                Plan {
+                    writes: rollout.writes,
+                    versions: BTreeMap::new(),
+                },
+            );
             return soon(store, random.below(6));
         };
         if plan.send_next(store, &caller).is_err() {
@@ -139,7 +146,8 @@ impl Plan {
     }
 
     fn note(&mut self, key: Key, written: &Value) {
-        self.versions.insert(key, written["metadata"]["resourceVersion"].clone());
+        self.versions
+            .insert(key, written["metadata"]["resourceVersion"].clone());
     }
 }
 
@@ -281,7 +289,8 @@ impl<'a> Rollout<'a> {
     /// Decides to write an object, and goes on as if that were done.
     fn put(&mut self, key: Key, object: Value, part: Part) -> Arc<Value> {
         let object = Arc::new(object);
-        self.writes.push_back(Write::Replace(key, Arc::clone(&object), part));
+        self.writes
+            .push_back(Write::Replace(key, Arc::clone(&object), part));
         object
     }
 
@@ -303,10 +312,12 @@ fn size(set: &Value) -> i64 {
 
 /// Whether two templates are equal but for the label that the controller itself adds.
 pub fn same_template(one: &Value, other: &Value) -> bool {
-    let bare = |template: &Value| {
-        let mut template = template.clone();
-        fields::remove(&mut template, &format!("/metadata/labels/{HASH}"));
-        template
+    let rest = |template: &Value, pointer: &str, but: &str| -> Vec<(String, Value)> {
+        let found = fields::map(template, pointer).into_iter().flatten();
+        let kept = found.filter(|(key, _)| *key != but);
+        kept.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
-    one == other || bare(one) == bare(other)
+    one["spec"] == other["spec"]
+        && rest(one, "/metadata/labels", HASH) == rest(other, "/metadata/labels", HASH)
+        && rest(one, "/metadata", "labels") == rest(other, "/metadata", "labels")
 }

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The time between bookmarks.
-const BOOKMARK: Duration = Duration::from_secs(60);
+const BOOKMARK: Duration = Duration::from_mins(1);
 
 /// One watch.
 pub(super) struct Watching {

@@ -314,43 +314,45 @@ impl Store {
     }
 }
 
+/// What only the server sets, and no write changes.
+const SERVERS: [&str; 11] = [
+    "/apiVersion",
+    "/kind",
+    "/metadata/name",
+    "/metadata/namespace",
+    "/metadata/uid",
+    "/metadata/creationTimestamp",
+    "/metadata/generation",
+    "/metadata/resourceVersion",
+    "/metadata/deletionTimestamp",
+    "/metadata/deletionGracePeriodSeconds",
+    "/metadata/generateName",
+];
+
 /// The current object with one part taken from the wanted one. What only the server sets stays.
 fn combine(kind: Kind, current: &Value, wanted: Value, part: Part) -> Value {
-    let (mut object, mut other) = match part {
-        Part::Main => (wanted, current.clone()),
-        Part::Status => (current.clone(), wanted),
+    let mut object = match part {
+        Part::Main => wanted,
+        Part::Status => {
+            let (mut object, mut wanted) = (current.clone(), wanted);
+            take_over(&mut object, &mut wanted, "/status");
+            // The built-in kinds let a status write change annotations; custom resources do not.
+            if kind != Kind::Release {
+                take_over(&mut object, &mut wanted, "/metadata/annotations");
+            }
+            return object;
+        }
     };
-    if part == Part::Status || kind.traits().status {
-        match other.get_mut("status").map(Value::take) {
-            Some(status) => fields::set(&mut object, "/status", status),
+    if kind.traits().status {
+        match current.get("status") {
+            Some(status) => fields::set(&mut object, "/status", status.clone()),
             None => drop(fields::remove(&mut object, "/status")),
         }
     }
-    // The strategies of the built-in kinds let a status write change annotations; those of custom ones do not.
-    if part == Part::Status && kind != Kind::Release {
-        match other.pointer_mut("/metadata/annotations").map(Value::take) {
-            Some(annotations) => fields::set(&mut object, "/metadata/annotations", annotations),
-            None => drop(fields::remove(&mut object, "/metadata/annotations")),
-        }
-    }
-    let names = ["/apiVersion", "/kind"];
-    let own = [
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "generation",
-        "resourceVersion",
-    ];
-    let deletion = ["deletionTimestamp", "deletionGracePeriodSeconds", "generateName"];
-    let metadata = own
-        .into_iter()
-        .chain(deletion)
-        .map(|name| format!("/metadata/{name}"));
-    for pointer in names.into_iter().map(str::to_owned).chain(metadata) {
-        match current.pointer(&pointer) {
-            Some(value) => fields::set(&mut object, &pointer, value.clone()),
-            None => drop(fields::remove(&mut object, &pointer)),
+    for pointer in SERVERS {
+        match fields::at(current, pointer) {
+            Some(value) => fields::set(&mut object, pointer, value.clone()),
+            None => drop(fields::remove(&mut object, pointer)),
         }
     }
     if !fields::has(&object, "/metadata/managedFields")
@@ -359,6 +361,14 @@ fn combine(kind: Kind, current: &Value, wanted: Value, part: Part) -> Value {
         fields::set(&mut object, "/metadata/managedFields", managed.clone());
     }
     object
+}
+
+/// Replaces a field by that of another object.
+fn take_over(object: &mut Value, other: &mut Value, pointer: &str) {
+    match other.pointer_mut(pointer).map(Value::take) {
+        Some(value) => fields::set(object, pointer, value),
+        None => drop(fields::remove(object, pointer)),
+    }
 }
 
 /// A change of anything but metadata and status is a new generation; for a Deployment, one of its

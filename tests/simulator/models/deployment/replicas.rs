@@ -69,7 +69,13 @@ impl Rollout<'_> {
         let mut status = self.deployment["status"].clone();
         if self.has_deadline() {
             let message = format!("Created new replica set \"{name}\"");
-            self.set_condition(&mut status, "Progressing", "True", "NewReplicaSetCreated", &message);
+            self.set_condition(
+                &mut status,
+                "Progressing",
+                "True",
+                "NewReplicaSetCreated",
+                &message,
+            );
         }
         self.write_revision(&revision(&created).to_string(), status);
         Some(created)

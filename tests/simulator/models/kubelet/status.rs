@@ -26,16 +26,16 @@ impl Sandbox {
             fields::default(&mut status, "/podIPs", json!([{"ip": self.address}]));
         }
         let reason = if placed { None } else { Some("Unschedulable") };
-        self.condition(&mut status, "PodScheduled", placed, reason, now);
+        condition(&mut status, "PodScheduled", placed, reason, now);
         if placed {
             let over = if self.phase() == "Succeeded" {
                 "PodCompleted"
             } else {
                 "ContainersNotReady"
             };
-            self.condition(&mut status, "Initialized", true, None, now);
-            self.condition(&mut status, "ContainersReady", ready, Some(over), now);
-            self.condition(&mut status, "Ready", ready, Some(over), now);
+            condition(&mut status, "Initialized", true, None, now);
+            condition(&mut status, "ContainersReady", ready, Some(over), now);
+            condition(&mut status, "Ready", ready, Some(over), now);
         }
         status
     }
@@ -58,25 +58,6 @@ impl Sandbox {
                 .behaviour
                 .ready
                 .is_some_and(|after| clock::after(*since, after) <= now)
-    }
-
-    /// Sets a condition; its time changes only with its value.
-    fn condition(&self, status: &mut Value, kind: &str, value: bool, reason: Option<&str>, now: Timestamp) {
-        let value = if value { "True" } else { "False" };
-        let mut conditions = fields::list(status, "/conditions").to_vec();
-        let old = conditions.iter().position(|condition| condition["type"] == kind);
-        let old = old.map(|index| conditions.remove(index));
-        let since = match old.filter(|old| old["status"] == value) {
-            Some(old) => old["lastTransitionTime"].clone(),
-            None => json!(clock::seconds(now)),
-        };
-        let mut condition = json!({"type": kind, "status": value, "lastTransitionTime": since});
-        if let Some(reason) = reason.filter(|_| value == "False") {
-            condition["reason"] = json!(reason);
-        }
-        conditions.push(condition);
-        conditions.sort_by_key(|condition| fields::text(condition, "/type").to_owned());
-        fields::set(status, "/conditions", conditions);
     }
 
     fn containers(&self, pod: &Value, ready: bool) -> Vec<Value> {
@@ -138,4 +119,23 @@ fn terminated(since: Option<Timestamp>, at: Timestamp, exit: &Exit) -> Value {
         state["message"] = json!(exit.message[start..]);
     }
     json!({"terminated": state})
+}
+
+/// Sets a condition; its time changes only with its value.
+fn condition(status: &mut Value, kind: &str, value: bool, reason: Option<&str>, now: Timestamp) {
+    let value = if value { "True" } else { "False" };
+    let mut conditions = fields::list(status, "/conditions").to_vec();
+    let old = conditions.iter().position(|condition| condition["type"] == kind);
+    let old = old.map(|index| conditions.remove(index));
+    let since = match old.filter(|old| old["status"] == value) {
+        Some(old) => old["lastTransitionTime"].clone(),
+        None => json!(clock::seconds(now)),
+    };
+    let mut condition = json!({"type": kind, "status": value, "lastTransitionTime": since});
+    if let Some(reason) = reason.filter(|_| value == "False") {
+        condition["reason"] = json!(reason);
+    }
+    conditions.push(condition);
+    conditions.sort_by_key(|condition| fields::text(condition, "/type").to_owned());
+    fields::set(status, "/conditions", conditions);
 }
