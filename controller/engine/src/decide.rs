@@ -1,6 +1,6 @@
 //! What to do next. Deletion, levers and a newer spec come first, then the walk over the steps.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use slipway_crds::names::RELEASE_FINALIZER;
 use slipway_crds::v1alpha1::Phase;
@@ -8,7 +8,7 @@ use slipway_crds::v1alpha1::status::{Course, Outcome, Revision, StepName};
 
 use crate::decision::{Decision, Kind, Purpose};
 use crate::intent::{Intent, Plan};
-use crate::observed::Observed;
+use crate::observed::{Observed, SearchView};
 use crate::progress::Progress;
 use crate::steps::walk;
 use crate::turn::{StepInput, Turn, Verdict};
@@ -23,12 +23,19 @@ pub struct View {
     pub verdict: Verdict,
 }
 
+/// Between two questions to the search engine while its answer is what a release waits for.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+
 /// Looks at everything once and says what to commit, then to do, then to tell.
 ///
 /// Total and deterministic: the same input gives the same decision, and no input makes it fail.
 pub fn decide(intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
     let mut turn = Turn::new(committed, now);
     let view = look(intent, committed, observed, now, &mut turn);
+    // Nobody tells when the search engine is another: it is asked again.
+    if matches!(view.verdict, Verdict::Stalled { .. }) && observed.search != SearchView::NotRead {
+        turn.wake_after(ASK_AGAIN);
+    }
     status::render(intent, observed, &view, &mut turn);
     Decision {
         progress: turn.progress,
@@ -216,6 +223,7 @@ fn at_rest(input: &StepInput<'_>, turn: &mut Turn) -> View {
             verdict,
         };
     }
+    housekeeping::strays(input, turn);
     housekeeping::old_jobs(input, turn);
     housekeeping::old_indices(input, turn);
     View {

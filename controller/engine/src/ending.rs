@@ -1,18 +1,18 @@
 //! The ways out: a revision that is given up before its cutover, and one that is taken back after it.
 
-use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::{
-    Ended, Outcome, PastRevision, Rejected, RollbackState, RollbackStatus, TaskOutcome,
+    Ended, Outcome, PastRevision, Rejected, RollbackState, RollbackStatus, StepName, TaskOutcome,
 };
 
 use crate::decision::Purpose;
+use crate::intent::Plan;
 use crate::progress::{Progress, spoken};
 use crate::steps::preboot::{benches, every};
-use crate::steps::preflight::changes;
-use crate::task::stop_all;
+use crate::steps::watch::others;
+use crate::task::{input_digest, stop_all};
 use crate::turn::{StepInput, Turn, Verdict};
 use crate::window::patches::roll;
-use crate::window::{Bench, Which, keep_pins, pin, settle};
+use crate::window::{Bench, Which, bring_back, keep_pins, pin, settle};
 
 /// Given up before its cutover: what runs is stopped or waited for, the new side goes, the old side serves
 /// unchanged.
@@ -21,6 +21,7 @@ pub fn stop(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
     for workload in &input.committed.status.workloads {
         settle(workload, input.observed, Which::Old, &mut waits, turn);
     }
+    roll_others_back(input, turn, &mut waits);
     if !waits.is_empty() || input.committed.window_open() || input.committed.open_tasks().next().is_some() {
         return Some(Verdict::working(
             "cleaning up",
@@ -43,10 +44,8 @@ pub fn roll_back(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
     let mut waits = stop_all(input, turn);
     for workload in &input.committed.status.workloads {
         settle(workload, input.observed, Which::Old, &mut waits, turn);
-        if workload.move_ == Move::After && changes(workload) && workload.rolled_at.is_some() {
-            roll_other_back(input, turn, &workload.deployment, workload, &mut waits);
-        }
     }
+    roll_others_back(input, turn, &mut waits);
     if !waits.is_empty() || input.committed.window_open() || input.committed.open_tasks().next().is_some() {
         return Some(Verdict::working(
             "rolled back, cleaning up",
@@ -58,6 +57,8 @@ pub fn roll_back(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
 
 fn traffic_back(input: &StepInput<'_>, turn: &mut Turn, open: &[Bench<'_>]) -> Option<Verdict> {
     for bench in open.iter().filter(|bench| !bench.pinned(Which::Old)) {
+        // Nobody else would bring back a side of a paused Deployment.
+        bring_back(bench, Which::Old, turn);
         let old = bench.old.map_or(0, |old| old.ready);
         let new = bench.new.map_or(0, |new| new.ready);
         // The way back needs one ready pod; none at all is still better than what does not serve either.
@@ -118,25 +119,22 @@ fn traffic_back(input: &StepInput<'_>, turn: &mut Turn, open: &[Bench<'_>]) -> O
 /// What status says of the way back once it was gone.
 const BACK: &str = "the traffic is back on the old side";
 
-fn roll_other_back(
-    input: &StepInput<'_>,
-    turn: &mut Turn,
-    name: &str,
-    workload: &slipway_crds::v1alpha1::status::WorkloadStatus,
-    waits: &mut Vec<String>,
-) {
-    let Some(deployment) = input.observed.deployments.get(name) else {
+/// The workloads without traffic get back what they ran; they were changed in Watch and not sooner.
+fn roll_others_back(input: &StepInput<'_>, turn: &mut Turn, waits: &mut Vec<String>) {
+    let watched = input
+        .committed
+        .step(StepName::Watch)
+        .is_some_and(|step| step.started_at.is_some());
+    if !watched {
         return;
-    };
-    if deployment
-        .template
-        .carries(&workload.images, workload.variable.as_ref())
-    {
-        let template = deployment
-            .template
-            .without(&workload.images, workload.variable.as_ref());
-        roll(deployment, &template, turn);
-        waits.push(format!("Deployment {name} to roll back"));
+    }
+    for workload in others(&input.committed.status.workloads) {
+        let (images, variable) = (&workload.images, workload.variable.as_ref());
+        let deployment = input.observed.deployments.get(&workload.deployment);
+        if let Some(deployment) = deployment.filter(|found| found.template.carries(images, variable)) {
+            roll(deployment, &deployment.template.without(images, variable), turn);
+            waits.push(format!("Deployment {} to roll back", deployment.name));
+        }
     }
 }
 
@@ -198,17 +196,24 @@ fn waiting_time(progress: &Progress, input: &StepInput<'_>) -> String {
     )
 }
 
+/// What a version that was found running is taken to have run: going back to it runs nothing again.
+pub fn ran_by(plan: &Plan, image: &str) -> Vec<String> {
+    let once = plan.prepare.iter().chain(&plan.expand);
+    once.map(|task| input_digest(image, task, None)).collect()
+}
+
 /// What the history keeps of an ended revision.
 pub fn past(progress: &Progress) -> Option<PastRevision> {
     let revision = progress.revision()?;
     let ended = revision.ended?;
-    let ran = progress
-        .status
-        .tasks
-        .iter()
-        .filter(|task| task.outcome == Some(TaskOutcome::Succeeded));
+    let ran = progress.status.tasks.iter().filter(|task| {
+        task.step != StepName::Reindex && task.outcome == Some(TaskOutcome::Succeeded)
+    });
     let mut tasks: Vec<String> = ran.map(|task| task.input_digest.clone()).collect();
-    tasks.dedup();
+    if ended.outcome == Outcome::Adopted {
+        let plan = Plan::parse(&revision.inputs.0).ok();
+        tasks = plan.map(|plan| ran_by(&plan, &revision.image)).unwrap_or_default();
+    }
     tasks.truncate(16);
     Some(PastRevision {
         number: revision.number,

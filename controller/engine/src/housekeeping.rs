@@ -9,9 +9,30 @@ use crate::decision::Effect;
 use crate::intent::ReindexPlan;
 use crate::observed::{JobState, SearchView};
 use crate::turn::{StepInput, Turn};
+use crate::window::patches::{claim_deployment, claim_service};
 
 /// An index that something else still needs is looked at again after this long.
 const AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// An engine that gave no answer is asked again after this long.
+const ENGINE_AWAY: SignedDuration = SignedDuration::from_mins(1);
+
+/// Lets go of Deployments and Services that the Release does not name any more.
+pub fn strays(input: &StepInput<'_>, turn: &mut Turn) {
+    let (uid, plan) = (Some(&input.intent.meta.uid), input.plan);
+    for deployment in input.observed.deployments.values() {
+        let named = plan.workloads.iter().any(|workload| workload.deployment == deployment.name);
+        if deployment.claim.as_ref() == uid && !named {
+            claim_deployment(deployment, None, turn);
+        }
+    }
+    for service in input.observed.services.values() {
+        let named = plan.workloads.iter().any(|workload| workload.services.contains(&service.name));
+        if service.claim.as_ref() == uid && !named {
+            claim_service(service, None, turn);
+        }
+    }
+}
 
 /// Deletes Jobs of revisions that the history has forgotten.
 pub fn old_jobs(input: &StepInput<'_>, turn: &mut Turn) {
@@ -36,10 +57,11 @@ pub fn old_jobs(input: &StepInput<'_>, turn: &mut Turn) {
     }
 }
 
-/// Whether a retired index is due, by its time or because too many generations are kept.
+/// Whether a retired index is due, by its time or because too many generations are kept. What is due by its
+/// time, such as a candidate that failed, takes no other generation's place.
 pub fn due(retired: &[RetiredIndex], index: &RetiredIndex, keep: usize, now: jiff::Timestamp) -> bool {
     let mut tokens: Vec<Option<&str>> = Vec::new();
-    for known in retired.iter().rev() {
+    for known in retired.iter().rev().filter(|known| known.delete_after > now) {
         if !tokens.contains(&known.token.as_deref()) {
             tokens.push(known.token.as_deref());
         }
@@ -65,8 +87,13 @@ pub fn old_indices(input: &StepInput<'_>, turn: &mut Turn) {
     {
         turn.wake_after(next.duration_since(input.now));
     }
-    let SearchView::Read(facts) = &input.observed.search else {
-        return;
+    let facts = match &input.observed.search {
+        SearchView::Read(facts) => facts,
+        SearchView::Unknown(_) => {
+            turn.wake_after(ENGINE_AWAY);
+            return;
+        }
+        SearchView::NotRead => return,
     };
     let live: BTreeSet<&str> = search
         .live

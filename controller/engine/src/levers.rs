@@ -1,7 +1,7 @@
 //! What people ask for by annotation: `<revision>` or `<revision>/<anything>`. The same value twice is
 //! once; one for another revision does nothing.
 
-use slipway_crds::v1alpha1::status::{Course, StepName, StepState, TaskOutcome};
+use slipway_crds::v1alpha1::status::{Course, RollbackState, StepName, StepState, TaskOutcome};
 
 use crate::intent::Intent;
 use crate::turn::Turn;
@@ -29,7 +29,9 @@ pub fn pull(intent: &Intent, turn: &mut Turn) -> bool {
         rollback(turn);
         return true;
     }
-    if let Some(value) = fresh(&levers.retry, &handled.retry) {
+    // On the way out nothing turns around: a retry waits for the end of the clean-up.
+    let leaving = revision.ended.is_none() && revision.course != Course::Forward;
+    if let Some(value) = fresh(&levers.retry, &handled.retry).filter(|_| !leaving) {
         turn.progress.status.levers.retry = value;
         retry(turn);
         return true;
@@ -50,7 +52,7 @@ fn abort(turn: &mut Turn) {
             name.clone(),
             format!("{name} has ended already; there is nothing to abort"),
         );
-    } else if turn.progress.status.cutover.is_none() {
+    } else if turn.progress.status.cutover.is_none() && !retiring(turn) {
         let reason = turn.reason("AbortRequested", "a person asked for it by slipway.dev/abort");
         turn.progress.steer(Course::Stop, reason);
     } else {
@@ -58,19 +60,33 @@ fn abort(turn: &mut Turn) {
     }
 }
 
+/// Whether the old side is being stopped, which cannot be taken back.
+fn retiring(turn: &Turn) -> bool {
+    turn.progress
+        .step(StepName::Retire)
+        .is_some_and(|step| step.started_at.is_some())
+}
+
 fn rollback(turn: &mut Turn) {
     let name = turn.progress.revision_name();
-    let retiring = turn
+    let status = &turn.progress.status;
+    let lost = status
+        .rollback
+        .as_ref()
+        .is_some_and(|rollback| rollback.state == RollbackState::Unavailable);
+    let forward = turn
         .progress
-        .step(StepName::Retire)
-        .is_some_and(|step| step.started_at.is_some());
-    let warm = turn.progress.running().is_some() && turn.progress.status.cutover.is_some() && !retiring;
+        .running()
+        .is_some_and(|revision| revision.course == Course::Forward);
+    let warm = forward && status.cutover.is_some() && !retiring(turn) && !lost;
     if warm {
         let reason = turn.reason("RollbackRequested", "a person asked for it by annotation");
         turn.progress.steer(Course::Rollback, reason);
     } else {
         let why = if turn.progress.status.cutover.is_none() {
             "it has not been cut over"
+        } else if turn.progress.running().is_some() && !forward {
+            "it is on its way back already"
         } else {
             "its old side is gone"
         };
@@ -95,6 +111,10 @@ fn retry(turn: &mut Turn) {
         return;
     }
     let status = &mut turn.progress.status;
+    let candidate = status
+        .search
+        .as_ref()
+        .is_some_and(|search| search.candidate.is_some());
     for step in status.steps.iter().map(|step| step.name).collect::<Vec<_>>() {
         let last = status
             .tasks
@@ -111,7 +131,8 @@ fn retry(turn: &mut Turn) {
         // Preflight looks at everything again; what succeeded stays succeeded.
         for step in &mut status.steps {
             let again = step.name == StepName::Preflight
-                || !matches!(step.state, StepState::Succeeded | StepState::Skipped);
+                || !matches!(step.state, StepState::Succeeded | StepState::Skipped)
+                || (step.name == StepName::Reindex && step.state == StepState::Succeeded && !candidate);
             if again || step.name >= StepName::Preboot {
                 step.state = StepState::Waiting;
                 (step.reason, step.message, step.started_at, step.finished_at) = (None, None, None, None);
@@ -122,6 +143,15 @@ fn retry(turn: &mut Turn) {
             .iter()
             .any(|step| step.name == StepName::Reindex && step.state == StepState::Succeeded);
         if !reindexed {
+            // Another generation needs another build, even after one that ended well.
+            let build = status
+                .tasks
+                .iter_mut()
+                .filter(|task| task.step == StepName::Reindex && task.name == "build")
+                .next_back();
+            if let Some(build) = build {
+                build.retried = true;
+            }
             give_up_candidate(turn);
         }
     }
@@ -161,14 +191,15 @@ pub fn give_up_candidate(turn: &mut Turn) {
 /// After a failed catch-up pass: go on without it.
 fn resume(turn: &mut Turn) {
     let name = turn.progress.revision_name();
+    let running = turn.progress.running().is_some();
     let pass = turn
         .progress
         .status
         .tasks
         .iter_mut()
-        .filter(|task| task.name == "catch-up")
+        .filter(|task| task.step == StepName::Reindex && task.name == "catch-up")
         .next_back();
-    match pass.filter(|pass| pass.outcome == Some(TaskOutcome::Failed)) {
+    match pass.filter(|pass| running && pass.outcome == Some(TaskOutcome::Failed)) {
         Some(pass) => {
             pass.reason = Some("Resumed".to_owned());
             turn.warn(

@@ -6,13 +6,14 @@ use slipway_crds::v1alpha1::status::{
 };
 use slipway_crds::v1alpha1::{Move, RebuildWhen};
 
-use crate::ending::past;
+use crate::ending::{past, ran_by};
 use crate::intent::{Intent, Plan};
 use crate::levers::give_up_candidate;
 use crate::observed::{DeploymentView, Observed};
 use crate::search;
 use crate::steps::{ORDER, preflight};
 use crate::turn::{StepInput, Turn, Verdict};
+use crate::window::patches::{held, remember};
 use crate::window::side_of;
 
 /// A Release without a status: an open window is ended on the side that serves, then what runs is adopted.
@@ -48,7 +49,7 @@ pub fn adopt(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
         );
     }
     let number = first_number(input.observed, plan);
-    remember_live(input, turn, plan);
+    remember_live(input, turn, plan, first);
     if first {
         begin(input.intent, plan, input.observed, number, turn);
         return Verdict::working("begins", "the first revision to begin");
@@ -83,7 +84,7 @@ pub fn adopt(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
         reason: None,
         started_at: now,
         ended_at: now,
-        tasks: Vec::new(),
+        tasks: ran_by(plan, &running_image(input.observed, plan).unwrap_or_default()),
     }];
     begin(input.intent, plan, input.observed, number + 1, turn);
     Verdict::working("begins", "the revision to begin")
@@ -130,8 +131,9 @@ fn live_token(observed: &Observed, plan: &Plan) -> Option<String> {
     })
 }
 
-/// What the running version reads: the token in its pods, or the plain names.
-fn remember_live(input: &StepInput<'_>, turn: &mut Turn, plan: &Plan) {
+/// What the running version reads: the token in its pods, or the plain names. Where nothing runs, nothing was
+/// built yet.
+fn remember_live(input: &StepInput<'_>, turn: &mut Turn, plan: &Plan, first: bool) {
     let Some(reindex) = &plan.reindex else {
         return;
     };
@@ -139,7 +141,7 @@ fn remember_live(input: &StepInput<'_>, turn: &mut Turn, plan: &Plan) {
     let fingerprint = reindex
         .fingerprint
         .clone()
-        .filter(|_| same_version(input.observed, plan));
+        .filter(|_| !first && same_version(input.observed, plan));
     turn.progress.search_mut().live = Some(Generation {
         token,
         fingerprint,
@@ -169,7 +171,8 @@ pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, tur
     let previous = turn.progress.status.serving.clone();
     let previous_image = running_image(observed, plan);
     let mut next = revision(intent, plan, number, turn.now());
-    next.first_installation = nothing_runs(observed, plan);
+    let zero = || deployments(observed, plan).all(|deployment| deployment.replicas == 0);
+    next.first_installation = nothing_runs(observed, plan) && (previous.is_none() || zero());
     next.previous.clone_from(&previous);
     next.previous_image.clone_from(&previous_image);
     let was = previous_image
@@ -354,9 +357,9 @@ fn hand_over(input: &StepInput<'_>, wanted: &Plan, turn: &mut Turn) {
     turn.progress.status.tasks = tasks;
 }
 
-/// A window without a record of it: the status was lost. It is ended on the side that serves, with the
+/// A window without a record of it: the status was lost. True when that had to be recorded. It is ended on the side that serves, with the
 /// values that Kubernetes would have set by default, because the user's own are not known any more.
-fn recover(input: &StepInput<'_>, turn: &mut Turn) -> bool {
+pub fn recover(input: &StepInput<'_>, turn: &mut Turn) -> bool {
     let mut workloads: Vec<WorkloadStatus> = Vec::new();
     for plan in &input.plan.workloads {
         let Some(deployment) = input.observed.deployments.get(&plan.deployment) else {
@@ -386,7 +389,15 @@ fn recover(input: &StepInput<'_>, turn: &mut Turn) -> bool {
         });
         status.window = true;
         status.bolted_at = Some(turn.now());
-        status.remembered = Some(defaults(deployment));
+        status.remembered = Some(if held(deployment) {
+            defaults(deployment)
+        } else {
+            // Only opened: but for `paused`, what is there is the user's.
+            Remembered {
+                paused: None,
+                ..remember(deployment)
+            }
+        });
         turn.warn("WindowRecovered", deployment.name.clone(), format!(
             "the status of the Release was lost while the window of Deployment {} was open; it is ended on the side that serves. strategy, minReadySeconds and progressDeadlineSeconds are Kubernetes' defaults now: apply your manifest again",
             deployment.name

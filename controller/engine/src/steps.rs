@@ -172,18 +172,20 @@ pub(crate) fn run_once(input: &StepInput<'_>, turn: &mut Turn, plan: &TaskPlan) 
     };
     // Before the build, what reads the index reads the live generation.
     order.generation = live_generation(input);
-    let digest = task::input_digest(&input.plan.image, &order);
+    let digest = task::input_digest(&input.plan.image, plan, None);
     if input.committed.attempt(plan.step, &plan.name).is_none()
         && (input.committed.ran(&digest) || ran_before_status_was_lost(input, &digest))
     {
-        turn.tell(
-            "TaskSkipped",
-            plan.name.clone(),
-            format!(
-                "{} ran before with the same image, command and environment",
-                plan.name
-            ),
-        );
+        if comes_now(input, turn, plan.step) {
+            turn.tell(
+                "TaskSkipped",
+                plan.name.clone(),
+                format!(
+                    "{} ran before with the same image, command and environment",
+                    plan.name
+                ),
+            );
+        }
         return Verdict::Skipped;
     }
     match task::run(input, turn, &order) {
@@ -212,6 +214,13 @@ pub(crate) fn run_once(input: &StepInput<'_>, turn: &mut Turn, plan: &TaskPlan) 
         ),
         TaskState::Foreign(message) => Verdict::stalled("ForeignJob", message),
     }
+}
+
+/// Whether a step comes to a task in this very decision: the step begins, or one of its tasks has just ended.
+fn comes_now(input: &StepInput<'_>, turn: &Turn, step: StepName) -> bool {
+    let begins = input.committed.step(step).is_none_or(|step| step.started_at.is_none());
+    let open = input.committed.open_tasks().filter(|task| task.step == step).count();
+    begins || turn.progress.open_tasks().filter(|task| task.step == step).count() < open
 }
 
 /// A Job with the same input that ended well is proof enough where the status that recorded it was lost.

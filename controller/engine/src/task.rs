@@ -51,11 +51,12 @@ pub enum TaskState {
 /// Reasons for which Slipway itself stops a Job.
 const STOPS: [&str; 3] = ["StartDeadlineExceeded", "Timeout", "Stopped"];
 
-/// Digest of what a task is given, without what differs from attempt to attempt.
-pub fn input_digest(image: &str, order: &Order<'_>) -> String {
-    let plan = order.plan;
+/// Digest of what a task is given, without what differs from attempt to attempt. The generation is part of it
+/// where the task writes that; which one happens to be live makes no migration another one.
+pub fn input_digest(image: &str, plan: &TaskPlan, generation: Option<&(String, String)>) -> String {
+    let generation = generation.filter(|_| plan.step == StepName::Reindex);
     let env = serde_json::to_value(&plan.env).unwrap_or_default();
-    let commands = serde_json::json!([plan.command, plan.args, plan.postgres_options, order.generation]);
+    let commands = serde_json::json!([plan.command, plan.args, plan.postgres_options, generation]);
     digest(&[image, &canonical(&commands), &canonical(&env)])
 }
 
@@ -68,8 +69,8 @@ pub fn run(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>) -> TaskSta
     let next = task.attempt + 1;
     match task.outcome {
         None => observe(input, turn, order, task),
-        Some(TaskOutcome::Succeeded) => TaskState::Succeeded(task.clone()),
         Some(_) if task.retried => begin(input, turn, order, next),
+        Some(TaskOutcome::Succeeded) => TaskState::Succeeded(task.clone()),
         Some(TaskOutcome::Unknown) if plan.idempotent => begin(input, turn, order, next),
         Some(TaskOutcome::Unknown) => TaskState::Unknown(task.clone()),
         Some(TaskOutcome::Failed) if may_retry(input, plan) => {
@@ -111,7 +112,7 @@ pub fn begin(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, attempt:
         name: plan.name.clone(),
         attempt,
         intent_at: turn.now(),
-        input_digest: input_digest(&input.plan.image, order),
+        input_digest: input_digest(&input.plan.image, plan, order.generation.as_ref()),
         job: job.clone(),
         job_uid: None,
         since: order.since,

@@ -6,7 +6,7 @@ use slipway_crds::names::RELEASE_FINALIZER;
 use slipway_crds::v1alpha1::status::{Course, StepName};
 
 use crate::decision::{Effect, Kind, Purpose};
-use crate::ending;
+use crate::{ending, revision};
 use crate::intent::{Intent, ReindexPlan};
 use crate::observed::{Observed, SearchView};
 use crate::task::stop_all;
@@ -28,6 +28,13 @@ pub fn terminate(
         .any(|name| name == RELEASE_FINALIZER)
     {
         return Verdict::Done;
+    }
+    if let Some(input) = input
+        && input.committed.revision().is_none()
+        && revision::recover(input, turn)
+    {
+        let message = "a window that was found open to be ended on the side that serves";
+        return Verdict::working("recovering", message);
     }
     if let Some(verdict) = input.and_then(|input| end_what_runs(input, turn)) {
         return verdict;

@@ -186,7 +186,8 @@ pub fn open(bench: &Bench<'_>, turn: &mut Turn) -> bool {
         .remembered
         .as_ref()
         .map(|remembered| remembered.resource_version.as_str());
-    if deployment.window || committed == Some(&deployment.resource_version) {
+    // What is held carries our values: they are never remembered as the user's.
+    if deployment.window || held(deployment) || committed == Some(&deployment.resource_version) {
         patches::open(deployment, turn);
     } else {
         let remembered = patches::remember(deployment);
@@ -241,7 +242,8 @@ pub fn lock(bench: &Bench<'_>, turn: &mut Turn) -> bool {
             .template
             .carries(&bench.status.images, bench.status.variable.as_ref()),
     };
-    if !wants && (deployment.paused == Some(true) || !ours || !held(deployment)) {
+    if !wants && !follows(deployment, bench.new) && (deployment.paused == Some(true) || !ours || !held(deployment))
+    {
         // Unpaused by ourselves: the lock that follows is the first one again.
         turn.workload(bench.name(), |status| status.locked_at = None);
         patches::hold(deployment, &template, false, Purpose::Repair, turn);
@@ -274,6 +276,35 @@ pub fn lock(bench: &Bench<'_>, turn: &mut Turn) -> bool {
         }
     }
     wants && locked
+}
+
+/// Whether a side is merely about to follow a change of the Deployment's size.
+fn follows(deployment: &DeploymentView, side: Option<&ReplicaSetView>) -> bool {
+    side.is_some_and(|side| side.wanted > 0) && deployment.observed_generation < deployment.generation
+}
+
+/// Brings back a side that lost its ReplicaSet or was scaled away: while paused nobody else would. Template and
+/// hold go in one patch: all pods at once, where the user's values would bring them at maxSurge's pace. Says
+/// whether the side wants its full size.
+pub fn bring_back(bench: &Bench<'_>, which: Which, turn: &mut Turn) -> bool {
+    let (deployment, side) = (bench.deployment, bench.side(which));
+    if side.is_some_and(|side| side.wanted == deployment.replicas) {
+        return true;
+    }
+    let template = bench.template(which);
+    let waits = deployment.paused != Some(true) && deployment.template == template && held(deployment);
+    if !waits && !follows(deployment, side) {
+        turn.warn(
+            "SideLost",
+            deployment.name.clone(),
+            format!(
+                "the pods of {} that are to serve lost their ReplicaSet or were scaled away; bringing them back",
+                deployment.name
+            ),
+        );
+        patches::hold(deployment, &template, false, Purpose::Repair, turn);
+    }
+    false
 }
 
 /// Makes the old side look unavailable to the Deployment controller, so that nothing counts as saturated.

@@ -52,6 +52,15 @@ fn before(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     if !pinned || !locked {
         return Verdict::working("waiting", "the window to be whole again before the cutover");
     }
+    if let Some(verdict) = unready(input, turn, &benches) {
+        return verdict;
+    }
+    if input.intent.live.suspend {
+        return Verdict::working(
+            "suspended",
+            "suspended before the cutover; set spec.suspend to false to go on",
+        );
+    }
     let ready = input
         .committed
         .step(StepName::Preboot)
@@ -74,18 +83,6 @@ fn before(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     if let Some(verdict) = pairing(input) {
         return verdict;
     }
-    if !benches.iter().all(Bench::new_ready) {
-        return Verdict::working(
-            "waiting",
-            "every new pod to be ready at the moment of the cutover",
-        );
-    }
-    if input.intent.live.suspend {
-        return Verdict::working(
-            "suspended",
-            "suspended before the cutover; set spec.suspend to false to go on",
-        );
-    }
     let now = turn.now();
     turn.progress.status.cutover = Some(Cutover {
         intent_at: now,
@@ -101,6 +98,39 @@ fn before(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
         });
     }
     Verdict::working("moving", "the traffic to move")
+}
+
+/// New pods that are not ready any more are waited for, as long as a boot may take.
+fn unready(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Option<Verdict> {
+    let mut verdict = None;
+    for bench in benches {
+        if bench.new_ready() {
+            turn.workload(&bench.status.name, |workload| workload.degraded_since = None);
+            continue;
+        }
+        let since = bench.status.degraded_since.unwrap_or(turn.now());
+        turn.workload(&bench.status.name, |workload| {
+            workload.degraded_since = Some(since);
+        });
+        let limit = input.intent.live.preboot_timeout;
+        if turn.passed(since, limit) {
+            return Some(Verdict::failed(
+                "PrebootTimeout",
+                format!(
+                    "the new pods of {} were ready, then not ready any more for {} before the traffic was to move. The new side was removed; {} serves unchanged. {}",
+                    bench.deployment.name,
+                    spoken(limit),
+                    serving(input),
+                    again(input)
+                ),
+            ));
+        }
+        verdict = Some(Verdict::working(
+            "waiting",
+            "every new pod to be ready at the moment of the cutover",
+        ));
+    }
+    verdict
 }
 
 /// No pod gets traffic while the generation that it reads is missing or another one.

@@ -102,15 +102,10 @@ fn carry_token(input: &StepInput<'_>, turn: &mut Turn) -> bool {
     committed
 }
 
-/// What keeps a window from going on: a Deployment that is gone, or wants no pods.
-pub(crate) fn in_the_way(input: &StepInput<'_>) -> Option<Verdict> {
-    for workload in input
-        .committed
-        .status
-        .workloads
-        .iter()
-        .filter(|workload| preflight::changes_with_traffic(workload))
-    {
+/// A Deployment of the window that is gone, or another one of its name.
+pub(crate) fn gone(input: &StepInput<'_>) -> Option<Verdict> {
+    let workloads = input.committed.status.workloads.iter();
+    for workload in workloads.filter(|workload| preflight::changes_with_traffic(workload)) {
         let Some(deployment) = input.observed.deployments.get(&workload.deployment) else {
             return Some(Verdict::failed(
                 "DeploymentMissing",
@@ -131,18 +126,24 @@ pub(crate) fn in_the_way(input: &StepInput<'_>) -> Option<Verdict> {
                 ),
             ));
         }
-        if deployment.replicas == 0 {
-            return Some(Verdict::failed(
-                "ScaledToZero",
-                format!(
-                    "Deployment {} was scaled to 0 while a release was in progress; the release was ended. Scale it up. {}",
-                    workload.deployment,
-                    again(input)
-                ),
-            ));
-        }
     }
     None
+}
+
+/// What keeps a window from going on: a Deployment that is gone, or wants no pods.
+pub(crate) fn in_the_way(input: &StepInput<'_>) -> Option<Verdict> {
+    if let Some(verdict) = gone(input) {
+        return Some(verdict);
+    }
+    let zero = benches(input).into_iter().find(|bench| bench.deployment.replicas == 0)?;
+    Some(Verdict::failed(
+        "ScaledToZero",
+        format!(
+            "Deployment {} was scaled to 0 while a release was in progress; the release was ended. Scale it up. {}",
+            zero.deployment.name,
+            again(input)
+        ),
+    ))
 }
 
 fn serving_side_lost(bench: &Bench<'_>) -> bool {

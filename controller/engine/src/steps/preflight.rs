@@ -165,7 +165,11 @@ fn remember(input: &StepInput<'_>, turn: &mut Turn) {
         if let Some(deployment) = input.observed.deployments.get(&plan.deployment) {
             let mut workload = workload_status(plan, deployment, &input.plan.image, input.observed);
             // Where no task comes before it, the window opens next: its record travels in the same write.
-            if at_once && changes_with_traffic(&workload) && deployment.replicas > 0 {
+            if deployment.replicas == 0 && workload.move_ == Move::WithTraffic {
+                // Without pods there is no traffic to move: it gets the new version with the others.
+                workload.move_ = Move::After;
+            }
+            if at_once && changes_with_traffic(&workload) {
                 workload.remembered = Some(patches::remember(deployment));
                 workload.window = true;
             }

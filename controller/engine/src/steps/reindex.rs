@@ -12,7 +12,7 @@ use crate::search::{baseline, index_of, moved, rebuilds, retired, seen, token};
 use crate::task::{self, Order, TaskState};
 use crate::turn::{StepInput, Turn, Verdict};
 
-pub use passes::{Pass, pass_since};
+pub use passes::{Pass, pass_since, resumed};
 
 /// Build, proof that no live alias moved, catch-up, verification.
 pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {

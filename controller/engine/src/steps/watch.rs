@@ -5,9 +5,9 @@ use jiff::SignedDuration;
 use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::{RollbackState, StepName, WorkloadStatus};
 
-use super::preboot::{benches, every, rolled_out};
+use super::preboot::{benches, every, gone, rolled_out};
 use super::preflight::changes;
-use super::reindex::{Pass, pass_since};
+use super::reindex::{Pass, pass_since, resumed};
 use crate::observed::DeploymentView;
 use crate::progress::{since, spoken};
 use crate::turn::{StepInput, Turn, Verdict};
@@ -34,6 +34,9 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     {
         return Verdict::working("begins", "the cutover to be recorded");
     }
+    if let Some(verdict) = gone(input) {
+        return verdict;
+    }
     let benches = benches(input);
     if let Some(verdict) = rescue(input, turn, &benches) {
         return verdict;
@@ -50,9 +53,7 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
         return Verdict::Done;
     }
     every(&benches, |bench| keep_pins(bench, Which::New, turn));
-    every(&benches, |bench| {
-        bench.old.is_none_or(|old| old.wanted == 0) || lock(bench, turn)
-    });
+    every(&benches, |bench| lock(bench, turn));
     way_back(turn, &benches);
     match roll_others(input, turn) {
         Verdict::Done => {}
@@ -156,7 +157,7 @@ fn way_back(turn: &mut Turn, benches: &[Bench<'_>]) {
 }
 
 /// The others that change: those without traffic.
-fn others(workloads: &[WorkloadStatus]) -> impl Iterator<Item = &WorkloadStatus> {
+pub(crate) fn others(workloads: &[WorkloadStatus]) -> impl Iterator<Item = &WorkloadStatus> {
     workloads
         .iter()
         .filter(|workload| workload.move_ == Move::After && changes(workload))
@@ -249,7 +250,8 @@ fn keep_caught_up(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
     let last = input
         .committed
         .attempts(StepName::Reindex, "catch-up")
-        .next_back()?;
+        .next_back()
+        .filter(|last| !resumed(last))?;
     let ended = last.finished_at.unwrap_or(input.now);
     let due = last.outcome.is_none() || last.retried || turn.passed(ended, lag);
     let not_before = if due { ended } else { last.intent_at };

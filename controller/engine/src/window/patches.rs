@@ -108,7 +108,7 @@ pub(super) fn hold(
     turn: &mut Turn,
 ) {
     let body = json!({
-        "metadata": metadata(&deployment.resource_version, &[]),
+        "metadata": metadata(&deployment.resource_version, &[(WINDOW, Some(WINDOW_OPEN))]),
         "spec": {
             "template": merge_patch(&deployment.template.value(), &template.value()),
             "minReadySeconds": HOLD_MIN_READY_SECONDS,
@@ -134,7 +134,7 @@ pub(super) fn settle(
     let kept = hold_strategy();
     let users = remembered.strategy.clone().unwrap_or_default();
     let body = json!({
-        "metadata": metadata(&deployment.resource_version, &[]),
+        "metadata": metadata(&deployment.resource_version, &[(WINDOW, Some(WINDOW_OPEN))]),
         "spec": {
             "template": merge_patch(&deployment.template.value(), &template.value()),
             "minReadySeconds": remembered.min_ready_seconds,

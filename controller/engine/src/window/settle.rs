@@ -3,8 +3,7 @@
 use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{Remembered, WorkloadStatus};
 
-use super::{Bench, Which, keep_pins, patches, services, unbolt};
-use crate::decision::Purpose;
+use super::{Bench, Which, bring_back, keep_pins, patches, services, unbolt};
 use crate::observed::Observed;
 use crate::turn::Turn;
 
@@ -28,7 +27,10 @@ pub fn settle(
         return without_deployment(status, observed, waits, turn);
     };
     let remembered = status.remembered.clone().unwrap_or_default();
-    let done = if bench.deployment.window || bench.services.iter().any(|service| service.window) {
+    let begun = bench.deployment.window
+        || patches::held(bench.deployment)
+        || bench.services.iter().any(|service| service.window || service.pin().is_some());
+    let done = if begun {
         close_in_order(&bench, keep, &remembered, waits, turn)
     } else {
         true
@@ -105,24 +107,7 @@ fn tell_foreign_template(bench: &Bench<'_>, turn: &mut Turn) {
 /// Pins on the kept side, its bolt off, its pods wanted, and no connection in the making.
 fn sides_ready_for_end(bench: &Bench<'_>, keep: Which, waits: &mut Vec<String>, turn: &mut Turn) -> bool {
     let deployment = bench.deployment;
-    let intact = bench
-        .side(keep)
-        .is_some_and(|side| side.wanted == deployment.replicas);
-    if !intact {
-        // Template and hold in one patch: all pods at once, where the user's values would bring them at
-        // maxSurge's pace.
-        let template = bench.template(keep);
-        if deployment.paused == Some(true) || deployment.template != template || !patches::held(deployment) {
-            turn.warn(
-                "SideLost",
-                deployment.name.clone(),
-                format!(
-                    "the pods that serve {} lost their ReplicaSet or were scaled away; bringing them back",
-                    deployment.name
-                ),
-            );
-            patches::hold(deployment, &template, false, Purpose::Repair, turn);
-        }
+    if !bring_back(bench, keep, turn) {
         waits.push(format!("the serving pods of {} to come back", deployment.name));
         return false;
     }

@@ -5,12 +5,16 @@ use slipway_crds::v1alpha1::status::{Candidate, StepName, TaskOutcome, TaskStatu
 
 use super::super::{again, serving};
 use super::generation_order;
+use crate::decision::Effect;
 use crate::intent::{CatchUpPlan, ReindexPlan};
 use crate::progress::{since, spoken};
 use crate::task::{self, TaskState};
 use crate::turn::{StepInput, Turn, Verdict};
 
 const NAME: &str = "catch-up";
+
+/// This many passes are remembered once the new pods boot.
+const KEPT: usize = 12;
 
 /// How a pass stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -82,7 +86,35 @@ pub fn pass_since(input: &StepInput<'_>, turn: &mut Turn, not_before: Timestamp)
     ) else {
         return Pass::Done;
     };
-    pass(input, turn, catch_up, candidate, not_before)
+    let passes = input.committed.attempts(StepName::Reindex, NAME).count();
+    let pass = pass(input, turn, catch_up, candidate, not_before);
+    if turn.progress.attempts(StepName::Reindex, NAME).count() > passes.max(KEPT) {
+        forget_oldest(input, turn);
+    }
+    pass
+}
+
+/// Status has a bound, and a long Watch has many passes: the oldest and its Job make room. The newest that
+/// ended well says from where the next one repeats, and stays.
+fn forget_oldest(input: &StepInput<'_>, turn: &mut Turn) {
+    let tasks = &mut turn.progress.status.tasks;
+    let ours = |task: &TaskStatus| task.step == StepName::Reindex && task.name == NAME;
+    let good = |task: &TaskStatus| ours(task) && task.outcome == Some(TaskOutcome::Succeeded);
+    let newest_good = tasks.iter().rposition(good).unwrap_or_default();
+    let oldest = tasks
+        .iter()
+        .position(|task| ours(task) && task.outcome.is_some())
+        .filter(|at| *at < newest_good);
+    let Some(forgotten) = oldest.map(|at| tasks.remove(at)) else {
+        return;
+    };
+    let job = input.observed.jobs.get(&forgotten.job);
+    if let Some(job) = job.filter(|job| forgotten.job_uid.as_ref() == Some(&job.uid) && !job.deleting) {
+        turn.effects.push(Effect::DeleteJob {
+            name: job.name.clone(),
+            uid: job.uid.clone(),
+        });
+    }
 }
 
 fn pass(
@@ -117,7 +149,7 @@ fn pass(
             None => task::observe(input, turn, &order, last),
             Some(TaskOutcome::Succeeded) if last.intent_at >= not_before => return Pass::Done,
             Some(TaskOutcome::Failed) if resumed(last) && last.intent_at >= not_before => return Pass::Done,
-            Some(TaskOutcome::Failed) if !last.retried => TaskState::Failed(last.clone()),
+            Some(TaskOutcome::Failed) if !last.retried && !resumed(last) => TaskState::Failed(last.clone()),
             // A pass only repeats writes: one that was disturbed is repeated by the next.
             Some(TaskOutcome::Succeeded | TaskOutcome::Failed | TaskOutcome::Unknown) => {
                 task::begin(input, turn, &order, number)
@@ -137,7 +169,8 @@ fn reached(input: &StepInput<'_>, candidate: &Candidate, last: &TaskStatus) -> T
     good.unwrap_or(candidate.t0).min(last.intent_at)
 }
 
-fn resumed(task: &TaskStatus) -> bool {
+/// Whether a person said to go on although this pass failed.
+pub fn resumed(task: &TaskStatus) -> bool {
     task.reason.as_deref() == Some("Resumed")
 }
 
