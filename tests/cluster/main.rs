@@ -7,8 +7,15 @@
     reason = "test code: a broken assumption ends the test"
 )]
 
+mod adoption;
 mod by_hand;
+mod crash;
+mod deletion;
+mod disturbance;
 mod leftovers;
+mod migration;
 mod platform;
+mod reindex;
+mod rollback;
 mod stage;
 mod traffic;

@@ -13,7 +13,7 @@ use slipway_tests::harness::observer::Move::{
 use super::stage::{Setup, revision};
 
 /// The writes of a window, in the order in which they keep every request safe.
-pub const STORY: [Move; 10] = [Claim, Open, Pin, Hold, Lock, Bolt, Flip, Retire, Unpin, Close];
+pub(crate) const STORY: [Move; 10] = [Claim, Open, Pin, Hold, Lock, Bolt, Flip, Retire, Unpin, Close];
 
 /// The most that a plain release may ask of the API server.
 const BUDGET: usize = 20;

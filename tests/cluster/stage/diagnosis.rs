@@ -6,7 +6,7 @@ use super::verbs::kubectl;
 
 impl Stage {
     /// Status, pods, events and the controller's log.
-    pub async fn diagnosis(&self) -> String {
+    pub(crate) async fn diagnosis(&self) -> String {
         let looks: [(&str, &[&str]); 5] = [
             (
                 &self.namespace,

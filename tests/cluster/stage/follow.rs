@@ -12,14 +12,14 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 /// The newest state of a Release.
 #[derive(Debug)]
-pub struct Follower {
+pub(crate) struct Follower {
     newest: watch::Receiver<Option<Arc<Release>>>,
     _task: JoinSet<()>,
 }
 
 impl Follower {
     /// Begins.
-    pub fn start(client: &Client, namespace: &str, name: &str) -> Self {
+    pub(crate) fn start(client: &Client, namespace: &str, name: &str) -> Self {
         let api: Api<Release> = Api::namespaced(client.clone(), namespace);
         let (sender, newest) = watch::channel(None);
         let name = name.to_owned();
@@ -38,12 +38,12 @@ impl Follower {
     }
 
     /// The newest state that was seen; none while there is no Release.
-    pub fn now(&self) -> Option<Arc<Release>> {
+    pub(crate) fn now(&self) -> Option<Arc<Release>> {
         self.newest.borrow().clone()
     }
 
     /// Waits until a state is as wanted; none when the patience was over first.
-    pub async fn until(
+    pub(crate) async fn until(
         &self,
         patience: Duration,
         is_so: impl Fn(Option<&Release>) -> bool,
@@ -56,7 +56,7 @@ impl Follower {
 }
 
 /// Whether status is about the spec as it is now.
-pub fn is_current(release: &Release) -> bool {
+pub(crate) fn is_current(release: &Release) -> bool {
     let observed = release
         .status
         .as_ref()

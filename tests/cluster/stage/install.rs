@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// Where the controller runs.
-pub const SYSTEM: &str = "slipway-system";
+pub(crate) const SYSTEM: &str = "slipway-system";
 
 /// The binary of the shop, for processes beside the pods.
 static SHOP: Mutex<Option<PathBuf>> = Mutex::const_new(None);
@@ -43,7 +43,7 @@ struct Floor {
 
 /// What the window guard does with the changes that it was made to stop.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum WindowGuard {
+pub(crate) enum WindowGuard {
     /// It refuses them.
     Deny,
     /// It is not installed.
@@ -53,13 +53,13 @@ pub enum WindowGuard {
 /// A place in the cluster. Tests that want the same window guard have theirs at the same time; one that
 /// disturbs the controller has the cluster to itself.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     alone: bool,
 }
 
 impl Place {
     /// Waits for a place, and returns when the controller runs with that window guard.
-    pub async fn take(cluster: &Cluster, guard: WindowGuard, alone: bool) -> Result<Self> {
+    pub(crate) async fn take(cluster: &Cluster, guard: WindowGuard, alone: bool) -> Result<Self> {
         let mut floor = loop {
             let left = LEFT.notified();
             let floor = FLOOR.lock().await;
@@ -97,7 +97,7 @@ impl Drop for Place {
 }
 
 /// The path of the shop's binary.
-pub async fn shop() -> Result<PathBuf> {
+pub(crate) async fn shop() -> Result<PathBuf> {
     SHOP.lock().await.clone().context("the shop was not built yet")
 }
 

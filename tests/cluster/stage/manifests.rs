@@ -7,11 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Three pods that only tell their version.
-pub fn hello(pods: u32) -> Vec<Value> {
+pub(crate) fn hello(pods: u32) -> Vec<Value> {
     let labels = json!({"app": "web"});
     let container = json!({
         "name": "shop", "image": "shop:1.0", "imagePullPolicy": "IfNotPresent", "args": ["hello"],
-        "env": [{"name": "SHOP_DRAIN_SECONDS", "value": "1"}],
+        "env": [{"name": "SHOP_DRAIN_SECONDS", "value": "2"}],
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "timeoutSeconds": 3},
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
@@ -22,7 +22,8 @@ pub fn hello(pods: u32) -> Vec<Value> {
             "spec": {
                 "replicas": pods, "selector": {"matchLabels": labels},
                 "template": {"metadata": {"labels": labels},
-                    "spec": {"automountServiceAccountToken": false, "containers": [container]}},
+                    "spec": {"automountServiceAccountToken": false, "terminationGracePeriodSeconds": 20,
+                        "containers": [container]}},
             },
         }),
         json!({
@@ -33,7 +34,7 @@ pub fn hello(pods: u32) -> Vec<Value> {
 }
 
 /// The Release of [`hello`]: the new version without any task, watched for a moment.
-pub fn hello_release() -> Value {
+pub(crate) fn hello_release() -> Value {
     json!({
         "apiVersion": "slipway.dev/v1alpha1", "kind": "Release", "metadata": {"name": "shop"},
         "spec": {
@@ -46,7 +47,7 @@ pub fn hello_release() -> Value {
 }
 
 /// The shop as its own folder has it, in this many web pods, with probes that are quick enough for a test.
-pub fn shop(pods: u32) -> Result<Vec<Value>> {
+pub(crate) fn shop(pods: u32) -> Result<Vec<Value>> {
     let mut objects = [read("web.yaml")?, read("worker.yaml")?].concat();
     for object in &mut objects {
         if object["metadata"]["name"] == "web" && object["kind"] == "Deployment" {
@@ -61,7 +62,7 @@ pub fn shop(pods: u32) -> Result<Vec<Value>> {
 }
 
 /// The shop's own Release, with times that are short enough for a test, and its own live alias.
-pub fn shop_release(alias: &str) -> Result<Value> {
+pub(crate) fn shop_release(alias: &str) -> Result<Value> {
     let mut release = read("release.yaml")?.pop().context("the file has a Release")?;
     merge(
         &mut release,
@@ -85,7 +86,7 @@ fn read(file: &str) -> Result<Vec<Value>> {
 }
 
 /// Merges a patch into an object (RFC 7386): null takes away.
-pub fn merge(object: &mut Value, patch: &Value) {
+pub(crate) fn merge(object: &mut Value, patch: &Value) {
     let Some(fields) = patch.as_object() else {
         *object = patch.clone();
         return;

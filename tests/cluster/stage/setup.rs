@@ -26,22 +26,25 @@ use super::{PATIENCE, Stage};
 
 /// A stage to be set up.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub(crate) struct Setup {
     name: String,
     pods: u32,
     products: Option<u32>,
     engine: SearchEngine,
     guard: WindowGuard,
     alone: bool,
+    beside: bool,
     traffic: Option<u32>,
     mode: Mode,
     deployment: Value,
     settled: bool,
+    empty: bool,
+    database: bool,
 }
 
 impl Setup {
     /// Pods that only tell their version: many tests need no more.
-    pub fn hello(name: &str) -> Self {
+    pub(crate) fn hello(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             pods: 3,
@@ -49,15 +52,18 @@ impl Setup {
             engine: SearchEngine::OpenSearch,
             guard: WindowGuard::Deny,
             alone: false,
+            beside: false,
             traffic: None,
             mode: Mode::NewConnections,
             deployment: json!({}),
             settled: true,
+            empty: false,
+            database: false,
         }
     }
 
     /// The whole shop, with so many products in its database and its index.
-    pub fn shop(name: &str, products: u32) -> Self {
+    pub(crate) fn shop(name: &str, products: u32) -> Self {
         Self {
             products: Some(products),
             pods: 2,
@@ -66,12 +72,12 @@ impl Setup {
     }
 
     /// Another number of web pods than three (two in the shop).
-    pub fn pods(self, pods: u32) -> Self {
+    pub(crate) fn pods(self, pods: u32) -> Self {
         Self { pods, ..self }
     }
 
     /// Elasticsearch in place of OpenSearch.
-    pub fn elasticsearch(self) -> Self {
+    pub(crate) fn elasticsearch(self) -> Self {
         Self {
             engine: SearchEngine::Elasticsearch,
             ..self
@@ -79,7 +85,7 @@ impl Setup {
     }
 
     /// So many requests a second from the beginning to the end.
-    pub fn traffic(self, rate: u32) -> Self {
+    pub(crate) fn traffic(self, rate: u32) -> Self {
         Self {
             traffic: Some(rate),
             ..self
@@ -87,7 +93,7 @@ impl Setup {
     }
 
     /// By connections that stay open.
-    pub fn kept_alive(self, connections: usize) -> Self {
+    pub(crate) fn kept_alive(self, connections: usize) -> Self {
         Self {
             mode: Mode::KeepAlive { connections },
             ..self
@@ -95,23 +101,41 @@ impl Setup {
     }
 
     /// Without the window guard.
-    pub fn guard(self, guard: WindowGuard) -> Self {
+    pub(crate) fn guard(self, guard: WindowGuard) -> Self {
         Self { guard, ..self }
     }
 
     /// With nobody else in the cluster: for tests that disturb the controller.
-    pub fn alone(self) -> Self {
+    pub(crate) fn alone(self) -> Self {
         Self { alone: true, ..self }
     }
 
+    /// Beside another stage of the same test, which has the place for both.
+    pub(crate) fn beside(self) -> Self {
+        Self { beside: true, ..self }
+    }
+
     /// Changes the user's Deployment `web` (RFC 7386).
-    pub fn deployment(mut self, patch: &Value) -> Self {
+    pub(crate) fn deployment(mut self, patch: &Value) -> Self {
         merge(&mut self.deployment, patch);
         self
     }
 
+    /// Before the first installation: the shop's manifests of version 2, an empty database, no index, no worker.
+    pub(crate) fn empty(self) -> Self {
+        Self { empty: true, ..self }
+    }
+
+    /// With a database for its tasks, as version 1 left it.
+    pub(crate) fn database(self) -> Self {
+        Self {
+            database: true,
+            ..self
+        }
+    }
+
     /// Returns before the pods are ready.
-    pub fn unsettled(self) -> Self {
+    pub(crate) fn unsettled(self) -> Self {
         Self {
             settled: false,
             ..self
@@ -119,19 +143,16 @@ impl Setup {
     }
 
     /// Sets it up.
-    pub async fn open(self) -> Result<Stage> {
+    pub(crate) async fn open(self) -> Result<Stage> {
         let cluster = Cluster::attach()?;
-        let place = Place::take(&cluster, self.guard, self.alone).await?;
+        let place = match self.beside {
+            true => None,
+            false => Some(Place::take(&cluster, self.guard, self.alone).await?),
+        };
         let client = cluster.client().await?;
         let namespace = namespace(&client, &self.name).await?;
-        let data = match self.products {
-            Some(products) => Some(Data::load(&cluster, &client, &namespace, self.engine, products).await?),
-            None => None,
-        };
-        let (mut objects, release) = match &data {
-            Some(data) => (manifests::shop(self.pods)?, manifests::shop_release(&data.alias)?),
-            None => (manifests::hello(self.pods), manifests::hello_release()),
-        };
+        let data = self.data(&cluster, &client, &namespace).await?;
+        let (mut objects, release) = self.manifests(data.as_ref())?;
         for object in &mut objects {
             if object["kind"] == "Deployment" && object["metadata"]["name"] == "web" {
                 merge(object, &self.deployment);
@@ -145,8 +166,8 @@ impl Setup {
             }
         }
         let mut config = ObserverConfig::new(cluster.audit_log(), &namespace).services(&["web"]);
-        if let Some(data) = &data {
-            config = config.aliases(data.engine.url(), &[&data.alias]);
+        if let Some((data, engine)) = data.as_ref().and_then(|data| Some((data, data.engine?))) {
+            config = config.aliases(engine.url(), &[&data.alias]);
         }
         let observer = Observer::start(client.clone(), config).await?;
         let traffic = match self.traffic {
@@ -166,6 +187,38 @@ impl Setup {
             traffic,
             _place: place,
         })
+    }
+
+    async fn data(&self, cluster: &Cluster, client: &Client, namespace: &str) -> Result<Option<Data>> {
+        let search = self.products.map(|_| self.engine);
+        if search.is_none() && !self.database {
+            return Ok(None);
+        }
+        let data = Data::create(cluster, client, namespace, search).await?;
+        if !self.empty {
+            data.load(cluster, self.products.unwrap_or(0)).await?;
+        }
+        Ok(Some(data))
+    }
+
+    fn manifests(&self, data: Option<&Data>) -> Result<(Vec<Value>, Value)> {
+        let (mut objects, mut release) = match (self.products, data) {
+            (Some(_), Some(data)) => (manifests::shop(self.pods)?, manifests::shop_release(&data.alias)?),
+            _ => (manifests::hello(self.pods), manifests::hello_release()),
+        };
+        if self.database {
+            let container = &mut objects[0]["spec"]["template"]["spec"]["containers"][0];
+            container["envFrom"] = json!([{"secretRef": {"name": "shop"}}]);
+        }
+        if self.empty {
+            objects.retain(|object| object["metadata"]["name"] == "web");
+            objects[0]["spec"]["template"]["spec"]["containers"][0]["image"] = json!("shop:2.0");
+            release["spec"]["workloads"]
+                .as_array_mut()
+                .context("workloads")?
+                .truncate(1);
+        }
+        Ok((objects, release))
     }
 
     async fn start_traffic(&self, client: &Client, namespace: &str, rate: u32) -> Result<Traffic> {

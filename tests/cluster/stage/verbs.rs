@@ -16,7 +16,12 @@ use super::manifests::merge;
 use super::{Stage, revision};
 
 /// Runs kubectl with something on its standard input; what it prints, or why it failed in its own words.
-pub async fn kubectl(cluster: &Cluster, namespace: &str, arguments: &[&str], input: &str) -> Result<String> {
+pub(crate) async fn kubectl(
+    cluster: &Cluster,
+    namespace: &str,
+    arguments: &[&str],
+    input: &str,
+) -> Result<String> {
     let mut command = Command::from(cluster.command("kubectl")?);
     command.args(["--namespace", namespace]).args(arguments);
     command
@@ -46,31 +51,39 @@ pub async fn kubectl(cluster: &Cluster, namespace: &str, arguments: &[&str], inp
 
 impl Stage {
     /// Runs kubectl in the namespace.
-    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         kubectl(&self.cluster, &self.namespace, arguments, "").await
     }
 
     /// `kubectl apply` of objects, with more flags.
-    pub async fn apply(&self, objects: &[Value], flags: &[&str]) -> Result<String> {
+    pub(crate) async fn apply(&self, objects: &[Value], flags: &[&str]) -> Result<String> {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         let arguments = [&["apply", "-f", "-"], flags].concat();
         kubectl(&self.cluster, &self.namespace, &arguments, &list.to_string()).await
     }
 
+    /// Deletes objects, and returns when they are gone.
+    pub(crate) async fn delete(&self, objects: &Value) -> Result<()> {
+        let arguments = ["delete", "-f", "-", "--timeout=60s"];
+        kubectl(&self.cluster, &self.namespace, &arguments, &objects.to_string())
+            .await
+            .map(drop)
+    }
+
     /// Applies the Release with changes to its spec (RFC 7386).
-    pub async fn release(&self, spec: &Value) -> Result<()> {
+    pub(crate) async fn release(&self, spec: &Value) -> Result<()> {
         let mut release = self.release.clone();
         merge(&mut release["spec"], spec);
         self.apply(&[release], &[]).await.map(drop)
     }
 
     /// Applies the Release with another image, and otherwise as it is.
-    pub async fn release_image(&self, image: &str) -> Result<()> {
+    pub(crate) async fn release_image(&self, image: &str) -> Result<()> {
         self.edit(&json!({"spec": {"image": image}})).await
     }
 
     /// Edits the Release (RFC 7386).
-    pub async fn edit(&self, patch: &Value) -> Result<()> {
+    pub(crate) async fn edit(&self, patch: &Value) -> Result<()> {
         let parameters = PatchParams::default();
         self.releases()
             .patch("shop", &parameters, &Patch::Merge(patch))
@@ -80,20 +93,27 @@ impl Stage {
     }
 
     /// Pulls a lever: the annotation, for the newest revision.
-    pub async fn pull(&self, lever: &str) -> Result<()> {
+    pub(crate) async fn pull(&self, lever: &str) -> Result<()> {
         let release: Release = self.releases().get("shop").await?;
         self.edit(&json!({"metadata": {"annotations": {lever: revision(&release)}}}))
             .await
     }
 
+    /// `kubectl scale` of the web pods.
+    pub(crate) async fn scale(&self, pods: u32) -> Result<()> {
+        self.kubectl(&["scale", "deployment/web", &format!("--replicas={pods}")])
+            .await
+            .map(drop)
+    }
+
     /// Asks for the Release's deletion.
-    pub async fn delete_release(&self) -> Result<()> {
+    pub(crate) async fn delete_release(&self) -> Result<()> {
         self.releases().delete("shop", &DeleteParams::default()).await?;
         Ok(())
     }
 
     /// Evicts a pod, as a drain does.
-    pub async fn evict(&self, pod: &Pod) -> Result<()> {
+    pub(crate) async fn evict(&self, pod: &Pod) -> Result<()> {
         self.api::<Pod>()
             .evict(&pod.name_any(), &EvictParams::default())
             .await?;
@@ -101,7 +121,7 @@ impl Stage {
     }
 
     /// Kills the process of each pod, as running out of memory does.
-    pub fn kill(&self, pods: &[Pod]) -> Result<()> {
+    pub(crate) fn kill(&self, pods: &[Pod]) -> Result<()> {
         for pod in pods {
             self.signal(pod, rustix::process::Signal::KILL)?;
         }
@@ -109,7 +129,7 @@ impl Stage {
     }
 
     /// Sends a signal to the process of a pod.
-    pub fn signal(&self, pod: &Pod, signal: rustix::process::Signal) -> Result<()> {
+    pub(crate) fn signal(&self, pod: &Pod, signal: rustix::process::Signal) -> Result<()> {
         let number = i32::try_from(self.cluster.process_of(pod)?)?;
         let process = rustix::process::Pid::from_raw(number).context("a process has a number")?;
         rustix::process::kill_process(process, signal).context("cannot send a signal")

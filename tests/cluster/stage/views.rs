@@ -7,13 +7,13 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use slipway_crds::names::{CLAIM, POD_TEMPLATE_HASH, RELEASE, RELEASE_UID, WINDOW};
+use slipway_crds::names::{CLAIM, RELEASE, RELEASE_UID, WINDOW};
 
 use super::Stage;
 
 /// What is the user's own and has to be back after a release.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct UserValues {
+pub(crate) struct UserValues {
     /// By Deployment: minReadySeconds, progressDeadlineSeconds, strategy, paused; everything of the template
     /// but images and the generation variable.
     deployments: Vec<(String, Value)>,
@@ -23,7 +23,7 @@ pub struct UserValues {
 
 impl UserValues {
     /// Reads them.
-    pub async fn read(client: &Client, namespace: &str) -> Result<Self> {
+    pub(crate) async fn read(client: &Client, namespace: &str) -> Result<Self> {
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
         let services: Api<Service> = Api::namespaced(client.clone(), namespace);
         let all = ListParams::default();
@@ -59,7 +59,7 @@ fn of_deployment(deployment: &Deployment) -> Value {
 
 impl Stage {
     /// A Deployment.
-    pub async fn deployment(&self, name: &str) -> Result<Deployment> {
+    pub(crate) async fn deployment(&self, name: &str) -> Result<Deployment> {
         self.api::<Deployment>()
             .get(name)
             .await
@@ -67,7 +67,7 @@ impl Stage {
     }
 
     /// The ReplicaSets that want pods or have some.
-    pub async fn sides(&self) -> Result<Vec<ReplicaSet>> {
+    pub(crate) async fn sides(&self) -> Result<Vec<ReplicaSet>> {
         let mut sides = self.api::<ReplicaSet>().list(&ListParams::default()).await?.items;
         sides.retain(|side| {
             let wanted = side.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
@@ -77,7 +77,7 @@ impl Stage {
     }
 
     /// The ReplicaSet of `web` with that image.
-    pub async fn side(&self, image: &str) -> Result<ReplicaSet> {
+    pub(crate) async fn side(&self, image: &str) -> Result<ReplicaSet> {
         let sides = self
             .api::<ReplicaSet>()
             .list(&ListParams::default().labels("app=web"))
@@ -91,8 +91,37 @@ impl Stage {
         side.with_context(|| format!("no ReplicaSet of {image}"))
     }
 
+    /// Waits until the window is whole: both sides of `web` want and have so many ready pods, held and locked.
+    pub(crate) async fn until_sides(&self, pods: i32) -> Result<()> {
+        let what = format!("two sides of {pods} ready pods each, held and locked");
+        self.eventually(&what, || async {
+            let web = self.deployment("web").await?;
+            let whole = web
+                .metadata
+                .labels
+                .as_ref()
+                .is_some_and(|labels| labels.contains_key(WINDOW))
+                && web.spec.as_ref().is_some_and(|spec| {
+                    spec.paused == Some(true)
+                        && spec.min_ready_seconds == Some(i32::MAX - 1)
+                        && spec.replicas == Some(pods)
+                });
+            let mut sides = self.sides().await?;
+            sides.retain(|side| side.name_any().starts_with("web-"));
+            let full = |side: &ReplicaSet| {
+                let wanted = side.spec.as_ref().and_then(|spec| spec.replicas);
+                let status = side.status.as_ref();
+                wanted == Some(pods)
+                    && status.and_then(|status| status.ready_replicas) == Some(pods)
+                    && status.and_then(|status| status.observed_generation) >= side.metadata.generation
+            };
+            Ok((whole && sides.len() == 2 && sides.iter().all(full)).then_some(()))
+        })
+        .await
+    }
+
     /// The web pods with that image that are not ending.
-    pub async fn pods(&self, image: &str) -> Result<Vec<Pod>> {
+    pub(crate) async fn pods(&self, image: &str) -> Result<Vec<Pod>> {
         let mut pods = self
             .api::<Pod>()
             .list(&ListParams::default().labels("app=web"))
@@ -103,7 +132,7 @@ impl Stage {
     }
 
     /// The pods of tasks.
-    pub async fn task_pods(&self) -> Result<Vec<Pod>> {
+    pub(crate) async fn task_pods(&self) -> Result<Vec<Pod>> {
         Ok(self
             .api::<Pod>()
             .list(&ListParams::default().labels(RELEASE))
@@ -112,7 +141,7 @@ impl Stage {
     }
 
     /// The Jobs of tasks.
-    pub async fn jobs(&self) -> Result<Vec<Job>> {
+    pub(crate) async fn jobs(&self) -> Result<Vec<Job>> {
         Ok(self
             .api::<Job>()
             .list(&ListParams::default().labels(RELEASE_UID))
@@ -121,7 +150,7 @@ impl Stage {
     }
 
     /// Panics unless every value of the user is as before, and nothing is pinned, held or in a window.
-    pub async fn assert_restored(&self) -> Result<()> {
+    pub(crate) async fn assert_restored(&self) -> Result<()> {
         assert_eq!(
             UserValues::read(&self.client, &self.namespace).await?,
             self.before
@@ -130,7 +159,7 @@ impl Stage {
     }
 
     /// Panics if anything of Slipway is left.
-    pub async fn assert_nothing_left(&self) -> Result<()> {
+    pub(crate) async fn assert_nothing_left(&self) -> Result<()> {
         self.assert_restored().await?;
         self.assert_no_label(CLAIM).await?;
         let jobs: Vec<_> = self.jobs().await?.iter().map(ResourceExt::name_any).collect();
@@ -152,7 +181,7 @@ impl Stage {
     }
 
     /// The objects of a kind in the namespace.
-    pub fn api<K>(&self) -> Api<K>
+    pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
     {
@@ -161,7 +190,7 @@ impl Stage {
 }
 
 /// Ready pods of the newest state of a Deployment; 0 while its status is of an older one.
-pub fn ready(deployment: &Deployment) -> i32 {
+pub(crate) fn ready(deployment: &Deployment) -> i32 {
     let status = deployment.status.as_ref();
     let current = status.and_then(|status| status.observed_generation) >= deployment.metadata.generation;
     status
@@ -171,15 +200,6 @@ pub fn ready(deployment: &Deployment) -> i32 {
 }
 
 /// Image of a pod's first container.
-pub fn image_of(pod: &Pod) -> Option<&str> {
+pub(crate) fn image_of(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.containers.first()?.image.as_deref()
-}
-
-/// The side that a pod or ReplicaSet is of.
-pub fn hash(object: &impl ResourceExt) -> String {
-    object
-        .labels()
-        .get(POD_TEMPLATE_HASH)
-        .cloned()
-        .unwrap_or_default()
 }

@@ -1,0 +1,263 @@
+//! The migration, once and at most once, on a real PostgreSQL.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+use slipway_crds::names::{ABORT, RETRY};
+use slipway_crds::v1alpha1::status::{TaskOutcome, TaskStatus};
+use slipway_crds::v1alpha1::{Phase, Release};
+
+use super::stage::{Setup, Stage};
+use super::traffic::STORY;
+
+/// How soon a person reads what keeps a task from starting.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A Release whose migration runs with these variables.
+fn migrate(environment: &[(&str, &str)]) -> Value {
+    let environment: Vec<_> = environment
+        .iter()
+        .map(|(name, value)| json!({"name": name, "value": value}))
+        .collect();
+    json!({"migrate": {"expand": {"command": ["/shop", "migrate"], "env": environment, "lockTimeout": "5s"}}})
+}
+
+fn tasks(release: &Release) -> &[TaskStatus] {
+    release.status.as_ref().map_or(&[], |status| &status.tasks)
+}
+
+fn waiting(release: &Release) -> &str {
+    release
+        .status
+        .as_ref()
+        .and_then(|status| status.waiting_for.as_deref())
+        .unwrap_or_default()
+}
+
+/// Waits until the migration's process is at work; its pod.
+async fn running(stage: &Stage) -> Result<Pod> {
+    stage
+        .until("a running migration", |release| {
+            tasks(release)
+                .last()
+                .is_some_and(|task| task.started_at.is_some())
+        })
+        .await?;
+    stage.task_pods().await?.pop().context("a task pod")
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster: cargo verify"]
+async fn a_migration_that_fails_is_told_in_its_own_words_and_can_be_retried() -> Result<()> {
+    let stage = Setup::hello("migration")
+        .pods(2)
+        .database()
+        .traffic(50)
+        .open()
+        .await?;
+    stage.release(&migrate(&[("SHOP_FAIL_MIGRATION", "sql")])).await?;
+    let release = stage.until_phase(Phase::Failed).await?;
+    let message = stage.until_stalled("MigrationFailed").await?;
+    assert!(
+        message.contains("column \"prize_cents\"") && message.contains("does not exist"),
+        "{message}"
+    );
+    assert!(
+        message.contains("Nothing was booted; shop-1 serves unchanged"),
+        "{message}"
+    );
+    assert!(message.contains("slipway.dev/retry=shop-2"), "{message}");
+    let task = &tasks(&release)[0];
+    assert_eq!(
+        (task.outcome, task.exit_code),
+        (Some(TaskOutcome::Failed), Some(1))
+    );
+    assert!(stage.pods("shop:2.0").await?.is_empty());
+    stage.assert_restored().await?;
+
+    let data = stage.data.clone().context("it has data")?;
+    data.query(
+        &stage.cluster,
+        "alter table products add column prize_cents bigint",
+    )
+    .await?;
+    stage.pull(RETRY).await?;
+    let release = stage.until_phase(Phase::Complete).await?;
+    assert_eq!(
+        tasks(&release)
+            .iter()
+            .map(|task| task.attempt)
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
+    assert_eq!(
+        data.query(
+            &stage.cluster,
+            "select count(*) from _sqlx_migrations where version in (3, 9999)"
+        )
+        .await?,
+        "2"
+    );
+    let account = stage.close().await?;
+    account.report().assert_no_failures();
+    assert_eq!(account.seen.order(), STORY);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster: cargo verify"]
+async fn what_has_run_once_is_not_run_again() -> Result<()> {
+    let stage = Setup::hello("once").pods(1).database().open().await?;
+    stage.release(&migrate(&[])).await?;
+    stage.until_phase(Phase::Complete).await?;
+    for image in ["shop:2.1", "shop:2.0"] {
+        stage.release_image(image).await?;
+        stage
+            .until("the next revision", |release| {
+                let revision = release
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.revision.as_ref());
+                revision.is_some_and(|revision| revision.image == image)
+            })
+            .await?;
+        stage.until_phase(Phase::Complete).await?;
+    }
+    let account = stage.close().await?;
+    let ran: Vec<_> = account.seen.jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(
+        ran,
+        ["shop-2-expand-1", "shop-3-expand-1"],
+        "shop-4 has the image of shop-2, whose migration ran"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster: cargo verify"]
+async fn an_evicted_migration_that_claims_success_is_not_believed() -> Result<()> {
+    let stage = Setup::hello("evicted").pods(1).database().open().await?;
+    stage
+        .release(&migrate(&[
+            ("SHOP_EXIT_ZERO_ON_TERM", "1"),
+            ("SHOP_MIGRATION_SLEEP", "60"),
+        ]))
+        .await?;
+    let pod = running(&stage).await?;
+    stage.evict(&pod).await?;
+    let message = stage.until_stalled("TaskUnknown").await?;
+    println!("{message}");
+    let release = stage.now();
+    let [task] = tasks(&release) else {
+        panic!("one attempt: {:?}", tasks(&release))
+    };
+    assert_eq!(
+        (task.outcome, task.reason.as_deref()),
+        (Some(TaskOutcome::Unknown), Some("Interrupted"))
+    );
+    let job: Job = stage.api().get("shop-2-expand-1").await?;
+    println!(
+        "its Job reads {:?}",
+        job.status.and_then(|status| status.conditions)
+    );
+    assert!(stage.pods("shop:2.0").await?.is_empty());
+
+    stage.pull(ABORT).await?;
+    stage.until_phase(Phase::Aborted).await?;
+    stage.assert_restored().await?;
+    let account = stage.close().await?;
+    assert_eq!(account.seen.jobs.len(), 1, "{:?}", account.seen.jobs);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster: cargo verify"]
+async fn a_job_deleted_by_hand_leaves_its_outcome_unknown() -> Result<()> {
+    let stage = Setup::hello("deleted").pods(1).database().open().await?;
+    stage
+        .release(&migrate(&[
+            ("SHOP_IGNORE_SIGTERM", "1"),
+            ("SHOP_MIGRATION_SLEEP", "6"),
+        ]))
+        .await?;
+    let pod = running(&stage).await?;
+    stage
+        .api::<Job>()
+        .delete("shop-2-expand-1", &DeleteParams::background())
+        .await?;
+    stage
+        .until("the word on the pod that lives on", |release| {
+            waiting(release).contains("its pod still runs")
+        })
+        .await?;
+    assert!(stage.api::<Pod>().get_opt(&pod.name_any()).await?.is_some());
+    stage.until_stalled("TaskUnknown").await?;
+    assert!(stage.pods("shop:2.0").await?.is_empty());
+    // A person has looked, and says: once more.
+    stage.pull(RETRY).await?;
+    stage.until_phase(Phase::Complete).await?;
+    let account = stage.close().await?;
+    let ran: Vec<_> = account.seen.jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(ran, ["shop-2-expand-1", "shop-2-expand-2"]);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster: cargo verify"]
+async fn what_keeps_a_task_from_starting_is_told_within_seconds() -> Result<()> {
+    let stage = Setup::hello("starting").pods(1).open().await?;
+    let nap = |settings: Value| {
+        let mut expand = json!({"command": ["/shop", "nap", "1"]});
+        super::stage::manifests::merge(&mut expand, &settings);
+        json!({"expand": expand})
+    };
+    let secret = json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "missing", "key": "key"}}}]);
+    let cases = [
+        ("shop:missing", json!({}), "shop:missing"),
+        (
+            "shop:2.0",
+            json!({"resources": {"requests": {"cpu": "1000"}}}),
+            "Insufficient cpu",
+        ),
+        ("shop:2.0", json!({"env": secret}), "secret \"missing\" not found"),
+    ];
+    for (image, settings, says) in cases {
+        let begun = Instant::now();
+        stage
+            .release(&json!({"image": image, "migrate": nap(settings)}))
+            .await?;
+        let release = stage
+            .until(says, |release| waiting(release).contains(says))
+            .await?;
+        println!(
+            "after {:.1}s: {}",
+            begun.elapsed().as_secs_f64(),
+            waiting(&release)
+        );
+        assert!(begun.elapsed() < SOON, "told after {:?}", begun.elapsed());
+        stage.pull(ABORT).await?;
+        stage.until_phase(Phase::Aborted).await?;
+    }
+    stage.assert_restored().await?;
+    stage.close().await.map(drop)
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster: cargo verify"]
+async fn a_task_that_never_starts_ends_the_release_in_time() -> Result<()> {
+    let stage = Setup::hello("deadline").pods(1).open().await?;
+    let expand = json!({"command": ["/shop", "nap", "1"], "startDeadline": "4s"});
+    stage
+        .release(&json!({"image": "shop:missing", "migrate": {"expand": expand}}))
+        .await?;
+    stage.until_phase(Phase::Failed).await?;
+    let message = stage.until_stalled("MigrationFailed").await?;
+    println!("{message}");
+    stage.assert_restored().await?;
+    stage.close().await.map(drop)
+}
