@@ -9,7 +9,6 @@
 
 mod adoption;
 mod by_hand;
-mod crash;
 mod deletion;
 mod disturbance;
 mod leftovers;
@@ -18,4 +17,5 @@ mod platform;
 mod reindex;
 mod rollback;
 mod stage;
+mod takeover;
 mod traffic;
