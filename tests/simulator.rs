@@ -9,6 +9,7 @@
 //! - [`search`]: a model of a search engine;
 //! - [`users`]: what people and their tools do to the cluster;
 //! - [`oracle`]: what an observer outside of the controller sees;
+//! - [`conformance`]: the API server compared with a real one;
 //! - [`world`]: all of it together, moved forward in virtual time.
 
 #![allow(
@@ -18,6 +19,7 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod conformance;
 pub mod fields;
 pub mod kind;
 pub mod models;

@@ -12,6 +12,7 @@
 )]
 
 mod bolt;
+mod conformance;
 mod determinism;
 mod faults;
 mod guard;
