@@ -56,6 +56,15 @@ pub fn roll_back(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
 }
 
 fn traffic_back(input: &StepInput<'_>, turn: &mut Turn, open: &[Bench<'_>]) -> Option<Verdict> {
+    let recorded = input
+        .committed
+        .status
+        .rollback
+        .as_ref()
+        .is_some_and(|rollback| rollback.reason == BACK);
+    if recorded {
+        return None;
+    }
     for bench in open.iter().filter(|bench| !bench.pinned(Which::Old)) {
         // Nobody else would bring back a side of a paused Deployment.
         bring_back(bench, Which::Old, turn);
@@ -76,44 +85,35 @@ fn traffic_back(input: &StepInput<'_>, turn: &mut Turn, open: &[Bench<'_>]) -> O
         bench.pinned(Which::Old) && keep_pins(bench, Which::Old, turn)
             || pin(bench, Which::Old, Purpose::FlipBack, turn)
     });
-    let recorded = input
-        .committed
-        .status
-        .rollback
-        .as_ref()
-        .is_some_and(|rollback| rollback.reason == BACK);
-    if !moved && !recorded {
+    if !moved {
         return Some(Verdict::working(
             "moving back",
             "the traffic to move back to the old side",
         ));
     }
-    if !recorded {
-        let now = turn.now();
-        for bench in open {
-            turn.workload(&bench.status.name, |workload| {
-                workload.last_pin_change_at = Some(now)
-            });
-        }
-        let (state, reason) = (RollbackState::Unavailable, BACK.to_owned());
-        turn.progress.status.rollback = Some(RollbackStatus {
-            state,
-            reason,
-            since: Some(now),
-            until: None,
+    let now = turn.now();
+    for bench in open {
+        turn.workload(&bench.status.name, |workload| {
+            workload.last_pin_change_at = Some(now)
         });
-        turn.progress.status.serving = input
-            .committed
-            .revision()
-            .and_then(|revision| revision.previous.clone());
-        turn.warn(
-            "TrafficBack",
-            input.committed.revision_name(),
-            "the traffic is back on the old side",
-        );
-        return Some(Verdict::working("moved back", "the way back to be recorded"));
     }
-    None
+    let (state, reason) = (RollbackState::Unavailable, BACK.to_owned());
+    turn.progress.status.rollback = Some(RollbackStatus {
+        state,
+        reason,
+        since: Some(now),
+        until: None,
+    });
+    turn.progress.status.serving = input
+        .committed
+        .revision()
+        .and_then(|revision| revision.previous.clone());
+    turn.warn(
+        "TrafficBack",
+        input.committed.revision_name(),
+        "the traffic is back on the old side",
+    );
+    Some(Verdict::working("moved back", "the way back to be recorded"))
 }
 
 /// What status says of the way back once it was gone.

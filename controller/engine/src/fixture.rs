@@ -223,7 +223,7 @@ impl World {
 
     /// Counts the ready endpoints of every Service from now on; the lowest is told by [`World::lowest`].
     pub(crate) fn watch_traffic(&mut self) {
-        self.lowest = Some(usize::MAX);
+        self.lowest = self.endpoints.values().map(BTreeSet::len).min();
     }
 
     pub(crate) fn lowest(&self) -> usize {

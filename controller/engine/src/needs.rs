@@ -48,7 +48,8 @@ pub fn needs(intent: &Intent, committed: &Progress, now: Timestamp) -> Needs {
     let engine = if intent.meta.deleting {
         candidate
     } else if forward {
-        !committed.passed(StepName::Reindex)
+        !committed.passed(StepName::Preflight)
+            || !committed.passed(StepName::Reindex)
             || candidate
                 && (!committed.passed(StepName::Cutover) && committed.passed(StepName::Preboot)
                     || begun(StepName::Retire))

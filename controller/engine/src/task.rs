@@ -68,12 +68,20 @@ pub fn run(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>) -> TaskSta
     };
     let next = task.attempt + 1;
     match task.outcome {
-        None => observe(input, turn, order, task),
+        None => match observe(input, turn, order, task) {
+            TaskState::Failed(ended) if may_retry(input, plan, &ended) => {
+                TaskState::Running(format!("another attempt of {} to begin", plan.name))
+            }
+            TaskState::Unknown(_) if plan.idempotent => {
+                TaskState::Running(format!("another attempt of {} to begin", plan.name))
+            }
+            state => state,
+        },
         Some(_) if task.retried => begin(input, turn, order, next),
         Some(TaskOutcome::Succeeded) => TaskState::Succeeded(task.clone()),
         Some(TaskOutcome::Unknown) if plan.idempotent => begin(input, turn, order, next),
         Some(TaskOutcome::Unknown) => TaskState::Unknown(task.clone()),
-        Some(TaskOutcome::Failed) if may_retry(input, plan) => {
+        Some(TaskOutcome::Failed) if may_retry(input, plan, task) => {
             let ended = task.finished_at.unwrap_or(task.intent_at);
             let pause = SignedDuration::from_secs(10 << task.attempt.clamp(1, 5));
             if turn.passed(ended, pause) {
@@ -133,19 +141,17 @@ pub fn begin(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, attempt:
     TaskState::Running(format!("{} begins", plan.name))
 }
 
-fn may_retry(input: &StepInput<'_>, plan: &TaskPlan) -> bool {
-    let since_asked = input
+/// Whether an attempt that failed by itself is followed by another one.
+fn may_retry(input: &StepInput<'_>, plan: &TaskPlan, failed: &TaskStatus) -> bool {
+    let stopped = |task: &TaskStatus| task.reason.as_deref().is_some_and(|reason| STOPS.contains(&reason));
+    let reported = |task: &TaskStatus| task.exit_code.is_some() && !stopped(task);
+    let before = input
         .committed
         .attempts(plan.step, &plan.name)
         .rev()
         .take_while(|task| !task.retried)
-        .filter(|task| task.exit_code.is_some());
-    let failures = i32::try_from(since_asked.count()).unwrap_or(i32::MAX);
-    let reported = input
-        .committed
-        .attempt(plan.step, &plan.name)
-        .is_some_and(|task| task.exit_code.is_some());
-    reported && failures <= plan.retries
+        .filter(|task| task.job != failed.job && reported(task));
+    reported(failed) && i32::try_from(before.count()).is_ok_and(|before| before < plan.retries)
 }
 
 /// A Job or pod of this Release's step that may still be at work.

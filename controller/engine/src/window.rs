@@ -322,7 +322,11 @@ pub fn bolt(bench: &Bench<'_>, turn: &mut Turn) -> bool {
 
 /// Takes the bolt off again after a way back, with the ReplicaSet's own value.
 pub fn unbolt(bench: &Bench<'_>, turn: &mut Turn) -> bool {
-    let bolted = |old: &&ReplicaSetView| old.min_ready_seconds == Some(HOLD_MIN_READY_SECONDS);
+    // Of the Deployment's own template the Deployment controller keeps the value, and Settle brings it back.
+    let bolted = |old: &&ReplicaSetView| {
+        old.min_ready_seconds == Some(HOLD_MIN_READY_SECONDS)
+            && old.template_digest != bench.deployment.template.digest()
+    };
     let Some(old) = bench.old.filter(bolted) else {
         return true;
     };
@@ -330,6 +334,7 @@ pub fn unbolt(bench: &Bench<'_>, turn: &mut Turn) -> bool {
         return true;
     }
     let own = bench.status.old.as_ref().and_then(|side| side.min_ready_seconds);
+    let own = own.filter(|seconds| *seconds != HOLD_MIN_READY_SECONDS);
     patches::min_ready(old, own, Purpose::Unbolt, turn);
     false
 }

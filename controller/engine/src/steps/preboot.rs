@@ -48,7 +48,9 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     let stages: [(&str, fn(&Bench<'_>, &mut Turn) -> bool); 4] = [
         ("the window to open", open),
         ("the Services to keep to the old pods", |bench, turn| {
-            pin(bench, Which::Old, Purpose::Pin, turn)
+            // Once it was pinned, whatever else it selects was somebody else's doing.
+            let kept = bench.status.locked_at.is_some();
+            if kept { keep_pins(bench, Which::Old, turn) } else { pin(bench, Which::Old, Purpose::Pin, turn) }
         }),
         ("the new pods to be made", hold),
         ("the new side to want its full size", lock),
@@ -58,7 +60,6 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
             return timeout(input, turn, &benches).unwrap_or_else(|| Verdict::working("opening", aim));
         }
     }
-    every(&benches, |bench| keep_pins(bench, Which::Old, turn));
     ready(input, turn, &benches)
 }
 

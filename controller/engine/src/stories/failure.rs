@@ -187,9 +187,24 @@ fn a_task_is_tried_again_as_often_as_its_retries_say() {
     world.script("expand", [Script::fails("one"), Script::fails("two")]);
     world.release_image("shop:2");
     world.rest();
-    assert_eq!(world.phase(), Phase::Complete);
+    assert_eq!(world.phase(), Phase::Complete, "{}", world.lines.join("\n"));
     assert_eq!(world.jobs.len(), 3);
     world.is_told_as("task-retries");
+}
+
+#[test]
+fn a_task_that_may_be_repeated_is_after_an_unknown_outcome() {
+    let mut world = migrating();
+    world.edit(|spec| spec["migrate"]["expand"]["idempotent"] = json!(true));
+    world.script("expand", [Script { on_term: 0, ..Script::takes(600) }]);
+    world.release_image("shop:2");
+    world.reach(Phase::Expand);
+    world.pass(60);
+    world.evict_task("shop-2-expand-1");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Complete, "{}", world.lines.join("\n"));
+    assert_eq!(world.jobs.len(), 2);
+    world.is_told_as("idempotent-task-interrupted");
 }
 
 #[test]

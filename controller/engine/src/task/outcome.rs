@@ -64,6 +64,9 @@ pub(crate) fn failure(task: &TaskStatus) -> String {
         task.started_at.unwrap_or(task.intent_at),
     );
     let how = match (task.exit_code, task.reason.as_deref()) {
+        (_, Some(reason)) if STOPS.contains(&reason) => {
+            format!("was stopped after {}: {reason}", spoken(length))
+        }
         (Some(code), _) => format!("exited {code} after {}", spoken(length)),
         (None, Some(reason)) => format!("ended: {reason}"),
         (None, None) => "ended without an exit code".to_owned(),
