@@ -189,14 +189,12 @@ impl Context {
     }
 
     /// Forgets a Release that is gone.
-    pub fn forget(&self, key: &Key, uid: Option<&str>) {
+    pub fn forget(&self, key: &Key) {
         self.worded
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(key);
         self.decisions.forget(&key.namespace, &key.name);
-        if let Some(uid) = uid {
-            self.metrics.phase(uid, None);
-        }
+        self.metrics.phase(&key.to_string(), None);
     }
 }

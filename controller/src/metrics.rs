@@ -132,11 +132,11 @@ impl Metrics {
     }
 
     /// The Release with this UID is in `phase` now; `None` when it is gone.
-    pub fn phase(&self, release_uid: &str, phase: Option<&'static str>) {
+    pub fn phase(&self, release: &str, phase: Option<&'static str>) {
         let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match phase {
-            Some(phase) => phases.insert(release_uid.to_owned(), phase),
-            None => phases.remove(release_uid),
+            Some(phase) => phases.insert(release.to_owned(), phase),
+            None => phases.remove(release),
         };
         if before == phase {
             return;

@@ -111,7 +111,7 @@ mod tests {
         queue.add(key.clone(), Duration::ZERO);
         assert_eq!(queue.next().await, key);
         queue.add(key.clone(), Duration::ZERO);
-        let waits = tokio::time::timeout(Duration::from_secs(60), queue.next()).await;
+        let waits = tokio::time::timeout(Duration::from_mins(1), queue.next()).await;
         assert!(waits.is_err(), "it is still being looked at");
         queue.done(&key, None);
         assert_eq!(
@@ -126,7 +126,7 @@ mod tests {
         let queue = Queue::default();
         let key = Key::new("shop", "shop");
         let begin = Instant::now();
-        queue.add(key.clone(), Duration::from_secs(60));
+        queue.add(key.clone(), Duration::from_mins(1));
         queue.add(key.clone(), Duration::from_secs(5));
         queue.add(key.clone(), Duration::from_secs(30));
         assert_eq!(queue.next().await, key);

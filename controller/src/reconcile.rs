@@ -46,7 +46,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>, Error> {
     for _ in 0..ROUNDS {
         let Some(release) = context.caches.releases.get(key) else {
-            context.forget(key, None);
+            context.forget(key);
             return Ok(None);
         };
         let finalizers = release.metadata.finalizers.iter().flatten();
@@ -110,7 +110,7 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
         }
     }
     let done = carry_out(context, key, &decision).await;
-    report::remember(context, key, release, &decision);
+    report::remember(context, key, &decision);
     if change == Change::Facts || !decision.effects.is_empty() {
         report::report(context, release, &decision.because);
     }

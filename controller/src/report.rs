@@ -29,11 +29,9 @@ pub fn report(context: &Context, release: &Release, because: &[Because]) {
 }
 
 /// Keeps the last decision for the debug page, and counts Releases by phase.
-pub fn remember(context: &Context, key: &Key, release: &Release, decision: &Decision) {
+pub fn remember(context: &Context, key: &Key, decision: &Decision) {
     let phase = decision.progress.status.phase.map(phase_word);
-    if let Some(uid) = &release.metadata.uid {
-        context.metrics.phase(uid, phase);
-    }
+    context.metrics.phase(&key.to_string(), phase);
     let effects: Vec<&str> = decision
         .effects
         .iter()

@@ -110,10 +110,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         events,
         metrics,
         decisions,
-        guard: match window_guard {
-            WindowGuard::Deny => observed::WindowGuard::Deny,
-            WindowGuard::Warn | WindowGuard::Off => observed::WindowGuard::Off,
-        },
+        guard: guard(window_guard),
     };
     let context = Arc::new(Context::new(parts, Box::new(connect_http)));
 
@@ -122,7 +119,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let all_ended = CancellationToken::new();
     let mut writer = tokio::spawn(writer.run(writers_ended.clone().cancelled_owned()));
     let mut elector = tokio::spawn(elector.run(all_ended.clone().cancelled_owned()));
-    let mut watcher = tokio::spawn(watches.run());
+    let mut watching = tokio::spawn(watches.run());
     let stop = asked_to_end.clone().cancelled_owned();
     let mut worker = tokio::spawn(work_once_read(
         context,
@@ -139,7 +136,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         _ = &mut admin => Err(RunError::Ended("admin server")),
         _ = &mut writer => Err(RunError::Ended("event writer")),
         _ = &mut elector => Err(RunError::Ended("elector")),
-        _ = &mut watcher => Err(RunError::Ended("watches")),
+        _ = &mut watching => Err(RunError::Ended("watches")),
         _ = &mut worker => Err(RunError::Ended("worker")),
     };
     tracing::info!(?end, "slipway ends");
@@ -149,9 +146,17 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     finished(writer).await;
     all_ended.cancel();
     finished(elector).await;
-    watcher.abort();
+    watching.abort();
     admin.abort();
     end.map(drop)
+}
+
+/// A guard that only warns stops nobody.
+fn guard(window_guard: WindowGuard) -> observed::WindowGuard {
+    match window_guard {
+        WindowGuard::Deny => observed::WindowGuard::Deny,
+        WindowGuard::Warn | WindowGuard::Off => observed::WindowGuard::Off,
+    }
 }
 
 /// Decisions rest on whole lists: nothing is looked at before every kind was read once.

@@ -130,7 +130,9 @@ impl Watches {
                     Vec::new()
                 }
             };
-            about.iter().for_each(|about| self.tell(about));
+            for about in &about {
+                self.tell(about);
+            }
         }
     }
 
@@ -144,21 +146,19 @@ impl Watches {
 
 /// The Releases that an object is about.
 fn concerned(caches: &Caches, about: &About) -> Vec<Key> {
-    let (namespace, uses): (&str, Box<dyn Fn(&Release) -> bool>) = match about {
+    let key = match about {
         About::Release(key) => return vec![key.clone()],
-        About::Deployment(key) => (
-            &key.namespace,
-            Box::new(|release| uses_deployment(release, &key.name)),
-        ),
-        About::Service(key) => (
-            &key.namespace,
-            Box::new(|release| uses_service(release, &key.name)),
-        ),
+        About::Deployment(key) | About::Service(key) => key,
     };
-    let releases = caches.releases.namespace(namespace).into_iter();
+    let uses = |release: &Release| match about {
+        About::Release(_) => false,
+        About::Deployment(key) => uses_deployment(release, &key.name),
+        About::Service(key) => uses_service(release, &key.name),
+    };
+    let releases = caches.releases.namespace(&key.namespace).into_iter();
     releases
         .filter(|(_, release)| uses(release))
-        .map(|(name, _)| Key::new(namespace, name))
+        .map(|(name, _)| Key::new(key.namespace.clone(), name))
         .collect()
 }
 
@@ -226,7 +226,7 @@ const RELEASES: Room = Room {
                 .apply(key.clone(), version(object), Arc::new(release)),
             // One that cannot be read, of a newer version say, is left alone and disturbs no other.
             Err(error) => {
-                tracing::error!(release = %key, %error, "a Release cannot be read; it is left alone")
+                tracing::error!(release = %key, %error, "a Release cannot be read; it is left alone");
             }
         }
         Some(About::Release(key))

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// One look takes at most this long; each call has a deadline of its own.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_mins(2);
 
 /// Looks at what is due while this process leads, until `stop`. Then the looks that run are brought to their
 /// end.
@@ -56,10 +56,10 @@ pub async fn work(
             };
             while looks.try_join_next().is_some() {}
             let (context, queue, backoff) = (context.clone(), queue.clone(), backoff.clone());
-            looks.spawn(async move {
+            looks.spawn(Box::pin(async move {
                 look(&context, &queue, &backoff, &key).await;
                 drop(place);
-            });
+            }));
         }
         while looks.join_next().await.is_some() {}
         if stop.clone().now_or_never().is_some() {
@@ -71,8 +71,8 @@ pub async fn work(
 async fn look(context: &Context, queue: &Queue, backoff: &Backoff<Key>, key: &Key) {
     let span = tracing::info_span!("release", namespace = key.namespace, name = key.name);
     let begun = Instant::now();
-    let looked =
-        panics::catch(tokio::time::timeout(LONGEST, reconcile(context, key)).instrument(span.clone())).await;
+    let reconciled = tokio::time::timeout(LONGEST, Box::pin(reconcile(context, key)));
+    let looked = panics::catch(reconciled.instrument(span.clone())).await;
     let _entered = span.enter();
     let (result, next) = match looked {
         Ok(Ok(Ok(next))) => {
@@ -101,8 +101,9 @@ async fn look(context: &Context, queue: &Queue, backoff: &Backoff<Key>, key: &Ke
 
 fn source(error: &Error) -> Option<&kube::Error> {
     match error {
-        Error::Commit(source) | Error::Refresh(source) => Some(source),
-        Error::Execute(execute::Error::Kubernetes { source, .. }) => Some(source),
+        Error::Commit(source)
+        | Error::Refresh(source)
+        | Error::Execute(execute::Error::Kubernetes { source, .. }) => Some(source),
         Error::Execute(execute::Error::Search { .. } | execute::Error::NoSearch { .. })
         | Error::Invariant(_)
         | Error::Restless => None,
