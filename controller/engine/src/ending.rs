@@ -23,12 +23,17 @@ pub fn stop(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
     }
     roll_others_back(input, turn, &mut waits);
     if !waits.is_empty() || input.committed.window_open() || input.committed.open_tasks().next().is_some() {
-        return Some(Verdict::working(
-            "cleaning up",
-            format!("to clean up: {}", waits.join("; ")),
-        ));
+        return Some(Verdict::working("cleaning up", left(&waits)));
     }
     None
+}
+
+fn left(waits: &[String]) -> String {
+    if waits.is_empty() {
+        "the end of the clean-up to be recorded".to_owned()
+    } else {
+        format!("to clean up: {}", waits.join("; "))
+    }
 }
 
 /// Taken back after its cutover: the traffic first, then everything else.
@@ -49,7 +54,7 @@ pub fn roll_back(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
     if !waits.is_empty() || input.committed.window_open() || input.committed.open_tasks().next().is_some() {
         return Some(Verdict::working(
             "rolled back, cleaning up",
-            format!("traffic is back; to clean up: {}", waits.join("; ")),
+            format!("traffic is back; {}", left(&waits)),
         ));
     }
     None
@@ -94,7 +99,7 @@ fn traffic_back(input: &StepInput<'_>, turn: &mut Turn, open: &[Bench<'_>]) -> O
     let now = turn.now();
     for bench in open {
         turn.workload(&bench.status.name, |workload| {
-            workload.last_pin_change_at = Some(now)
+            workload.last_pin_change_at = Some(now);
         });
     }
     let (state, reason) = (RollbackState::Unavailable, BACK.to_owned());
@@ -206,13 +211,17 @@ pub fn ran_by(plan: &Plan, image: &str) -> Vec<String> {
 pub fn past(progress: &Progress) -> Option<PastRevision> {
     let revision = progress.revision()?;
     let ended = revision.ended?;
-    let ran = progress.status.tasks.iter().filter(|task| {
-        task.step != StepName::Reindex && task.outcome == Some(TaskOutcome::Succeeded)
-    });
+    let ran = progress
+        .status
+        .tasks
+        .iter()
+        .filter(|task| task.step != StepName::Reindex && task.outcome == Some(TaskOutcome::Succeeded));
     let mut tasks: Vec<String> = ran.map(|task| task.input_digest.clone()).collect();
     if ended.outcome == Outcome::Adopted {
         let plan = Plan::parse(&revision.inputs.0).ok();
-        tasks = plan.map(|plan| ran_by(&plan, &revision.image)).unwrap_or_default();
+        tasks = plan
+            .map(|plan| ran_by(&plan, &revision.image))
+            .unwrap_or_default();
     }
     tasks.truncate(16);
     Some(PastRevision {

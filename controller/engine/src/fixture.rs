@@ -52,6 +52,10 @@ pub(crate) struct World {
     counter: u64,
     /// Something changed that the controller watches.
     dirty: bool,
+    /// Something changed that the controllers of Kubernetes watch.
+    stirred: bool,
+    /// When they looked last.
+    looked: Timestamp,
     due: Wake,
     due_from: Timestamp,
     pub(crate) release: Option<Release>,
@@ -64,7 +68,7 @@ pub(crate) struct World {
     pub(crate) task_pods: BTreeMap<String, Value>,
     scripts: BTreeMap<String, VecDeque<Script>>,
     /// Images whose pods never get ready.
-    pub(crate) broken: BTreeSet<String>,
+    broken: BTreeSet<String>,
     pub(crate) indices: BTreeMap<String, Index>,
     pub(crate) engine_away: bool,
     /// Documents that a build writes into each index.
@@ -73,6 +77,10 @@ pub(crate) struct World {
     pub(crate) lines: Vec<String>,
     /// Words of the effects that were carried out, in order.
     pub(crate) deeds: Vec<&'static str>,
+    /// Names of all Jobs that were ever made.
+    made: BTreeSet<String>,
+    /// Every decision is made twice, and has to be the same.
+    pub(crate) doubt: bool,
     /// The fewest ready endpoints that a Service had since [`World::watch_traffic`].
     lowest: Option<usize>,
     last_line: String,
@@ -88,6 +96,8 @@ impl World {
             begun,
             counter: 100,
             dirty: true,
+            stirred: true,
+            looked: begun,
             due: Wake::OnChange,
             due_from: begun,
             release: None,
@@ -105,6 +115,8 @@ impl World {
             built: 1000,
             lines: Vec::new(),
             deeds: Vec::new(),
+            made: BTreeSet::new(),
+            doubt: false,
             lowest: None,
             last_line: String::new(),
         };

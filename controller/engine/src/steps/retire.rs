@@ -3,7 +3,6 @@
 use slipway_crds::v1alpha1::status::{Candidate, Generation, RollbackState, RollbackStatus, StepName};
 
 use super::reindex::{Pass, facts, pass_since};
-use super::serving;
 use crate::decision::Effect;
 use crate::intent::ReindexPlan;
 use crate::observed::{NameView, SearchFacts};
@@ -184,7 +183,11 @@ fn become_live(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan, ca
         format!(
             "alias {}; the indices of {} are kept until {delete_after}",
             names.join(", "),
-            serving(input)
+            input
+                .committed
+                .revision()
+                .and_then(|revision| revision.previous.as_deref())
+                .unwrap_or("what was there before")
         ),
     );
 }

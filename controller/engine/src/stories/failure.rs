@@ -196,7 +196,13 @@ fn a_task_is_tried_again_as_often_as_its_retries_say() {
 fn a_task_that_may_be_repeated_is_after_an_unknown_outcome() {
     let mut world = migrating();
     world.edit(|spec| spec["migrate"]["expand"]["idempotent"] = json!(true));
-    world.script("expand", [Script { on_term: 0, ..Script::takes(600) }]);
+    world.script(
+        "expand",
+        [Script {
+            on_term: 0,
+            ..Script::takes(600)
+        }],
+    );
     world.release_image("shop:2");
     world.reach(Phase::Expand);
     world.pass(60);
@@ -377,7 +383,7 @@ fn catch_up_that_never_gets_shorter_ends_the_release() {
 fn new_pods_that_never_get_ready_go_and_the_old_side_stays_full() {
     let mut world = World::adopted(plain("shop:1"));
     world.watch_traffic();
-    world.broken.insert("shop:2".to_owned());
+    world.breaks("shop:2");
     world.release_image("shop:2");
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("PrebootTimeout"));
@@ -390,7 +396,7 @@ fn new_pods_that_never_get_ready_go_and_the_old_side_stays_full() {
             .contains("CrashLoopBackOff")
     );
     old_side_untouched(&world);
-    world.broken.clear();
+    world.mends();
     world.annotate("retry", "shop-2");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
@@ -401,10 +407,10 @@ fn new_pods_that_never_get_ready_go_and_the_old_side_stays_full() {
 #[test]
 fn a_retry_while_the_new_side_is_cleaned_up_waits_for_that() {
     let mut world = World::adopted(plain("shop:1"));
-    world.broken.insert("shop:2".to_owned());
+    world.breaks("shop:2");
     world.release_image("shop:2");
     world.until(|world| world.lines.iter().any(|line| line.contains("PrebootTimeout")));
-    world.broken.clear();
+    world.mends();
     world.annotate("retry", "shop-2");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
@@ -429,11 +435,11 @@ fn new_pods_that_die_between_boot_and_cutover_are_not_waited_for_without_end() {
 #[test]
 fn a_candidate_that_went_while_its_release_was_down_is_built_anew_by_retry() {
     let mut world = reindexing();
-    world.broken.insert("shop:2".to_owned());
+    world.breaks("shop:2");
     world.rest();
     assert_eq!(world.phase(), Phase::Failed);
     assert_eq!(world.indices.len(), 1, "the candidate is gone after its time");
-    world.broken.clear();
+    world.mends();
     world.annotate("retry", "shop-2");
     assert!(
         world.until(|world| world.phase() == Phase::Complete),

@@ -97,13 +97,13 @@ fn a_second_release_reads_the_generation_of_the_first() {
 fn the_first_installation_runs_its_tasks_and_needs_no_window() {
     let mut world = World::new(full("shop:1", "one"));
     world.indices.clear();
-    world.broken.insert("shop:1".to_owned());
+    world.breaks("shop:1");
     world.fail_pods("web-v1", 3, 0);
     world.calm_down();
     world.lines.clear();
     // Its pods need what the migration and the build make.
     world.until(|world| world.phase() == Phase::Preboot);
-    world.broken.clear();
+    world.mends();
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
     assert_eq!(order(&world), Vec::<&str>::new());

@@ -258,7 +258,11 @@ fn a_deployment_deleted_in_the_window_ends_the_release() {
         world.rest();
         clean(&world);
         let phase = world.phase();
-        assert!(matches!(phase, Phase::Failed | Phase::RolledBack), "{phase:?} {}", world.lines.join("\n"));
+        assert!(
+            matches!(phase, Phase::Failed | Phase::RolledBack),
+            "{phase:?} {}",
+            world.lines.join("\n")
+        );
     }
 }
 

@@ -181,7 +181,7 @@ fn a_rollout_without_traffic_that_fails_is_reversed() {
     let mut spec = full("shop:1", "one");
     spec["workloads"] = json!([{"name": "worker", "deployment": "worker"}]);
     let mut world = World::adopted(spec);
-    world.broken.insert("shop:2".to_owned());
+    world.breaks("shop:2");
     world.release_image("shop:2");
     world.reach(Phase::Watch);
     world.pass(10);
