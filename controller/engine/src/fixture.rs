@@ -45,6 +45,10 @@ pub(crate) struct Pod {
 }
 
 /// Everything that there is.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of the world that a story switches on"
+)]
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) now: Timestamp,

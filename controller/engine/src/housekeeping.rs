@@ -21,13 +21,19 @@ const ENGINE_AWAY: SignedDuration = SignedDuration::from_mins(1);
 pub fn strays(input: &StepInput<'_>, turn: &mut Turn) {
     let (uid, plan) = (Some(&input.intent.meta.uid), input.plan);
     for deployment in input.observed.deployments.values() {
-        let named = plan.workloads.iter().any(|workload| workload.deployment == deployment.name);
+        let named = plan
+            .workloads
+            .iter()
+            .any(|workload| workload.deployment == deployment.name);
         if deployment.claim.as_ref() == uid && !named {
             claim_deployment(deployment, None, turn);
         }
     }
     for service in input.observed.services.values() {
-        let named = plan.workloads.iter().any(|workload| workload.services.contains(&service.name));
+        let named = plan
+            .workloads
+            .iter()
+            .any(|workload| workload.services.contains(&service.name));
         if service.claim.as_ref() == uid && !named {
             claim_service(service, None, turn);
         }

@@ -116,11 +116,7 @@ fn retry(turn: &mut Turn) {
         .as_ref()
         .is_some_and(|search| search.candidate.is_some());
     for step in status.steps.iter().map(|step| step.name).collect::<Vec<_>>() {
-        let last = status
-            .tasks
-            .iter_mut()
-            .filter(|task| task.step == step)
-            .next_back();
+        let last = status.tasks.iter_mut().rfind(|task| task.step == step);
         if let Some(last) =
             last.filter(|task| matches!(task.outcome, Some(TaskOutcome::Failed | TaskOutcome::Unknown)))
         {
@@ -147,8 +143,7 @@ fn retry(turn: &mut Turn) {
             let build = status
                 .tasks
                 .iter_mut()
-                .filter(|task| task.step == StepName::Reindex && task.name == "build")
-                .next_back();
+                .rfind(|task| task.step == StepName::Reindex && task.name == "build");
             if let Some(build) = build {
                 build.retried = true;
             }
@@ -197,8 +192,7 @@ fn resume(turn: &mut Turn) {
         .status
         .tasks
         .iter_mut()
-        .filter(|task| task.step == StepName::Reindex && task.name == "catch-up")
-        .next_back();
+        .rfind(|task| task.step == StepName::Reindex && task.name == "catch-up");
     match pass.filter(|pass| running && pass.outcome == Some(TaskOutcome::Failed)) {
         Some(pass) => {
             pass.reason = Some("Resumed".to_owned());

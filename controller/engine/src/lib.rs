@@ -35,6 +35,8 @@ pub mod status;
 pub mod steps;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod storm;
 pub mod task;
 pub mod template;
 pub mod terminate;

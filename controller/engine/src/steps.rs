@@ -218,9 +218,22 @@ pub(crate) fn run_once(input: &StepInput<'_>, turn: &mut Turn, plan: &TaskPlan) 
 
 /// Whether a step comes to a task in this very decision: the step begins, or one of its tasks has just ended.
 fn comes_now(input: &StepInput<'_>, turn: &Turn, step: StepName) -> bool {
-    let begins = input.committed.step(step).is_none_or(|step| step.started_at.is_none());
-    let open = input.committed.open_tasks().filter(|task| task.step == step).count();
-    begins || turn.progress.open_tasks().filter(|task| task.step == step).count() < open
+    let begins = input
+        .committed
+        .step(step)
+        .is_none_or(|step| step.started_at.is_none());
+    let open = input
+        .committed
+        .open_tasks()
+        .filter(|task| task.step == step)
+        .count();
+    begins
+        || turn
+            .progress
+            .open_tasks()
+            .filter(|task| task.step == step)
+            .count()
+            < open
 }
 
 /// A Job with the same input that ended well is proof enough where the status that recorded it was lost.

@@ -75,7 +75,11 @@ pub fn run(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>) -> TaskSta
             TaskState::Unknown(_) if plan.idempotent => {
                 TaskState::Running(format!("another attempt of {} to begin", plan.name))
             }
-            state => state,
+            state @ (TaskState::Running(_)
+            | TaskState::Succeeded(_)
+            | TaskState::Failed(_)
+            | TaskState::Unknown(_)
+            | TaskState::Foreign(_)) => state,
         },
         Some(_) if task.retried => begin(input, turn, order, next),
         Some(TaskOutcome::Succeeded) => TaskState::Succeeded(task.clone()),
@@ -143,7 +147,11 @@ pub fn begin(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, attempt:
 
 /// Whether an attempt that failed by itself is followed by another one.
 fn may_retry(input: &StepInput<'_>, plan: &TaskPlan, failed: &TaskStatus) -> bool {
-    let stopped = |task: &TaskStatus| task.reason.as_deref().is_some_and(|reason| STOPS.contains(&reason));
+    let stopped = |task: &TaskStatus| {
+        task.reason
+            .as_deref()
+            .is_some_and(|reason| STOPS.contains(&reason))
+    };
     let reported = |task: &TaskStatus| task.exit_code.is_some() && !stopped(task);
     let before = input
         .committed
@@ -350,7 +358,7 @@ pub fn stop_all(input: &StepInput<'_>, turn: &mut Turn) -> Vec<String> {
             Some(job) => match &job.state {
                 JobState::Complete => drop(outcome::complete(turn, task, &pods)),
                 JobState::Failed { reason, message } => {
-                    drop(outcome::failed(turn, task, &pods, reason, message))
+                    drop(outcome::failed(turn, task, &pods, reason, message));
                 }
                 JobState::Active => {
                     if task.step == StepName::Expand {

@@ -6,13 +6,13 @@ use slipway_crds::names::RELEASE_FINALIZER;
 use slipway_crds::v1alpha1::status::{Course, StepName};
 
 use crate::decision::{Effect, Kind, Purpose};
-use crate::{ending, revision};
 use crate::intent::{Intent, ReindexPlan};
 use crate::observed::{Observed, SearchView};
 use crate::task::stop_all;
 use crate::turn::{StepInput, Turn, Verdict};
 use crate::window::patches::{claim_deployment, claim_service};
 use crate::window::{Which, settle};
+use crate::{ending, revision};
 
 /// Ends what runs, then lets go of everything. `input` is absent where nothing was ever begun.
 pub fn terminate(

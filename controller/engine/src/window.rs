@@ -242,7 +242,9 @@ pub fn lock(bench: &Bench<'_>, turn: &mut Turn) -> bool {
             .template
             .carries(&bench.status.images, bench.status.variable.as_ref()),
     };
-    if !wants && !follows(deployment, bench.new) && (deployment.paused == Some(true) || !ours || !held(deployment))
+    if !wants
+        && !follows(deployment, bench.new)
+        && (deployment.paused == Some(true) || !ours || !held(deployment))
     {
         // Unpaused by ourselves: the lock that follows is the first one again.
         turn.workload(bench.name(), |status| status.locked_at = None);

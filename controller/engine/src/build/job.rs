@@ -182,9 +182,8 @@ fn environment(input: &JobInput<'_>, mut variables: Vec<Value>) -> Vec<Value> {
             set(&mut variables, json!({ "name": name, "value": value }));
         }
     }
-    match input.generation {
-        Some((name, token)) => set(&mut variables, json!({ "name": name, "value": token })),
-        None => {}
+    if let Some((name, token)) = input.generation {
+        set(&mut variables, json!({ "name": name, "value": token }));
     }
     if let Some(options) = &input.plan.postgres_options {
         let given = variables.iter().find(|variable| name_of(variable) == "PGOPTIONS");

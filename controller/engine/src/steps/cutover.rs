@@ -108,7 +108,8 @@ fn unready(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Opt
             turn.workload(&bench.status.name, |workload| workload.degraded_since = None);
             continue;
         }
-        let since = bench.status.degraded_since.unwrap_or(turn.now());
+        let now = turn.now();
+        let since = bench.status.degraded_since.unwrap_or(now);
         turn.workload(&bench.status.name, |workload| {
             workload.degraded_since = Some(since);
         });
@@ -221,7 +222,7 @@ fn confirmed(input: &StepInput<'_>, turn: &mut Turn, cutover: Cutover, benches: 
     turn.progress.status.serving = Some(input.committed.revision_name());
     for bench in benches {
         turn.workload(&bench.status.name, |workload| {
-            workload.last_pin_change_at = Some(now)
+            workload.last_pin_change_at = Some(now);
         });
     }
     let candidate = input

@@ -13,6 +13,9 @@ use crate::turn::{StepInput, Turn, Verdict};
 use crate::window::patches::roll;
 use crate::window::{Bench, Which, hold, keep_pins, lock, open, pin};
 
+/// Looks, adds the one patch that is missing, and says whether its aim is reached.
+type Stage = fn(&Bench<'_>, &mut Turn) -> bool;
+
 /// Open, pin, hold, lock, ready, and the minimum wait.
 pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     if !carry_token(input, turn) {
@@ -45,12 +48,16 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
             ),
         );
     }
-    let stages: [(&str, fn(&Bench<'_>, &mut Turn) -> bool); 4] = [
+    let stages: [(&str, Stage); 4] = [
         ("the window to open", open),
         ("the Services to keep to the old pods", |bench, turn| {
             // Once it was pinned, whatever else it selects was somebody else's doing.
             let kept = bench.status.locked_at.is_some();
-            if kept { keep_pins(bench, Which::Old, turn) } else { pin(bench, Which::Old, Purpose::Pin, turn) }
+            if kept {
+                keep_pins(bench, Which::Old, turn)
+            } else {
+                pin(bench, Which::Old, Purpose::Pin, turn)
+            }
         }),
         ("the new pods to be made", hold),
         ("the new side to want its full size", lock),
@@ -74,7 +81,11 @@ pub(crate) fn benches<'a>(input: &StepInput<'a>) -> Vec<Bench<'a>> {
 
 /// True when it holds for all; every one is looked at, so that all work side by side.
 pub(crate) fn every<'a>(benches: &[Bench<'a>], mut stage: impl FnMut(&Bench<'a>) -> bool) -> bool {
-    benches.iter().fold(true, |all, bench| stage(bench) && all)
+    let mut all = true;
+    for bench in benches {
+        all &= stage(bench);
+    }
+    all
 }
 
 /// Records the token of a new generation as a change of every template. True once that is committed.
@@ -136,7 +147,9 @@ pub(crate) fn in_the_way(input: &StepInput<'_>) -> Option<Verdict> {
     if let Some(verdict) = gone(input) {
         return Some(verdict);
     }
-    let zero = benches(input).into_iter().find(|bench| bench.deployment.replicas == 0)?;
+    let zero = benches(input)
+        .into_iter()
+        .find(|bench| bench.deployment.replicas == 0)?;
     Some(Verdict::failed(
         "ScaledToZero",
         format!(
@@ -207,7 +220,7 @@ fn ready(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Verdi
             }
             (true, since) => {
                 turn.workload(&bench.status.name, |workload| {
-                    workload.ready_since = Some(since.unwrap_or(now))
+                    workload.ready_since = Some(since.unwrap_or(now));
                 });
                 Some(since.unwrap_or(now))
             }

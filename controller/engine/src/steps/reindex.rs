@@ -196,7 +196,9 @@ pub(crate) fn generation_order<'a>(
 fn remember_seen(turn: &mut Turn, reindex: &ReindexPlan, candidate: &Candidate, facts: &SearchFacts) {
     let mut seen = seen(reindex, candidate, facts);
     // Counts change with every look; only which indices there are is worth a write.
-    seen.iter_mut().for_each(|index| index.documents = None);
+    for index in &mut seen {
+        index.documents = None;
+    }
     if let Some(candidate) = &mut turn.progress.search_mut().candidate {
         candidate.indices = seen;
     }
@@ -251,26 +253,23 @@ fn after_build(
     let mut indices = Vec::new();
     for alias in &reindex.aliases {
         let name = ReindexPlan::name(&alias.alias, Some(&candidate.token));
-        match index_of(facts, &alias.alias, &name) {
-            Some(mut index) => {
-                index.documents = None;
-                indices.push(index);
-            }
-            None => {
-                let found = match facts.names.get(&name) {
-                    Some(NameView::Alias(indices)) => format!("an alias on {}", indices.join(" and ")),
-                    Some(NameView::Index) | None => "nothing of that name".to_owned(),
-                };
-                return Verdict::failed(
-                    "BuildIncomplete",
-                    format!(
-                        "the build ended well but left {found} where index {name} should be. Let the build command append the variable {} to its names. Nothing was booted; {} serves unchanged. {}",
-                        reindex.variable,
-                        serving(input),
-                        again(input)
-                    ),
-                );
-            }
+        if let Some(mut index) = index_of(facts, &alias.alias, &name) {
+            index.documents = None;
+            indices.push(index);
+        } else {
+            let found = match facts.names.get(&name) {
+                Some(NameView::Alias(indices)) => format!("an alias on {}", indices.join(" and ")),
+                Some(NameView::Index) | None => "nothing of that name".to_owned(),
+            };
+            return Verdict::failed(
+                "BuildIncomplete",
+                format!(
+                    "the build ended well but left {found} where index {name} should be. Let the build command append the variable {} to its names. Nothing was booted; {} serves unchanged. {}",
+                    reindex.variable,
+                    serving(input),
+                    again(input)
+                ),
+            );
         }
     }
     let stray = seen(reindex, candidate, facts)

@@ -56,8 +56,10 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     every(&benches, |bench| lock(bench, turn));
     way_back(turn, &benches);
     match roll_others(input, turn) {
-        Verdict::Done => {}
-        verdict => return verdict,
+        Verdict::Done | Verdict::Skipped => {}
+        verdict @ (Verdict::Working { .. } | Verdict::Stalled { .. } | Verdict::Failed { .. }) => {
+            return verdict;
+        }
     }
     let Some(cutover) = input.committed.status.cutover else {
         return Verdict::Done;
@@ -118,7 +120,7 @@ fn rescue(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Opti
         let now = turn.now();
         let from = bench.status.degraded_since.unwrap_or(now);
         turn.workload(&bench.status.name, |workload| {
-            workload.degraded_since = Some(from)
+            workload.degraded_since = Some(from);
         });
         if turn.passed(from, DEGRADED) {
             return Some(failed(format!(

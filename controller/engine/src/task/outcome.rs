@@ -49,7 +49,7 @@ fn tell(turn: &mut Turn, task: &TaskStatus) {
     let took = spoken(since(turn.now(), task.started_at.unwrap_or(task.intent_at)));
     match task.outcome {
         Some(TaskOutcome::Succeeded) => {
-            turn.tell("TaskSucceeded", action, format!("{} in {took}", task.name))
+            turn.tell("TaskSucceeded", action, format!("{} in {took}", task.name));
         }
         Some(TaskOutcome::Failed) => turn.warn("TaskFailed", action, failure(task)),
         Some(TaskOutcome::Unknown) => turn.warn("TaskUnknown", action, doubt(task)),

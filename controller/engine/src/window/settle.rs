@@ -29,7 +29,10 @@ pub fn settle(
     let remembered = status.remembered.clone().unwrap_or_default();
     let begun = bench.deployment.window
         || patches::held(bench.deployment)
-        || bench.services.iter().any(|service| service.window || service.pin().is_some());
+        || bench
+            .services
+            .iter()
+            .any(|service| service.window || service.pin().is_some());
     let done = if begun {
         close_in_order(&bench, keep, &remembered, waits, turn)
     } else {

@@ -1,0 +1,253 @@
+//! Random storms: whatever people and machines do, and in whatever order, no decision breaks an invariant,
+//! nothing runs twice, and when it is over everything comes to rest and serves.
+//!
+//! `PROPTEST_CASES=5000 cargo test -p slipway-engine storm` looks further than the fixed seeds.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRng, TestRunner};
+use serde_json::json;
+use slipway_crds::v1alpha1::Phase;
+
+use crate::fixture::{Script, World, full, plain};
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Pass(u8),
+    Scale(u8),
+    SetImage,
+    Resume,
+    Manifest(u8),
+    ForceService,
+    Unlabel,
+    DeleteSet(usize),
+    FailPods(usize, u8, u8),
+    Evict(usize),
+    EvictTask,
+    DeleteJob,
+    Annotate(u8, u8),
+    Image(u8),
+    Fingerprint(u8),
+    Suspend(bool),
+    Delete,
+    LoseStatus,
+    Engine(bool),
+    PointAlias,
+    Breaks(u8),
+    TaskFails(u8),
+    TaskIsSlow(u8),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    use Event::*;
+    prop_oneof![
+        12 => (0u8..90).prop_map(Pass),
+        2 => (0u8..6).prop_map(Scale),
+        1 => Just(SetImage),
+        1 => Just(Resume),
+        1 => (1u8..4).prop_map(Manifest),
+        1 => Just(ForceService),
+        1 => Just(Unlabel),
+        2 => (0usize..4).prop_map(DeleteSet),
+        3 => (0usize..4, 1u8..4, 1u8..120).prop_map(|(set, count, seconds)| FailPods(set, count, seconds)),
+        1 => (0usize..4).prop_map(Evict),
+        1 => Just(EvictTask),
+        1 => Just(DeleteJob),
+        4 => (0u8..4, 0u8..3).prop_map(|(lever, value)| Annotate(lever, value)),
+        4 => (1u8..5).prop_map(Image),
+        2 => (1u8..4).prop_map(Fingerprint),
+        2 => any::<bool>().prop_map(Suspend),
+        1 => Just(Delete),
+        1 => Just(LoseStatus),
+        2 => any::<bool>().prop_map(Engine),
+        1 => Just(PointAlias),
+        2 => (2u8..5).prop_map(Breaks),
+        2 => (0u8..4).prop_map(TaskFails),
+        1 => (0u8..4).prop_map(TaskIsSlow),
+    ]
+}
+
+const TASKS: [&str; 4] = ["assets", "expand", "build", "catch-up"];
+
+fn happen(world: &mut World, event: Event) {
+    let nth = |world: &World, number: usize| world.sets.keys().nth(number).cloned();
+    let job = |world: &World| world.jobs.keys().next_back().cloned();
+    match event {
+        Event::Pass(seconds) => world.pass(seconds.into()),
+        Event::Scale(replicas) => world.scale("web", replicas.into()),
+        Event::SetImage => world.set_image("web", "foreign:1"),
+        Event::Resume => world.resume("web"),
+        Event::Manifest(image) => world.apply_manifest("web", &format!("shop:{image}")),
+        Event::ForceService => world.apply_service("web"),
+        Event::Unlabel => world.unlabel("web"),
+        Event::DeleteSet(number) => nth(world, number).iter().for_each(|set| world.delete_set(set)),
+        Event::FailPods(number, count, seconds) => nth(world, number)
+            .iter()
+            .for_each(|set| world.fail_pods(set, count.into(), seconds.into())),
+        Event::Evict(number) => nth(world, number).iter().for_each(|set| world.evict(set)),
+        Event::EvictTask => job(world).iter().for_each(|job| world.evict_task(job)),
+        Event::DeleteJob => job(world).iter().for_each(|job| world.delete_job(job)),
+        Event::Annotate(lever, value) => {
+            let lever = ["retry", "abort", "rollback", "resume"][usize::from(lever)];
+            let value = format!("{}/{value}", world.progress().revision_name());
+            world.annotate(lever, &value);
+        }
+        Event::Image(image) => world.release_image(&format!("shop:{image}")),
+        Event::Fingerprint(number) => world.edit(|spec| {
+            if spec["reindex"].is_object() {
+                spec["reindex"]["rebuild"]["fingerprint"] = json!(number.to_string());
+            }
+        }),
+        Event::Suspend(suspend) => world.edit(|spec| spec["suspend"] = json!(suspend)),
+        Event::Delete => world.delete(),
+        Event::LoseStatus => world.lose_status(),
+        Event::Engine(away) => world.engine_away = away,
+        Event::PointAlias => {
+            let last = world.indices.keys().next_back().cloned();
+            if let Some(index) = last {
+                world.point("products", &index);
+            }
+        }
+        Event::Breaks(image) => world.breaks(&format!("shop:{image}")),
+        Event::TaskFails(task) => world.script(TASKS[usize::from(task)], [Script::fails("no")]),
+        Event::TaskIsSlow(task) => {
+            world.script(
+                TASKS[usize::from(task)],
+                [Script {
+                    on_term: 0,
+                    ..Script::takes(40)
+                }],
+            );
+        }
+    }
+}
+
+/// The faults are over: everybody lets the release go on.
+fn calm(world: &mut World) {
+    world.mends();
+    world.engine_away = false;
+    world.edit(|spec| spec["suspend"] = json!(false));
+    if world.replicas("web") == 0 {
+        world.scale("web", 3);
+    }
+}
+
+/// What holds when nothing happens any more.
+fn at_rest(world: &World) {
+    let story = || world.lines.join("\n");
+    let ended = matches!(
+        world.phase(),
+        Phase::Complete | Phase::Failed | Phase::Aborted | Phase::RolledBack
+    );
+    if world.release.is_none() || ended {
+        for (name, deployment) in &world.deployments {
+            let labels = &deployment["metadata"]["labels"];
+            assert!(
+                labels.get("slipway.dev/window").is_none(),
+                "{name} is labelled\n{}",
+                story()
+            );
+            let spec = &deployment["spec"];
+            assert_ne!(
+                spec["minReadySeconds"],
+                i32::MAX - 1,
+                "{name} is held\n{}",
+                story()
+            );
+            assert_ne!(
+                spec["progressDeadlineSeconds"],
+                i32::MAX,
+                "{name} is held\n{}",
+                story()
+            );
+            assert_ne!(
+                spec["strategy"]["rollingUpdate"]["maxSurge"],
+                "100%",
+                "{name} is held\n{}",
+                story()
+            );
+            assert!(spec["paused"].is_null(), "{name} is paused\n{}", story());
+        }
+        let selector = &world.services["web"]["spec"]["selector"];
+        assert_eq!(*selector, json!({"app": "web"}), "\n{}", story());
+    } else {
+        assert!(
+            world.reason("Stalled").is_some(),
+            "at rest without a word\n{}",
+            story()
+        );
+    }
+    if world.release.is_none() {
+        assert!(
+            world.jobs.is_empty() && world.task_pods.is_empty(),
+            "\n{}",
+            story()
+        );
+    }
+    let wanted = usize::try_from(world.replicas("web")).unwrap();
+    assert_eq!(world.ready_endpoints("web"), wanted, "not served\n{}", story());
+    assert!(world.alias("products").len() <= 1, "\n{}", story());
+    if let Some(token) = world.variable("web") {
+        let index = format!("products_{token}");
+        assert!(
+            world.indices.contains_key(&index),
+            "{index} is read and not there\n{}",
+            story()
+        );
+    }
+}
+
+static SEARCHING: LazyLock<World> = LazyLock::new(|| World::adopted(full("shop:1", "1")));
+static PLAIN: LazyLock<World> = LazyLock::new(|| World::adopted(plain("shop:1")));
+
+fn storm(start: &World, events: &[Event]) {
+    let mut world = start.clone();
+    world.doubt = true;
+    world.release_image("shop:2");
+    for event in events {
+        happen(&mut world, *event);
+        world.pass(1);
+    }
+    calm(&mut world);
+    world.say("storm", "is over");
+    world.comes_to_rest();
+    at_rest(&world);
+}
+
+fn storms(start: &World, most: usize) {
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    let config = Config {
+        cases: cases.unwrap_or(24),
+        failure_persistence: None,
+        max_shrink_iters: 400,
+        ..Config::default()
+    };
+    let mut runner = match cases {
+        Some(_) => TestRunner::new(config),
+        None => {
+            let fixed = TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
+            TestRunner::new_with_rng(config, fixed)
+        }
+    };
+    let outcome = runner.run(&proptest::collection::vec(event(), 1..most), |events| {
+        storm(start, &events);
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+#[test]
+fn a_plain_release_survives_any_storm() {
+    storms(&PLAIN, 14);
+}
+
+#[test]
+fn a_release_with_tasks_and_an_index_survives_any_storm() {
+    storms(&SEARCHING, 20);
+}
