@@ -2,7 +2,7 @@
 //! `EndpointSlices` and polls the search engine, and believes nothing that the controller says of itself.
 //!
 //! Reading and judging are plain functions over what was gathered ([`audit`], [`moves`], [`jobs`],
-//! [`status`], [`requests`], [`endpoints`], [`aliases`]); only this file and [`tail`] touch the world.
+//! [`status`], [`requests`], [`endpoints`], [`aliases`]); only this file and `tail` touch the world.
 
 pub mod aliases;
 pub mod audit;

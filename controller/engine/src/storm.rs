@@ -226,12 +226,11 @@ fn storms(start: &World, most: usize) {
         max_shrink_iters: 400,
         ..Config::default()
     };
-    let mut runner = match cases {
-        Some(_) => TestRunner::new(config),
-        None => {
-            let fixed = TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
-            TestRunner::new_with_rng(config, fixed)
-        }
+    let mut runner = if cases.is_some() {
+        TestRunner::new(config)
+    } else {
+        let fixed = TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
+        TestRunner::new_with_rng(config, fixed)
     };
     let outcome = runner.run(&proptest::collection::vec(event(), 1..most), |events| {
         storm(start, &events);
