@@ -3,6 +3,9 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
+    clippy::struct_excessive_bools,
+    clippy::too_many_lines,
     clippy::unwrap_used,
     reason = "test code: a broken assumption ends the test"
 )]

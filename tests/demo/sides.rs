@@ -111,16 +111,16 @@ mod tests {
     use super::*;
 
     fn sides(sizes: &[(i64, i32, i32, i32)]) -> Sides {
-        let mut sides = Sides::default();
+        let mut seen = Sides::default();
         for (at, wanted, there, ready) in sizes {
             let set = json!({"metadata": {"name": "web-1"}, "spec": {"replicas": wanted, "selector": {}},
                 "status": {"replicas": there, "readyReplicas": ready}});
-            sides.add(
+            seen.add(
                 &serde_json::from_value(set).unwrap(),
                 Timestamp::from_second(*at).unwrap(),
             );
         }
-        sides
+        seen
     }
 
     #[test]

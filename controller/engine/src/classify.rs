@@ -64,7 +64,7 @@ fn in_window(object: &Value) -> bool {
     label(object, names::WINDOW).as_deref() == Some(names::WINDOW_OPEN)
 }
 
-/// Reads a Deployment; its ReplicaSets are added by [`join`].
+/// Reads a Deployment; its ReplicaSets are added by the caller.
 pub fn deployment(object: &Value) -> DeploymentView {
     DeploymentView {
         name: owned(object, "/metadata/name"),

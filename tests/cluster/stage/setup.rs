@@ -145,9 +145,10 @@ impl Setup {
     /// Sets it up.
     pub(crate) async fn open(self) -> Result<Stage> {
         let cluster = Cluster::attach()?;
-        let place = match self.beside {
-            true => None,
-            false => Some(Place::take(&cluster, self.guard, self.alone).await?),
+        let place = if self.beside {
+            None
+        } else {
+            Some(Place::take(&cluster, self.guard, self.alone).await?)
         };
         let client = cluster.client().await?;
         let namespace = namespace(&client, &self.name).await?;
