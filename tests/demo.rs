@@ -42,6 +42,8 @@ pub struct Options {
     pub rate: u32,
     /// Leave everything running at the end.
     pub keep: bool,
+    /// Print every move and every request of the controller, too.
+    pub details: bool,
 }
 
 /// Runs the demo and prints what came of it. True: everything went as promised.
@@ -121,6 +123,9 @@ fn play(cluster: &Cluster, options: &Options, built: &Built, progress: &Progress
     cluster.block_on(async {
         let application = Application::set_up(cluster, options, &built.shop, progress).await?;
         let told = journey::travel(&application, options, progress).await?;
+        if options.details {
+            progress.line(&format!("\n{}", told.details));
+        }
         progress.line(&summary::text(&told));
         Ok(told.problems.is_empty())
     })

@@ -18,6 +18,9 @@ struct Arguments {
     /// Take away what `--keep` left.
     #[arg(long)]
     down: bool,
+    /// Print every change that slipway made and every request to the API server that counts, too.
+    #[arg(long)]
+    details: bool,
     /// Products in the shop.
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
     products: u32,
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         products: arguments.products,
         rate: arguments.rate,
         keep: arguments.keep,
+        details: arguments.details,
     };
     let result = if arguments.down {
         demo::down().map(|()| true)

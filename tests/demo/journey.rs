@@ -37,6 +37,10 @@ const STALLED: Duration = Duration::from_secs(20);
 /// Answers to requests that left before the cutover have arrived by then.
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
+/// Length of one round of practice, and of all of them.
+const PRACTICE: Duration = Duration::from_secs(5);
+const PRACTICE_LIMIT: Duration = Duration::from_mins(3);
+
 /// So long the controller must be silent at the end.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -54,6 +58,8 @@ pub(super) struct Told {
     pub(super) tasks: usize,
     /// Resident memory of each replica of the controller, in MiB.
     pub(super) memory: Vec<f64>,
+    /// Every move and every request, for who wants to know.
+    pub(super) details: String,
     /// What went wrong, in plain sentences; empty when all is well.
     pub(super) problems: Vec<String>,
 }
@@ -92,7 +98,7 @@ pub(super) async fn travel(
         );
     let observer = Observer::start(application.client.clone(), config).await?;
     let watching = Watching::start(application.client.clone(), NAMESPACE);
-    let traffic = traffic(application, options).await?;
+    let traffic = traffic(application, options, progress).await?;
     let old_index = engine.index_of("products").await?;
 
     let mut screen = Screen::new(progress, options);
@@ -128,6 +134,7 @@ pub(super) async fn travel(
         requests: counted(&seen, &applied, &idle, &status),
         tasks: seen.jobs.len(),
         memory,
+        details: details(&seen, &applied, &waits),
         problems: Vec::new(),
     };
     told.problems = problems(&followed, &status, &told, &seen);
@@ -150,19 +157,46 @@ pub(super) async fn travel(
     Ok(told)
 }
 
-/// Customers, for a few seconds before anything happens.
-async fn traffic(application: &Application<'_>, options: &Options) -> Result<Traffic> {
+/// Customers, more and more of them until all are served well: a search engine that has just started needs some
+/// practice. Only then the account begins.
+async fn traffic(application: &Application<'_>, options: &Options, progress: &Progress) -> Result<Traffic> {
+    let stage = progress.stage("customers");
+    // Clones go on where the first one stops: no product is deleted twice.
     let mix = Mix::shop(options.products.into());
-    let config = TrafficConfig::new(application.address, mix)
-        .rate(options.rate)
-        .limit(PATIENCE + Duration::from_mins(5));
-    let traffic = Traffic::start(config);
+    let config = |rate: u32| TrafficConfig::new(application.address, mix.clone()).rate(rate);
+    let mut rates = [
+        options.rate / 10,
+        options.rate / 4,
+        options.rate / 2,
+        options.rate,
+        options.rate,
+    ]
+    .into_iter()
+    .filter(|rate| *rate > 0);
+    let mut next = rates.next();
+    while let Some(rate) = next {
+        stage.note(&format!("{rate} requests/s"));
+        let practice = Traffic::start(config(rate));
+        sleep(PRACTICE).await;
+        let report = practice.stop().await;
+        if report.failed() == 0 && report.not_sent == 0 {
+            next = rates.next();
+        }
+        ensure!(
+            stage.elapsed() < PRACTICE_LIMIT,
+            "this machine does not serve {rate} requests/s, even without a release. Try fewer: cargo demo -- --rate \
+             {}\n{report}",
+            rate / 2
+        );
+    }
+    let traffic = Traffic::start(config(options.rate).limit(PATIENCE + Duration::from_mins(5)));
     let some = u64::from(options.rate) * 3;
     ensure!(
         traffic.flowing(some, Duration::from_secs(30)).await,
         "no traffic flows: {:?}",
         traffic.live()
     );
+    stage.done(&format!("{} requests/s: pages, searches, writes", options.rate));
     Ok(traffic)
 }
 
@@ -289,6 +323,30 @@ fn counted(seen: &Observation, applied: &Mark, idle: &Mark, status: &ReleaseStat
         told: since.beyond_idle().count() - budgeted.count(),
         idle: seen.requests_since(idle).beyond_idle().count(),
     }
+}
+
+/// The story in full: moves, tasks, waits and requests, with times since the Release was applied.
+fn details(seen: &Observation, applied: &Mark, waits: &[Span]) -> String {
+    let since = |at: Timestamp| at.duration_since(applied.at).as_secs_f64();
+    let jobs = seen.jobs.iter().map(|job| {
+        let ended = job.ended.as_ref().map_or(f64::NAN, |(_, at)| since(*at));
+        format!(
+            "{:>+9.3}s  to {ended:+.3}s  {}\n",
+            since(job.created_at),
+            job.name
+        )
+    });
+    let waits = waits
+        .iter()
+        .map(|wait| format!("{:>+9.3}s  to {:+.3}s\n", since(wait.from), since(wait.to)));
+    let requests = seen.requests_since(applied);
+    format!(
+        "{}\ntasks\n{}\nwaits\n{}\nrequests in the budget\n{}\n{requests}",
+        seen.transcript(),
+        jobs.collect::<String>(),
+        waits.collect::<String>(),
+        requests.budgeted().list(applied.at)
+    )
 }
 
 /// Resident memory of the controller's replicas.

@@ -13,6 +13,16 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// A number with what is counted: `1 catch-up pass`, `3 catch-up passes`.
+pub(super) fn plural(number: u64, one: &str) -> String {
+    let ending = match number {
+        1 => "",
+        _ if one.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{} {one}{ending}", grouped(number))
+}
+
 /// A bar of `width` characters, so much of it full.
 pub(super) fn bar(part: u64, whole: u64, width: usize) -> String {
     let width = width as u64;
@@ -32,6 +42,13 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn what_is_counted_is_named_by_the_number() {
+        assert_eq!(plural(1, "migration"), "1 migration");
+        assert_eq!(plural(1_000, "migration"), "1,000 migrations");
+        assert_eq!(plural(0, "catch-up pass"), "0 catch-up passes");
     }
 
     #[test]

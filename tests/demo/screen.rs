@@ -12,7 +12,7 @@ use slipway_crds::v1alpha1::status::{ReleaseStatus, StepName, StepState, StepSta
 
 use super::{
     Options,
-    numbers::{bar, grouped},
+    numbers::{bar, grouped, plural},
     spoken,
 };
 use crate::harness::{progress::Progress, traffic::Live};
@@ -184,20 +184,16 @@ fn result(name: StepName, status: &ReleaseStatus) -> String {
             .map(|task| task.name.as_str())
             .collect::<Vec<_>>()
             .join(", "),
-        StepName::Expand => match output("migrations") {
-            Some(1) => "1 migration".to_owned(),
-            Some(more) => format!("{more} migrations"),
-            None => String::new(),
-        },
+        StepName::Expand => output("migrations").map_or_else(String::new, |count| plural(count, "migration")),
         StepName::Reindex => {
             let live = search.and_then(|search| search.live.as_ref()?.token.clone());
             let token = search
                 .and_then(|search| search.candidate.as_ref().map(|one| one.token.clone()))
                 .or(live);
             let documents = output("documents").map(grouped).unwrap_or_default();
-            let passes = tasks.len().saturating_sub(1);
+            let passes = plural(tasks.len().saturating_sub(1) as u64, "catch-up pass");
             format!(
-                "products_{}  {documents} documents, {passes} catch-up passes",
+                "products_{}  {documents} documents, {passes}",
                 token.unwrap_or_default()
             )
         }
