@@ -110,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    fn sides(sizes: &[(i64, i32, i32, i32)]) -> Sides {
+    fn seen(sizes: &[(i64, i32, i32, i32)]) -> Sides {
         let mut seen = Sides::default();
         for (at, wanted, there, ready) in sizes {
             let set = json!({"metadata": {"name": "web-1"}, "spec": {"replicas": wanted, "selector": {}},
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_side_is_full_when_all_its_pods_are_ready_and_gone_with_the_last() {
-        let sides = sides(&[
+        let sides = seen(&[
             (1, 3, 0, 0),
             (2, 3, 3, 1),
             (3, 3, 3, 3),
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_side_that_has_pods_is_not_gone() {
-        let sides = sides(&[(1, 0, 0, 0), (2, 3, 3, 3)]);
+        let sides = seen(&[(1, 0, 0, 0), (2, 3, 3, 3)]);
         assert_eq!(sides.gone_at("web-1"), None);
     }
 }

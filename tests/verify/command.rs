@@ -23,6 +23,7 @@ pub(super) struct Shown<'a> {
     progress: &'a Progress,
     stage: &'a Stage,
     last_note: Cell<Instant>,
+    commands: Cell<usize>,
 }
 
 impl<'a> Shown<'a> {
@@ -31,6 +32,7 @@ impl<'a> Shown<'a> {
             progress,
             stage,
             last_note: Cell::new(Instant::now()),
+            commands: Cell::new(0),
         }
     }
 
@@ -43,7 +45,12 @@ impl<'a> Shown<'a> {
     /// passed on as they come.
     pub(super) fn run(&self, command: &mut Command) -> Result<Vec<String>> {
         let said = spoken(command);
-        self.stage.note(&said);
+        // A check of many commands tells the first; the others follow fast.
+        if self.commands.replace(self.commands.get() + 1) == 0 {
+            self.stage.note(&said);
+        } else {
+            self.stage.flash(&said);
+        }
         let lines = RefCell::new(Vec::new());
         let result = run_shown(command, |line| {
             self.show(line);
