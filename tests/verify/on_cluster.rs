@@ -49,7 +49,11 @@ pub(super) fn run(run: &mut Run, binaries: &Binaries) {
         run.check("cluster: suites", |shown| {
             // A suite that waits for ever fails in time.
             let mut suites = cluster.command("timeout")?;
-            suites.arg("30m").arg(&programs.cluster).arg("--ignored").args(SUITES);
+            suites
+                .arg("30m")
+                .arg(&programs.cluster)
+                .arg("--ignored")
+                .args(SUITES);
             let lines = shown.run(&mut suites)?;
             Ok(((), tests_passed(&lines)))
         });
