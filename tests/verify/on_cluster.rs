@@ -22,7 +22,7 @@ const NAME: &str = "verify";
 
 /// The suites that are part of every check. The others are run by name:
 /// `cargo cluster -- exec -- cargo test -p slipway-tests --test cluster -- --ignored <name>`.
-const SUITES: [&str; 3] = ["platform::", "by_hand::", "leftovers::"];
+const SUITES: [&str; 1] = ["platform::"];
 
 /// The test programs that have tests for inside.
 struct Programs {
