@@ -96,9 +96,13 @@ fn deployments<'a>(observed: &'a Observed, plan: &'a Plan) -> impl Iterator<Item
         .filter_map(|workload| observed.deployments.get(&workload.deployment))
 }
 
-/// No pod is available, so there is nothing whose traffic could be moved.
+/// No pod is ready, so there is nothing whose traffic could be moved. One that is ready has traffic already, also
+/// while it does not count as available yet.
 fn nothing_runs(observed: &Observed, plan: &Plan) -> bool {
-    deployments(observed, plan).all(|deployment| deployment.available_replicas == 0 && !deployment.window)
+    deployments(observed, plan).all(|deployment| {
+        let pods = deployment.ready_replicas.max(deployment.available_replicas);
+        pods == 0 && !deployment.window
+    })
 }
 
 fn running_image(observed: &Observed, plan: &Plan) -> Option<String> {
