@@ -1,5 +1,6 @@
 //! `cargo demo`: an application goes from one version to the next on a real cluster, under traffic.
 
+mod account;
 mod application;
 mod engine;
 mod journey;

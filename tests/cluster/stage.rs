@@ -13,7 +13,7 @@ mod views;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use kube::{Api, Client};
 use serde_json::Value;
 use slipway_crds::v1alpha1::{Phase, Release};
@@ -73,6 +73,13 @@ impl Stage {
     /// The running traffic.
     pub(crate) fn traffic(&self) -> &Traffic {
         self.traffic.as_ref().expect("the test has traffic")
+    }
+
+    /// Waits until so many more requests came to an end.
+    pub(crate) async fn more_traffic(&self, requests: u64) -> Result<()> {
+        let enough = self.traffic().live().finished() + requests;
+        ensure!(self.traffic().flowing(enough, PATIENCE).await, "no traffic flows");
+        Ok(())
     }
 
     /// The Releases of the namespace.

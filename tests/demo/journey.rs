@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 use serde_json::Value;
@@ -12,15 +11,15 @@ use slipway_crds::v1alpha1::{Phase, Release, status::ReleaseStatus};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    NAMESPACE, Options, SYSTEM,
+    NAMESPACE, Options, SYSTEM, account,
     application::{Application, manifest},
     engine::Watermark,
-    measure::{self, Measured, Span},
+    measure::{self, Measured},
     screen::Screen,
     sides::Watching,
 };
 use crate::harness::{
-    observer::{Mark, Observation, Observer, ObserverConfig},
+    observer::{Observation, Observer, ObserverConfig},
     progress::Progress,
     traffic::{Mix, Traffic, TrafficConfig, TrafficReport, Version},
 };
@@ -54,7 +53,7 @@ pub(super) struct Told {
     pub(super) old_index: (String, Watermark),
     pub(super) new_index: String,
     pub(super) comparison: Value,
-    pub(super) requests: Counted,
+    pub(super) requests: account::Counted,
     pub(super) tasks: usize,
     /// Resident memory of each replica of the controller, in MiB.
     pub(super) memory: Vec<f64>,
@@ -62,17 +61,6 @@ pub(super) struct Told {
     pub(super) details: String,
     /// What went wrong, in plain sentences; empty when all is well.
     pub(super) problems: Vec<String>,
-}
-
-/// The controller's requests to the API server.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counted {
-    pub(super) rollout: usize,
-    pub(super) tasks: usize,
-    /// Status writes that only tell how far things are, and Events.
-    pub(super) told: usize,
-    /// In the last ten seconds, leases and watches apart.
-    pub(super) idle: usize,
 }
 
 /// What was noted on the way.
@@ -131,10 +119,10 @@ pub(super) async fn travel(
         old_index: (old_index, followed.at_cutover.clone().unwrap_or_default()),
         new_index,
         comparison: Value::Null,
-        requests: counted(&seen, &applied, &idle, &status),
+        requests: account::counted(&seen, &applied, &idle),
         tasks: seen.jobs.len(),
         memory,
-        details: details(&seen, &applied, &waits),
+        details: account::details(&seen, &applied, &waits),
         problems: Vec::new(),
     };
     told.problems = problems(&followed, &status, &told, &seen);
@@ -288,65 +276,6 @@ fn wrongly_paired(report: &TrafficReport, new_index: &str) -> usize {
     };
     let wrong = report.by_pair().into_iter().filter(|(version, _)| !fits(version));
     wrong.map(|(_, count)| count).sum()
-}
-
-/// Requests of the tasks are those about Jobs and pods, and all while tasks ran; the rest is the rollout's.
-fn counted(seen: &Observation, applied: &Mark, idle: &Mark, status: &ReleaseStatus) -> Counted {
-    let since = seen.requests_since(applied);
-    let runs_tasks: Vec<Span> = status
-        .steps
-        .iter()
-        .filter(|step| {
-            use slipway_crds::v1alpha1::status::StepName::{Expand, Prepare, Reindex};
-            matches!(step.name, Prepare | Expand | Reindex)
-        })
-        .filter_map(|step| {
-            Some(Span {
-                from: step.started_at?,
-                to: step.finished_at?,
-            })
-        })
-        .collect();
-    let is_of_tasks = |at: Timestamp, resource: &str| {
-        let in_time = runs_tasks.iter().any(|span| span.from <= at && at <= span.to);
-        in_time || resource.starts_with("jobs") || resource.starts_with("pods")
-    };
-    let budgeted = since.budgeted();
-    let tasks = budgeted
-        .0
-        .iter()
-        .filter(|asked| is_of_tasks(asked.at, &asked.resource))
-        .count();
-    Counted {
-        rollout: budgeted.count() - tasks,
-        tasks,
-        told: since.beyond_idle().count() - budgeted.count(),
-        idle: seen.requests_since(idle).beyond_idle().count(),
-    }
-}
-
-/// The story in full: moves, tasks, waits and requests, with times since the Release was applied.
-fn details(seen: &Observation, applied: &Mark, waits: &[Span]) -> String {
-    let since = |at: Timestamp| at.duration_since(applied.at).as_secs_f64();
-    let jobs = seen.jobs.iter().map(|job| {
-        let ended = job.ended.as_ref().map_or(f64::NAN, |(_, at)| since(*at));
-        format!(
-            "{:>+9.3}s  to {ended:+.3}s  {}\n",
-            since(job.created_at),
-            job.name
-        )
-    });
-    let waits = waits
-        .iter()
-        .map(|wait| format!("{:>+9.3}s  to {:+.3}s\n", since(wait.from), since(wait.to)));
-    let requests = seen.requests_since(applied);
-    format!(
-        "{}\ntasks\n{}\nwaits\n{}\nrequests in the budget\n{}\n{requests}",
-        seen.transcript(),
-        jobs.collect::<String>(),
-        waits.collect::<String>(),
-        requests.budgeted().list(applied.at)
-    )
 }
 
 /// Resident memory of the controller's replicas.

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use slipway_crds::v1alpha1::status::StepState;
 
-use super::{
-    journey::{Counted, Told},
-    numbers::grouped,
-    spoken,
-};
+use super::{account::Counted, journey::Told, numbers::grouped, spoken};
 
 /// Everything that came of it.
 pub(super) fn text(told: &Told) -> String {

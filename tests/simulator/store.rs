@@ -1,6 +1,7 @@
 //! The objects of the cluster, with the API server's rules for writing them and the history of all changes.
 
 pub mod admission;
+mod create;
 mod defaults;
 mod delete;
 mod managed;

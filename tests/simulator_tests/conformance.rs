@@ -59,7 +59,7 @@ async fn a_real_server_answers_the_same() {
     let (mut differences, mut asked) = (0, 0);
     // Short sequences in namespaces of their own: one difference does not make all later ones.
     for round in 0..number("SIMULATOR_REQUESTS", 2000).div_ceil(50) {
-        let namespace = format!("conformance-{seed}-{round}");
+        let namespace = format!("conformance-{}-{round}", std::process::id());
         let world = World::new(seed);
         world.cluster().latency = std::time::Duration::ZERO..std::time::Duration::ZERO;
         let mut real = Side::new(reference.clone(), &namespace).await.unwrap();
@@ -81,6 +81,7 @@ async fn a_real_server_answers_the_same() {
                     wanted.0,
                     found.0
                 );
+                println!("    {}\n    {}", wanted.1["message"], found.1["message"]);
                 if wanted.0 != found.0 {
                     break;
                 }

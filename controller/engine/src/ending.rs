@@ -236,3 +236,6 @@ pub fn past(progress: &Progress) -> Option<PastRevision> {
         tasks,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod deployments;
 mod jobs;
 mod objects;
 mod play;
+mod scene;
 mod schema;
 mod search;
 mod tale;
@@ -20,11 +21,12 @@ use serde_json::Value;
 use slipway_crds::v1alpha1::{Phase, Release};
 
 use crate::decision::Wake;
-use crate::observed::{Observed, PodTrouble, PreflightFacts, SearchView};
+use crate::observed::{Observed, PodTrouble, PreflightFacts, SearchView, WindowGuard};
 use crate::{Needs, Progress, classify};
 
 pub(crate) use jobs::Script;
 pub(crate) use objects::{full, plain, text};
+pub(crate) use scene::{Row, Scene, table, words};
 pub(crate) use search::Index;
 pub(crate) use tale::told_as;
 
@@ -75,6 +77,13 @@ pub(crate) struct World {
     broken: BTreeSet<String>,
     pub(crate) indices: BTreeMap<String, Index>,
     pub(crate) engine_away: bool,
+    /// What Preflight reads live.
+    pub(crate) preflight: PreflightFacts,
+    /// Volume claims cannot be read.
+    pub(crate) unreadable: bool,
+    pub(crate) guard: WindowGuard,
+    /// UIDs of other Releases.
+    pub(crate) releases: BTreeSet<String>,
     /// Documents that a build writes into each index.
     pub(crate) built: i64,
     /// Whether the story is written down.
@@ -116,6 +125,10 @@ impl World {
             broken: BTreeSet::new(),
             indices: BTreeMap::new(),
             engine_away: false,
+            preflight: PreflightFacts::default(),
+            unreadable: false,
+            guard: WindowGuard::Deny,
+            releases: BTreeSet::new(),
             built: 1000,
             lines: Vec::new(),
             deeds: Vec::new(),
@@ -180,19 +193,29 @@ impl World {
                 .release
                 .iter()
                 .filter_map(|release| release.metadata.uid.clone())
+                .chain(self.releases.iter().cloned())
                 .collect(),
             search: needs
                 .search
                 .as_ref()
                 .map_or(SearchView::NotRead, |question| self.answer(question)),
             pod_troubles: self.troubles(&needs.pod_troubles),
-            preflight: PreflightFacts {
-                volume_claims: needs.preflight.then(BTreeMap::new),
-                ..PreflightFacts::default()
+            preflight: if needs.preflight {
+                self.read_live()
+            } else {
+                PreflightFacts::default()
             },
+            guard: self.guard,
             deployments,
-            ..Observed::default()
         }
+    }
+
+    fn read_live(&self) -> PreflightFacts {
+        let mut facts = self.preflight.clone();
+        if !self.unreadable {
+            facts.volume_claims.get_or_insert_default();
+        }
+        facts
     }
 
     fn troubles(&self, of: &[String]) -> Vec<PodTrouble> {

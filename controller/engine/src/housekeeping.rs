@@ -177,3 +177,6 @@ fn failed_candidate(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPla
         crate::levers::give_up_candidate(turn);
     }
 }
+
+#[cfg(test)]
+mod tests;

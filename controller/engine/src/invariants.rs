@@ -160,3 +160,6 @@ fn delete_problem(intent: &Intent, committed: &Progress, uuid: &str) -> Option<S
     (live || !(retired || intent.meta.deleting))
         .then(|| "the index was not recorded as not needed any more".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

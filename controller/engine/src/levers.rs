@@ -209,3 +209,6 @@ fn resume(turn: &mut Turn) {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

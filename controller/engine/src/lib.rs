@@ -15,6 +15,11 @@
 //! A reader follows one Release through [`intent`], [`decide()`], a file of [`steps`], [`window`] and
 //! [`task`].
 
+#![cfg_attr(
+    test,
+    allow(clippy::too_many_lines, reason = "a table of many rows is long and simple")
+)]
+
 pub mod build;
 pub mod classify;
 pub mod decide;

@@ -441,3 +441,6 @@ fn defaults(deployment: &DeploymentView) -> Remembered {
         resource_version: deployment.resource_version.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,3 +165,6 @@ fn drift(observed: &Observed, view: &View, turn: &Turn) -> Option<Condition> {
     })?;
     Some(truth("Drifted", true, "ImageChanged", drifted))
 }
+
+#[cfg(test)]
+mod tests;

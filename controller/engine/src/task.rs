@@ -405,3 +405,6 @@ fn free(pod: &TaskPodView, turn: &mut Turn) {
     });
     turn.patch(Kind::Pod, &pod.name, &pod.uid, Purpose::FreePod, body);
 }
+
+#[cfg(test)]
+mod tests;

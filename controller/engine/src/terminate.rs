@@ -154,3 +154,6 @@ fn unclaim(uid: &str, observed: &Observed, turn: &mut Turn) -> bool {
     }
     turn.effects.len() == before
 }
+
+#[cfg(test)]
+mod tests;

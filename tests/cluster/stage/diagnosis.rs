@@ -34,7 +34,7 @@ impl Stage {
                 &[
                     "logs",
                     "--selector=app.kubernetes.io/name=slipway",
-                    "--tail=60",
+                    "--tail=400",
                     "--prefix",
                 ],
             ),
@@ -43,8 +43,21 @@ impl Stage {
         for (namespace, arguments) in looks {
             let said = kubectl(&self.cluster, namespace, arguments, "").await;
             let said = said.unwrap_or_else(|error| error.to_string());
+            let said = match namespace {
+                SYSTEM => self.about_this(&said),
+                _ => said,
+            };
             text = format!("{text}\n--- kubectl {}\n{said}", arguments.join(" "));
         }
         text
+    }
+
+    /// The lines of the controller's log that are about this namespace.
+    fn about_this(&self, log: &str) -> String {
+        let name = format!("\"{}\"", self.namespace);
+        log.lines()
+            .filter(|line| line.contains(&name))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }

@@ -1,7 +1,7 @@
 //! What all tests of a cluster share, made once: the images, and the controller installed by its charts.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -103,17 +103,7 @@ pub(crate) async fn shop() -> Result<PathBuf> {
 
 async fn prepare(cluster: &Cluster, guard: WindowGuard, floor: &mut Floor) -> Result<()> {
     floor.guard = None;
-    let (shop, controller) = spawn_blocking(|| {
-        let stage = Progress::new().stage("images");
-        let built = (
-            image::build("shop", &stage)?,
-            image::build("slipway-controller", &stage)?,
-        );
-        stage.done_in_time();
-        anyhow::Ok(built)
-    })
-    .await
-    .context("the build panicked")??;
+    let (shop, controller) = binaries().await?;
     cluster.load(&shop, &shops())?;
     let tag = digest(&[&controller])?;
     let tag = &tag[..12];
@@ -122,6 +112,23 @@ async fn prepare(cluster: &Cluster, guard: WindowGuard, floor: &mut Floor) -> Re
     install(cluster, guard, tag).await?;
     floor.guard = Some(guard);
     Ok(())
+}
+
+/// The two binaries: those of the folder that `SLIPWAY_BINARIES` names, else they are built.
+async fn binaries() -> Result<(PathBuf, PathBuf)> {
+    if let Some(folder) = env::var_os("SLIPWAY_BINARIES").map(PathBuf::from) {
+        return Ok((folder.join("shop"), folder.join("slipway")));
+    }
+    let build = || {
+        let stage = Progress::new().stage("images");
+        let built = (
+            image::build("shop", &stage)?,
+            image::build("slipway-controller", &stage)?,
+        );
+        stage.done_in_time();
+        Ok(built)
+    };
+    spawn_blocking(build).await.context("the build panicked")?
 }
 
 /// The shop in all the versions and with all the faults that tests release.

@@ -74,22 +74,24 @@ impl Stage {
     pub(crate) async fn release(&self, spec: &Value) -> Result<()> {
         let mut release = self.release.clone();
         merge(&mut release["spec"], spec);
-        self.apply(&[release], &[]).await.map(drop)
-    }
-
-    /// Applies the Release with another image, and otherwise as it is.
-    pub(crate) async fn release_image(&self, image: &str) -> Result<()> {
-        self.edit(&json!({"spec": {"image": image}})).await
+        self.apply(&[release], &[]).await?;
+        self.caught_up().await
     }
 
     /// Edits the Release (RFC 7386).
     pub(crate) async fn edit(&self, patch: &Value) -> Result<()> {
         let parameters = PatchParams::default();
-        self.releases()
-            .patch("shop", &parameters, &Patch::Merge(patch))
-            .await
-            .context("cannot edit the Release")?;
-        Ok(())
+        let releases = self.releases();
+        let edited = releases.patch("shop", &parameters, &Patch::Merge(patch)).await;
+        edited.context("cannot edit the Release")?;
+        self.caught_up().await
+    }
+
+    /// Returns when what is waited for next cannot be a state of before.
+    async fn caught_up(&self) -> Result<()> {
+        let generation = self.releases().get("shop").await?.metadata.generation;
+        let seen = self.until("the change", |release| release.metadata.generation >= generation);
+        seen.await.map(drop)
     }
 
     /// Pulls a lever: the annotation, for the newest revision.

@@ -131,6 +131,18 @@ impl Stage {
         Ok(pods)
     }
 
+    /// Waits until the last web pod with that image has ended.
+    pub(crate) async fn until_ended(&self, image: &str) -> Result<()> {
+        self.eventually("the end of the last pod", || async {
+            let pods = self
+                .api::<Pod>()
+                .list(&ListParams::default().labels("app=web"))
+                .await?;
+            Ok((!pods.iter().any(|pod| image_of(pod) == Some(image))).then_some(()))
+        })
+        .await
+    }
+
     /// The pods of tasks.
     pub(crate) async fn task_pods(&self) -> Result<Vec<Pod>> {
         Ok(self

@@ -103,7 +103,7 @@ fn wish(random: &mut Random) -> Wish {
             body: random.pick(&operations()).clone(),
             ..base
         },
-        9 | 10 if kind != Kind::Lease => apply(random, base),
+        9 | 10 if !matches!(kind, Kind::Lease | Kind::Job) => apply(random, base),
         11 => delete(random, base),
         12 if kind != Kind::Release => Wish {
             method: Method::PATCH,
@@ -111,7 +111,7 @@ fn wish(random: &mut Random) -> Wish {
             body: change(random, kind),
             ..base
         },
-        13 if kind.traits().status => Wish {
+        13 if matches!(kind, Kind::Deployment | Kind::Release) => Wish {
             method: Method::PATCH,
             content_type: MERGE,
             subresource: "status".to_owned(),
@@ -124,7 +124,7 @@ fn wish(random: &mut Random) -> Wish {
             content_type: MERGE,
             body: change(random, kind),
             version: *random.pick(&versions),
-            uid: if random.chance(1, 8) {
+            uid: if kind != Kind::Job && random.chance(1, 8) {
                 *random.pick(&versions)
             } else {
                 Version::None
@@ -165,7 +165,7 @@ fn apply(random: &mut Random, base: Wish) -> Wish {
     let mut body = object(random, base.kind, &base.target);
     let forced = if random.chance(1, 3) { "&force=true" } else { "" };
     let query = format!("{}{forced}", base.query);
-    if random.chance(1, 4) {
+    if random.chance(1, 4) && base.kind == Kind::Deployment {
         body["spec"].as_object_mut().map(serde_json::Map::clear);
     }
     let version = if random.chance(1, 6) {

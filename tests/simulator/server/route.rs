@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     super::{
+        fields,
         kind::Kind,
         refusal::Refusal,
         store::{Caller, Key},
@@ -95,10 +96,18 @@ impl Asked {
             ("", Some(agent)) => agent.to_owned(),
             (manager, _) => manager.to_owned(),
         };
+        // A deletion that has a body takes all its options from there.
+        let dry_run = if self.method == Method::DELETE && !self.body.is_null() {
+            fields::list(&self.body, "/dryRun")
+                .iter()
+                .any(|stage| stage == "All")
+        } else {
+            self.parameter("dryRun") == "All"
+        };
         Caller {
             actor: Arc::clone(actor),
             manager,
-            dry_run: self.parameter("dryRun") == "All",
+            dry_run,
         }
     }
 }

@@ -96,9 +96,15 @@ fn object(
         "get" => read(cluster, key)?,
         "update" => {
             check_kind(key.kind, &asked.body)?;
-            cluster
+            let code = if cluster.store.get(key).is_none() {
+                201
+            } else {
+                200
+            };
+            let object = cluster
                 .store
-                .replace(caller, key, Value::clone(&asked.body), part)?
+                .replace(caller, key, Value::clone(&asked.body), part)?;
+            return Ok(Answer::Document(code, shown(&object, asked.metadata_only)));
         }
         "patch" => {
             let new = cluster.store.get(key).is_none();
@@ -194,9 +200,16 @@ fn list(cluster: &Cluster, asked: &Asked, kind: Kind, namespace: Option<&str>) -
         .store
         .list(kind, namespace)
         .filter(|(_, object)| selector.matches(object));
-    let items: Vec<_> = found
-        .map(|(_, object)| shown(object, asked.metadata_only))
-        .collect();
+    let item = |object: &Value| {
+        let mut item = shown(object, asked.metadata_only);
+        // Lists of built-in kinds do not repeat the kind with each item.
+        if kind != Kind::Release && !asked.metadata_only {
+            fields::remove(&mut item, "/kind");
+            fields::remove(&mut item, "/apiVersion");
+        }
+        item
+    };
+    let items: Vec<_> = found.map(|(_, object)| item(object)).collect();
     let (api_version, name) = if asked.metadata_only {
         (
             "meta.k8s.io/v1".to_owned(),

@@ -38,8 +38,8 @@ pub(super) fn apply(kind: Kind, object: &mut Value) {
             default(object, "/metadata/labels/kubernetes.io~1metadata.name", name);
         }
         Kind::HorizontalPodAutoscaler => default(object, "/spec/minReplicas", 1),
-        Kind::ConfigMap
-        | Kind::CustomResourceDefinition
+        Kind::ConfigMap => drop_empty(object, "/data"),
+        Kind::CustomResourceDefinition
         | Kind::EndpointSlice
         | Kind::Event
         | Kind::Lease
@@ -48,6 +48,36 @@ pub(super) fn apply(kind: Kind, object: &mut Value) {
         | Kind::Release
         | Kind::Secret
         | Kind::ServiceAccount => {}
+    }
+}
+
+/// The same for a new object, with what is filled in only then.
+pub(super) fn create(kind: Kind, object: &mut Value) {
+    if kind == Kind::Job {
+        select_own_pods(object);
+    }
+    apply(kind, object);
+}
+
+/// Gives a Job the selector of its own pods.
+fn select_own_pods(object: &mut Value) {
+    if !fields::has(object, "/spec/selector") {
+        let uid = fields::uid(object).to_owned();
+        let name = fields::name(object).to_owned();
+        fields::set(
+            object,
+            "/spec/selector/matchLabels/batch.kubernetes.io~1controller-uid",
+            uid.as_str(),
+        );
+        for (key, value) in [
+            ("batch.kubernetes.io~1controller-uid", &uid),
+            ("controller-uid", &uid),
+            ("batch.kubernetes.io~1job-name", &name),
+            ("job-name", &name),
+        ] {
+            let pointer = format!("/spec/template/metadata/labels/{key}");
+            fields::set(object, &pointer, value.as_str());
+        }
     }
 }
 
@@ -105,25 +135,12 @@ fn job(object: &mut Value) {
         "TerminatingOrFailed"
     };
     default(object, "/spec/podReplacementPolicy", replacement);
-    if !fields::has(object, "/spec/selector") {
-        let uid = fields::uid(object).to_owned();
-        let name = fields::name(object).to_owned();
-        fields::set(
-            object,
-            "/spec/selector/matchLabels/batch.kubernetes.io~1controller-uid",
-            uid.as_str(),
-        );
-        for (key, value) in [
-            ("batch.kubernetes.io~1controller-uid", &uid),
-            ("controller-uid", &uid),
-            ("batch.kubernetes.io~1job-name", &name),
-            ("job-name", &name),
-        ] {
-            let pointer = format!("/spec/template/metadata/labels/{key}");
-            fields::set(object, &pointer, value.as_str());
-        }
-    }
     template(object);
+    if fields::map(object, "/metadata/labels").is_none_or(serde_json::Map::is_empty)
+        && let Some(labels) = fields::at(object, "/spec/template/metadata/labels").cloned()
+    {
+        fields::set(object, "/metadata/labels", labels);
+    }
 }
 
 fn template(object: &mut Value) {

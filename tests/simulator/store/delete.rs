@@ -67,7 +67,12 @@ impl DeleteOptions {
                     "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). \
                      The object might have been {happened}"
                 );
-                Err(Refusal::conflict(key.kind, &key.name, &why))
+                // This one message names the kind where others name the resource.
+                let mut refusal = Refusal::conflict(key.kind, &key.name, &why);
+                let (resource, kind) = (key.kind.qualified_resource(), key.kind.qualified_kind());
+                refusal.message = refusal.message.replacen(&resource, &kind, 1);
+                refusal.details["kind"] = key.kind.traits().kind.into();
+                Err(refusal)
             }
             _ => Ok(()),
         };
@@ -110,10 +115,17 @@ impl Store {
         })?;
         let object = self.marked(key, &current, options);
         if caller.dry_run {
-            return Ok((Arc::new(object), false));
+            let gone = releasable(&object);
+            return Ok((if gone { current } else { Arc::new(object) }, gone));
         }
         if releasable(&object) {
-            return Ok((self.commit(caller, Event::Deleted, key, object), true));
+            // What goes at once goes without the marks.
+            let last = if fields::terminating(&current) {
+                object
+            } else {
+                Value::clone(&current)
+            };
+            return Ok((self.commit(caller, Event::Deleted, key, last), true));
         }
         if object == *current {
             return Ok((current, false));

@@ -56,6 +56,10 @@ pub(super) fn shape(kind: Kind, names: &[&str]) -> Shape {
 
 /// Records what an ordinary write changed as owned by its manager.
 pub(super) fn track(kind: Kind, old: Option<&Value>, new: &mut Value, manager: &str, at: Timestamp) {
+    // An object without a record does not get one from an ordinary write.
+    if old.is_some_and(|old| !fields::has(old, "/metadata/managedFields")) {
+        return;
+    }
     let mut entries = Entries::read(new);
     let before = old.map(|old| leaves(kind, old)).unwrap_or_default();
     let after = leaves(kind, new);
@@ -95,6 +99,10 @@ pub(super) fn apply(
 ) -> Result<Value, Refusal> {
     let mut entries = Entries::read(live);
     let found = leaves(kind, live);
+    if entries.list.is_empty() && !found.is_empty() {
+        // Whatever was there before anybody was recorded.
+        entries.of("before-first-apply", "Update").fields = found.keys().cloned().collect();
+    }
     let wanted_leaves = leaves(kind, wanted);
     let differing: Fields = wanted_leaves
         .iter()
@@ -141,7 +149,7 @@ fn conflict(conflicts: &BTreeMap<String, Vec<String>>) -> Refusal {
     let lines: Vec<_> = conflicts
         .iter()
         .map(|(manager, paths)| match paths.as_slice() {
-            [only] => format!("conflict with {manager}: {only}"),
+            [only] if count == 1 => format!("conflict with {manager}: {only}"),
             many => format!("conflicts with {manager}:\n- {}", many.join("\n- ")),
         })
         .collect();

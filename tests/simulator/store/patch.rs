@@ -89,7 +89,8 @@ pub(super) fn json(target: &mut Value, operations: &Value) -> Result<(), Refusal
         let value = operation.get("value").cloned().unwrap_or_default();
         let done = match fields::text(operation, "/op") {
             "test" => target.pointer(path).is_some_and(|found| *found == value),
-            "replace" => target.pointer_mut(path).map(|place| *place = value).is_some(),
+            // In a map that is there, replacing what is not there adds it: so does the real server's library.
+            "replace" => replace(target, path, value).is_some(),
             "remove" => take(target, path).is_some(),
             "add" => add(target, path, value).is_some(),
             _ => false,
@@ -99,6 +100,16 @@ pub(super) fn json(target: &mut Value, operations: &Value) -> Result<(), Refusal
         }
     }
     Ok(())
+}
+
+fn replace(target: &mut Value, path: &str, value: Value) -> Option<()> {
+    if let Some(place) = target.pointer_mut(path) {
+        *place = value;
+        return Some(());
+    }
+    let (parent, _) = path.rsplit_once('/')?;
+    target.pointer(parent)?.is_object().then_some(())?;
+    add(target, path, value)
 }
 
 fn take(target: &mut Value, path: &str) -> Option<Value> {

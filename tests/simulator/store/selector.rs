@@ -158,7 +158,16 @@ fn field(kind: Kind, part: &str) -> Result<(String, String, bool), Refusal> {
     if path == "metadata.name" || path == "metadata.namespace" || own.contains(&path) {
         Ok((path.to_owned(), value.to_owned(), equal))
     } else {
-        Err(Refusal::bad_request(format!("field label not supported: {path}")))
+        Err(Refusal::bad_request(match kind {
+            Kind::Release | Kind::Pod | Kind::Event | Kind::Secret | Kind::Service => {
+                format!("field label not supported: {path}")
+            }
+            Kind::Job => format!("field label \"{path}\" not supported for Job"),
+            _ => {
+                let known = "\"metadata.name\", \"metadata.namespace\"";
+                format!("\"{path}\" is not a known field selector: only {known}")
+            }
+        }))
     }
 }
 

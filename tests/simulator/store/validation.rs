@@ -17,6 +17,7 @@ const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 /// Checks an object that is created (`old` is none) or changed.
 pub(super) fn check(kind: Kind, old: Option<&Value>, new: &Value) -> Result<(), Refusal> {
     let mut causes = metadata(kind, new);
+    causes.extend(old.and_then(|old| late_finalizer(old, new)));
     match kind {
         Kind::Deployment => causes.extend(deployment(old, new)),
         Kind::ReplicaSet => {
@@ -73,6 +74,19 @@ fn metadata(kind: Kind, object: &Value) -> Vec<Cause> {
     causes
 }
 
+/// An object that is being deleted takes no new finalizers.
+fn late_finalizer(old: &Value, new: &Value) -> Option<Cause> {
+    let before = fields::list(old, "/metadata/finalizers");
+    let mut added = fields::list(new, "/metadata/finalizers")
+        .iter()
+        .filter(|name| !before.contains(name));
+    let added = fields::terminating(old).then(|| added.next()).flatten()?;
+    let why = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers {added}"
+    );
+    Some(Cause::forbidden("metadata.finalizers", &why))
+}
+
 fn labels(object: &Value, pointer: &str) -> Vec<Cause> {
     let field = pointer.trim_start_matches('/').replace('/', ".");
     let values = fields::map(object, pointer).into_iter().flatten();
@@ -97,7 +111,9 @@ fn labels(object: &Value, pointer: &str) -> Vec<Cause> {
             Some(Cause::invalid(&field, value, "must be no more than 63 bytes"))
         } else if !fits(text) {
             let why = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' \
-                       or '.', and must start and end with an alphanumeric character";
+                       or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or \
+                       'my_value',  or '12345', regex used for validation is \
+                       '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
             Some(Cause::invalid(&field, value, why))
         } else {
             None
@@ -161,19 +177,20 @@ fn strategy(new: &Value) -> Option<Cause> {
 }
 
 fn template(new: &Value) -> Vec<Cause> {
-    let mut causes = containers(new, "/spec/template/spec");
-    let Some(selector) = new.pointer("/spec/selector") else {
-        causes.push(Cause::required("spec.selector", ""));
-        return causes;
-    };
+    let mut causes = Vec::new();
     let labels = fields::map(new, "/spec/template/metadata/labels");
-    if !selector::fits_selector(selector, labels) {
+    let selector = new.pointer("/spec/selector");
+    if selector.is_none() {
+        causes.push(Cause::required("spec.selector", ""));
+    }
+    if !selector.is_some_and(|selector| selector::fits_selector(selector, labels)) {
         let value = new
             .pointer("/spec/template/metadata/labels")
             .unwrap_or(&Value::Null);
         let why = "`selector` does not match template `labels`";
         causes.push(Cause::invalid("spec.template.metadata.labels", value, why));
     }
+    causes.extend(containers(new, "/spec/template/spec"));
     causes
 }
 
@@ -221,7 +238,17 @@ fn job(old: Option<&Value>, new: &Value) -> Vec<Cause> {
             "/spec/completionMode",
             "/spec/podFailurePolicy",
         ];
-        causes.extend(immutable(old, new, &fixed));
+        // The labels of a Job that was never started may still change.
+        let mut reference = old.clone();
+        if fields::flag(old, "/spec/suspend") && !fields::has(old, "/status/startTime") {
+            let metadata = fields::at(new, "/spec/template/metadata").cloned();
+            fields::set(
+                &mut reference,
+                "/spec/template/metadata",
+                metadata.unwrap_or_default(),
+            );
+        }
+        causes.extend(immutable(&reference, new, &fixed));
     }
     causes
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     super::{
-        clock, fields,
+        fields,
         kind::Kind,
         refusal::{Cause, Refusal},
     },
@@ -43,46 +43,6 @@ pub enum Patch {
 }
 
 impl Store {
-    /// Creates an object.
-    pub fn create(
-        &mut self,
-        caller: &Caller,
-        kind: Kind,
-        namespace: &str,
-        object: Value,
-    ) -> Result<Arc<Value>, Refusal> {
-        let mut object = object;
-        let namespace = if kind.traits().namespaced { namespace } else { "" };
-        self.name(kind, namespace, &mut object)?;
-        let key = Key::new(kind, namespace, fields::name(&object));
-        self.living_namespace(&key)?;
-        self.furnish(kind, &mut object);
-        defaults::apply(kind, &mut object);
-        if kind == Kind::Service {
-            self.allocate_address(&mut object);
-        }
-        validation::check(kind, None, &object)?;
-        self.admit(&Review {
-            caller,
-            operation: Operation::Create,
-            key: &key,
-            old: &Value::Null,
-            new: &object,
-            status: false,
-        })?;
-        self.within_quota(&key)?;
-        if self.get(&key).is_some() {
-            return Err(Refusal::already_exists(kind, &key.name));
-        }
-        if kind.traits().managed && !fields::has(&object, "/metadata/managedFields") {
-            managed::track(kind, None, &mut object, &caller.manager, self.now());
-        }
-        if caller.dry_run {
-            return Ok(Arc::new(object));
-        }
-        Ok(self.commit(caller, Event::Added, &key, object))
-    }
-
     /// Replaces an object, or its status.
     pub fn replace(
         &mut self,
@@ -92,27 +52,40 @@ impl Store {
         part: Part,
     ) -> Result<Arc<Value>, Refusal> {
         let Some(current) = self.get(key).cloned() else {
-            return if key.kind == Kind::Lease {
-                self.create(caller, key.kind, &key.namespace, object)
-            } else {
-                Err(Refusal::not_found(key.kind, &key.name))
-            };
+            return self.replace_absent(caller, key, object);
         };
         let uid = fields::uid(&object);
         if !uid.is_empty() && uid != fields::uid(&current) {
-            let found = fields::uid(&current);
-            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
-            return Err(Refusal::conflict(key.kind, &key.name, &why));
+            return Err(wrong_uid(key, uid, fields::uid(&current)));
         }
         if fields::text(&object, "/metadata/resourceVersion").is_empty() && !key.kind.traits().unconditional {
             let cause = Cause {
                 field: "metadata.resourceVersion".to_owned(),
-                what: "Invalid value: 0x0".to_owned(),
+                what: "Invalid value: 0".to_owned(),
                 why: "must be specified for an update".to_owned(),
             };
-            return Err(Refusal::invalid(key.kind, &key.name, &[cause]));
+            // This one message names the resource where others name the kind.
+            let mut refusal = Refusal::invalid(key.kind, &key.name, &[cause]);
+            let (kind, resource) = (key.kind.qualified_kind(), key.kind.qualified_resource());
+            refusal.message = refusal.message.replacen(&kind, &resource, 1);
+            refusal.details["kind"] = key.kind.traits().resource.into();
+            return Err(refusal);
         }
         self.update(caller, key, &current, object, part, true)
+    }
+
+    /// A few kinds may be created by a replace.
+    fn replace_absent(&mut self, caller: &Caller, key: &Key, object: Value) -> Result<Arc<Value>, Refusal> {
+        if !matches!(key.kind, Kind::Lease | Kind::Service) {
+            return Err(Refusal::not_found(key.kind, &key.name));
+        }
+        let uid = fields::uid(&object);
+        if !uid.is_empty() {
+            return Err(wrong_uid(key, uid, ""));
+        }
+        let mut object = object;
+        fields::remove(&mut object, "/metadata/resourceVersion");
+        self.create(caller, key.kind, &key.namespace, object)
     }
 
     /// Changes an object, or its status, in part. Server-side apply may create it.
@@ -144,6 +117,7 @@ impl Store {
                 }
             }
         }
+        fresh(key, &current, &object)?;
         let uid = object.pointer("/metadata/uid").cloned().unwrap_or_default();
         if !uid.is_null() && uid != fields::uid(&current) {
             let cause = Cause::invalid("metadata.uid", &uid, "field is immutable");
@@ -151,22 +125,6 @@ impl Store {
         }
         let applied = matches!(patch, Patch::Apply { .. });
         self.update(caller, key, &current, object, part, !applied)
-    }
-
-    fn apply_new(&mut self, caller: &Caller, key: &Key, body: &Value) -> Result<Arc<Value>, Refusal> {
-        let uid = fields::uid(body);
-        if !uid.is_empty() {
-            let why = format!(
-                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-            );
-            return Err(Refusal::conflict(key.kind, &key.name, &why));
-        }
-        let mut object = body.clone();
-        if key.kind.traits().managed {
-            managed::own_all(key.kind, &mut object, &caller.manager, self.now());
-        }
-        fields::set(&mut object, "/metadata/name", key.name.as_str());
-        self.create(caller, key.kind, &key.namespace, object)
     }
 
     /// Writes the wanted state of one part over the current object.
@@ -179,10 +137,7 @@ impl Store {
         part: Part,
         track: bool,
     ) -> Result<Arc<Value>, Refusal> {
-        let version = fields::text(&wanted, "/metadata/resourceVersion");
-        if !version.is_empty() && version != fields::text(current, "/metadata/resourceVersion") {
-            return Err(Refusal::stale(key.kind, &key.name));
-        }
+        fresh(key, current, &wanted)?;
         if fields::name(&wanted) != key.name {
             let found = fields::name(&wanted);
             let name = &key.name;
@@ -190,6 +145,9 @@ impl Store {
             return Err(Refusal::bad_request(why));
         }
         let mut object = combine(key.kind, current, wanted, part);
+        if key.kind == Kind::Service {
+            keep_address(current, &mut object);
+        }
         defaults::apply(key.kind, &mut object);
         validation::check(key.kind, Some(current), &object)?;
         count_generation(key.kind, current, &mut object, part);
@@ -218,99 +176,6 @@ impl Store {
 
     pub(super) fn admit(&self, review: &Review<'_>) -> Result<(), Refusal> {
         self.admission.iter().try_for_each(|admission| admission(review))
-    }
-
-    /// Gives a new object its name.
-    fn name(&mut self, kind: Kind, namespace: &str, object: &mut Value) -> Result<(), Refusal> {
-        if fields::name(object).is_empty() {
-            let prefix = fields::text(object, "/metadata/generateName").to_owned();
-            if prefix.is_empty() {
-                let cause = Cause::required("metadata.name", "name or generateName is required");
-                return Err(Refusal::invalid(kind, "", &[cause]));
-            }
-            let name = format!("{prefix}{}", self.random.suffix());
-            fields::set(object, "/metadata/name", name);
-        }
-        let named = fields::namespace(object);
-        if !named.is_empty() && named != namespace {
-            let why = "the namespace of the provided object does not match the namespace sent on the request";
-            return Err(Refusal::bad_request(why));
-        }
-        if !fields::text(object, "/metadata/resourceVersion").is_empty() {
-            return Err(Refusal::bad_request(
-                "resourceVersion should not be set on objects to be created",
-            ));
-        }
-        if kind.traits().namespaced {
-            fields::set(object, "/metadata/namespace", namespace);
-        }
-        Ok(())
-    }
-
-    /// Sets what the server alone decides about a new object.
-    fn furnish(&mut self, kind: Kind, object: &mut Value) {
-        let known = kind.traits();
-        fields::set(object, "/apiVersion", kind.api_version());
-        fields::set(object, "/kind", known.kind);
-        fields::set(object, "/metadata/uid", self.identity());
-        fields::set(object, "/metadata/creationTimestamp", clock::seconds(self.now()));
-        fields::remove(object, "/metadata/deletionTimestamp");
-        fields::remove(object, "/metadata/deletionGracePeriodSeconds");
-        fields::remove(object, "/metadata/generation");
-        if known.generation {
-            fields::set(object, "/metadata/generation", 1);
-        }
-        if known.status {
-            fields::remove(object, "/status");
-        }
-    }
-
-    fn living_namespace(&self, key: &Key) -> Result<(), Refusal> {
-        if !key.kind.traits().namespaced {
-            return Ok(());
-        }
-        let Some(namespace) = self.find(Kind::Namespace, "", &key.namespace) else {
-            return Err(Refusal::not_found(Kind::Namespace, &key.namespace));
-        };
-        if !fields::terminating(namespace) {
-            return Ok(());
-        }
-        let name = &key.namespace;
-        let why = format!("unable to create new content in namespace {name} because it is being terminated");
-        let mut refusal = Refusal::forbidden(key.kind, &key.name, &why);
-        refusal.details["causes"] = serde_json::json!([{
-            "reason": "NamespaceTerminating",
-            "message": format!("namespace {name} is being terminated"),
-            "field": "metadata.namespace",
-        }]);
-        Err(refusal)
-    }
-
-    fn within_quota(&self, key: &Key) -> Result<(), Refusal> {
-        let Some(limit) = self
-            .pod_quota
-            .get(&key.namespace)
-            .filter(|_| key.kind == Kind::Pod)
-        else {
-            return Ok(());
-        };
-        let pods = self.list(Kind::Pod, Some(&key.namespace));
-        let used = pods.filter(|(_, pod)| !fields::finished(pod)).count();
-        if used < *limit {
-            return Ok(());
-        }
-        let why =
-            format!("exceeded quota: pods, requested: pods=1, used: pods={used}, limited: pods={limit}");
-        Err(Refusal::forbidden(key.kind, &key.name, &why))
-    }
-
-    fn allocate_address(&mut self, service: &mut Value) {
-        if fields::has(service, "/spec/clusterIP") || fields::text(service, "/spec/type") == "ExternalName" {
-            return;
-        }
-        let address = format!("10.96.{}.{}", self.random.below(256), self.random.below(254) + 1);
-        fields::set(service, "/spec/clusterIP", address.as_str());
-        fields::set(service, "/spec/clusterIPs", vec![address]);
     }
 }
 
@@ -392,4 +257,39 @@ fn count_generation(kind: Kind, current: &Value, object: &mut Value, part: Part)
     if annotated || content {
         fields::set(object, "/metadata/generation", generation + 1);
     }
+}
+
+/// Whether a write names no version, or the current one.
+fn fresh(key: &Key, current: &Value, wanted: &Value) -> Result<(), Refusal> {
+    let version = fields::text(wanted, "/metadata/resourceVersion");
+    if version.is_empty() || version == fields::text(current, "/metadata/resourceVersion") {
+        Ok(())
+    } else {
+        Err(Refusal::stale(key.kind, &key.name))
+    }
+}
+
+/// A Service that is written without its address keeps it.
+fn keep_address(current: &Value, object: &mut Value) {
+    for pointer in ["/spec/clusterIP", "/spec/clusterIPs"] {
+        if let Some(address) = fields::at(current, pointer) {
+            fields::default(object, pointer, address.clone());
+        }
+    }
+}
+
+/// The conflict of a replace with the UID of another object, as the storage words it.
+fn wrong_uid(key: &Key, wanted: &str, found: &str) -> Refusal {
+    let known = key.kind.traits();
+    let place = match key.kind {
+        Kind::Service => "services/specs".to_owned(),
+        Kind::Release => format!("{}/{}", known.group, known.resource),
+        _ => known.resource.to_owned(),
+    };
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{place}/{}/{}, ResourceVersion: 0, \
+         AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}",
+        key.namespace, key.name
+    );
+    Refusal::conflict(key.kind, &key.name, &why)
 }

@@ -262,3 +262,6 @@ fn confirmed(input: &StepInput<'_>, turn: &mut Turn, cutover: Cutover, benches: 
         ),
     );
 }
+
+#[cfg(test)]
+mod tests;

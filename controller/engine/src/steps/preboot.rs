@@ -361,3 +361,6 @@ pub(crate) fn rolled_out(deployment: &crate::observed::DeploymentView) -> bool {
         && deployment.status_replicas == deployment.replicas
         && deployment.available_replicas == deployment.replicas
 }
+
+#[cfg(test)]
+mod tests;

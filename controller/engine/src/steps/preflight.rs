@@ -248,3 +248,6 @@ pub fn changes_with_traffic(workload: &WorkloadStatus) -> bool {
 pub fn changes(workload: &WorkloadStatus) -> bool {
     !workload.images.is_empty() || workload.variable.is_some()
 }
+
+#[cfg(test)]
+mod tests;

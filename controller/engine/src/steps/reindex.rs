@@ -388,3 +388,6 @@ pub fn new_token(plan: &Plan, progress: &crate::progress::Progress) -> Option<(S
     candidate.verified_at?;
     Some((variable, candidate.token.clone()))
 }
+
+#[cfg(test)]
+mod tests;

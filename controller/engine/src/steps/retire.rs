@@ -191,3 +191,6 @@ fn become_live(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan, ca
         ),
     );
 }
+
+#[cfg(test)]
+mod tests;

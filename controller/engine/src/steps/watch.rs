@@ -270,3 +270,6 @@ fn keep_caught_up(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
         Pass::Verdict(Verdict::Working { .. } | Verdict::Done | Verdict::Skipped) | Pass::Done => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

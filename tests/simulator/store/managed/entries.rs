@@ -1,6 +1,6 @@
 //! The record of field managers in `metadata.managedFields`.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -84,10 +84,12 @@ impl Entries {
     ) -> BTreeMap<String, Vec<String>> {
         let mut conflicts: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for entry in self.list.iter().filter(|entry| !entry.is(manager, "Apply")) {
-            for path in fields.intersection(&entry.fields) {
+            let mut paths: Vec<_> = fields.intersection(&entry.fields).collect();
+            paths.sort_by(|one, other| leaves_first(one, other));
+            for path in paths {
                 let mut who = format!("\"{}\"", entry.manager);
                 if entry.operation == "Update" {
-                    who = format!("{who} using {} at {}", kind.api_version(), entry.time);
+                    who = format!("{who} using {}", kind.api_version());
                 }
                 conflicts.entry(who).or_default().push(readable(path));
             }
@@ -118,7 +120,11 @@ impl Entries {
                 })
             })
             .collect();
-        fields::set(object, "/metadata/managedFields", entries);
+        if entries.is_empty() {
+            fields::remove(object, "/metadata/managedFields");
+        } else {
+            fields::set(object, "/metadata/managedFields", entries);
+        }
     }
 }
 
@@ -182,4 +188,14 @@ fn readable(path: &Path) -> String {
         }
     }
     text
+}
+
+/// The order in which messages list paths: at each level the fields that end there before those that go on.
+fn leaves_first(one: &Path, other: &Path) -> Ordering {
+    let parts = one.iter().zip(other).position(|(one, other)| one != other);
+    let Some(index) = parts else {
+        return one.len().cmp(&other.len());
+    };
+    let goes_on = |path: &Path| path.len() > index + 1;
+    (goes_on(one), &one[index]).cmp(&(goes_on(other), &other[index]))
 }

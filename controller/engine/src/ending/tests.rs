@@ -1,0 +1,153 @@
+use slipway_crds::v1alpha1::Phase;
+use slipway_crds::v1alpha1::status::{Course, Reason};
+
+use crate::fixture::{Row, Scene, table};
+use crate::window::patches::HOLD_MIN_READY_SECONDS;
+
+fn steered(phase: Phase, course: Course) -> Scene {
+    let mut scene = Scene::plain(phase);
+    let at = scene.now;
+    let reason = Reason {
+        reason: "Test".to_owned(),
+        message: "a test".to_owned(),
+        at,
+    };
+    scene.committed.steer(course, reason);
+    scene
+}
+
+#[test]
+fn stop_in_preboot() {
+    let rows = [
+        Row {
+            name: "both_sides_there_ends_the_new_one",
+            change: |_| {},
+            does: &["Settle"],
+            says: "cleaning up",
+        },
+        Row {
+            name: "serving_side_lost_is_brought_back_first",
+            change: |scene| scene.lose("1"),
+            does: &["Repair"],
+            says: "cleaning up",
+        },
+        Row {
+            name: "service_unpinned_is_pinned_before_any_pod_goes",
+            change: |scene| {
+                scene.service().selector.remove("pod-template-hash");
+            },
+            does: &["Pin"],
+            says: "cleaning up",
+        },
+        Row {
+            name: "label_taken_off_still_gives_everything_back",
+            change: |scene| scene.web().window = false,
+            does: &["Settle"],
+            says: "cleaning up",
+        },
+        Row {
+            name: "scaled_to_zero_gives_everything_back_at_once",
+            change: |scene| scene.web().replicas = 0,
+            does: &["Settle"],
+            says: "cleaning up",
+        },
+        Row {
+            name: "suspended_still_cleans_up",
+            change: |scene| scene.intent.live.suspend = true,
+            does: &["Settle"],
+            says: "cleaning up",
+        },
+    ];
+    table(&steered(Phase::Preboot, Course::Stop), &rows);
+}
+
+#[test]
+fn rollback_in_watch() {
+    let rows = [
+        Row {
+            name: "old_side_ready_moves_the_traffic_first",
+            change: |_| {},
+            does: &["FlipBack"],
+            says: "moving back",
+        },
+        Row {
+            name: "one_old_pod_ready_is_enough",
+            change: |scene| scene.side("1").ready = 1,
+            does: &["FlipBack"],
+            says: "moving back",
+        },
+        Row {
+            name: "no_old_pod_ready_stays_on_the_new_side",
+            change: |scene| scene.side("1").ready = 0,
+            does: &[],
+            says: "WayBackNotReady",
+        },
+        Row {
+            name: "no_pod_of_either_side_ready_moves",
+            change: |scene| {
+                scene.side("1").ready = 0;
+                scene.side("2").ready = 0;
+            },
+            does: &["FlipBack"],
+            says: "moving back",
+        },
+        Row {
+            name: "old_side_lost_is_brought_back_first",
+            change: |scene| scene.lose("1"),
+            does: &["Repair"],
+            says: "WayBackNotReady",
+        },
+        Row {
+            name: "suspended_still_goes_back",
+            change: |scene| scene.intent.live.suspend = true,
+            does: &["FlipBack"],
+            says: "moving back",
+        },
+    ];
+    table(&steered(Phase::Watch, Course::Rollback), &rows);
+}
+
+/// The traffic is back, and two seconds are over.
+fn back() -> Scene {
+    let mut scene = steered(Phase::Watch, Course::Rollback);
+    let old = scene.side("1").clone();
+    let service = scene.service();
+    service
+        .selector
+        .insert("pod-template-hash".to_owned(), old.hash.clone());
+    service.ready_pods = (0..3)
+        .map(|number| format!("{}-0000{number}", old.name))
+        .collect();
+    scene.committed = scene.decide().progress;
+    scene.later(2);
+    scene
+}
+
+#[test]
+fn rollback_once_the_traffic_is_back() {
+    let rows = [
+        Row {
+            name: "bolted_unbolts_before_any_pod_goes",
+            change: |_| {},
+            does: &["Unbolt"],
+            says: "rolled back, cleaning up",
+        },
+        Row {
+            name: "unbolted_ends_the_new_side",
+            change: |scene| scene.side("1").min_ready_seconds = None,
+            does: &["Settle"],
+            says: "rolled back, cleaning up",
+        },
+        Row {
+            name: "current_template_under_the_hold_is_not_fought_over",
+            change: |scene| {
+                let old = scene.side("1").template.clone().unwrap();
+                scene.web().template = old;
+                scene.side("1").min_ready_seconds = Some(HOLD_MIN_READY_SECONDS);
+            },
+            does: &["Settle"],
+            says: "rolled back, cleaning up",
+        },
+    ];
+    table(&back(), &rows);
+}

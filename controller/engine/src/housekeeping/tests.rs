@@ -1,0 +1,34 @@
+use jiff::{SignedDuration, Timestamp};
+use slipway_crds::v1alpha1::status::RetiredIndex;
+
+use super::due;
+
+/// An index of a generation that is due after some hours.
+fn index(token: &str, hours: i64) -> RetiredIndex {
+    RetiredIndex {
+        alias: "products".to_owned(),
+        token: Some(token.to_owned()),
+        index: format!("products_{token}"),
+        uuid: format!("uuid-{token}"),
+        delete_after: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours),
+    }
+}
+
+#[test]
+fn which_generations_are_due() {
+    let (old, new, over, failed) = (index("g1", 24), index("g2", 24), index("g3", -1), index("g4", 0));
+    let now = Timestamp::UNIX_EPOCH;
+    let due = |retired: &[&RetiredIndex], index: &RetiredIndex, keep| {
+        let retired: Vec<RetiredIndex> = retired.iter().map(|index| (*index).clone()).collect();
+        due(&retired, index, keep, now)
+    };
+    assert!(!due(&[&new], &new, 1), "its time is not over");
+    assert!(due(&[&over], &over, 1), "its time is over");
+    assert!(due(&[&new], &new, 0), "none is kept");
+    assert!(due(&[&old, &new], &old, 1), "one is kept, and it is the newer");
+    assert!(!due(&[&old, &new], &old, 2), "two are kept");
+    assert!(
+        !due(&[&new, &failed], &new, 1),
+        "a failed candidate takes nobody's place"
+    );
+}

@@ -1,0 +1,125 @@
+use serde_json::json;
+use slipway_crds::v1alpha1::Phase;
+use slipway_crds::v1alpha1::status::TaskOutcome;
+
+use super::broken;
+use crate::decision::{Decision, Effect, Kind, Patch, Purpose};
+use crate::fixture::Scene;
+
+fn patch(purpose: Purpose, kind: Kind, name: &str) -> Effect {
+    let body = json!({"metadata": {"resourceVersion": "1"}, "spec": {}});
+    Effect::Patch(Patch {
+        kind,
+        name: name.to_owned(),
+        uid: "uid".to_owned(),
+        purpose,
+        body,
+    })
+}
+
+/// A decision that must never be carried out.
+struct Never {
+    name: &'static str,
+    phase: Phase,
+    effect: fn() -> Effect,
+}
+
+#[test]
+fn what_must_never_be_done_is_found() {
+    let job = || Effect::CreateJob {
+        name: "shop-2-expand-1".to_owned(),
+        job: Box::default(),
+    };
+    let rows = [
+        Never {
+            name: "traffic_moved_without_an_intent",
+            phase: Phase::Preboot,
+            effect: || patch(Purpose::Flip, Kind::Service, "web"),
+        },
+        Never {
+            name: "traffic_moved_back_without_an_intent",
+            phase: Phase::Watch,
+            effect: || patch(Purpose::FlipBack, Kind::Service, "web"),
+        },
+        Never {
+            name: "a_side_ended_without_an_intent",
+            phase: Phase::Watch,
+            effect: || patch(Purpose::Settle, Kind::Deployment, "web"),
+        },
+        Never {
+            name: "a_template_without_its_hold",
+            phase: Phase::Preboot,
+            effect: || patch(Purpose::Hold, Kind::Deployment, "web"),
+        },
+        Never {
+            name: "a_job_made_twice",
+            phase: Phase::Expand,
+            effect: job,
+        },
+        Never {
+            name: "a_job_without_an_intent",
+            phase: Phase::Expand,
+            effect: || Effect::CreateJob {
+                name: "shop-2-expand-2".to_owned(),
+                job: Box::default(),
+            },
+        },
+        Never {
+            name: "a_pod_let_go_before_its_outcome",
+            phase: Phase::Expand,
+            effect: || patch(Purpose::FreePod, Kind::Pod, "shop-2-expand-1-00000"),
+        },
+        Never {
+            name: "an_alias_moved_to_what_nobody_verified",
+            phase: Phase::Reindex,
+            effect: || Effect::MoveAlias {
+                url: String::new(),
+                alias: "products".to_owned(),
+                from: None,
+                to: "products_x".to_owned(),
+                to_uuid: "x".to_owned(),
+            },
+        },
+        Never {
+            name: "an_index_deleted_that_is_needed",
+            phase: Phase::Reindex,
+            effect: || Effect::DeleteIndex {
+                url: String::new(),
+                own_alias: None,
+                index: "products_1".to_owned(),
+                uuid: "x".to_owned(),
+            },
+        },
+        Never {
+            name: "a_patch_of_whatever_is_there_by_then",
+            phase: Phase::Preboot,
+            effect: || {
+                let mut effect = patch(Purpose::Open, Kind::Deployment, "web");
+                if let Effect::Patch(patch) = &mut effect {
+                    patch.body = json!({"spec": {"paused": true}});
+                }
+                effect
+            },
+        },
+    ];
+    for row in rows {
+        let scene = Scene::full(row.phase);
+        let mut decision = scene.decide();
+        decision.effects = vec![(row.effect)()];
+        let found = broken(&scene.intent, &scene.committed, &scene.observed, &decision);
+        assert_eq!(found.len(), 1, "{}: {found:?}", row.name);
+    }
+}
+
+#[test]
+fn what_status_forgets_or_rewrites_is_found() {
+    let scene = Scene::full(Phase::Reindex);
+    let check = |decision: &Decision| broken(&scene.intent, &scene.committed, &scene.observed, decision);
+    let mut decision = scene.decide();
+    assert!(check(&decision).is_empty());
+    decision.progress.status.observed_generation = Some(0);
+    assert_eq!(check(&decision).len(), 1);
+    let mut decision = scene.decide();
+    decision.progress.task_mut("shop-2-expand-1").unwrap().outcome = Some(TaskOutcome::Failed);
+    assert_eq!(check(&decision).len(), 1);
+}

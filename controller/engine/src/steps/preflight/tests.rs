@@ -1,0 +1,267 @@
+use serde_json::{Value, json};
+
+use crate::fixture::{World, full, plain};
+use crate::observed::WindowGuard;
+
+/// Bad input: a clear condition that says what to change, and nothing is changed.
+struct Bad {
+    name: &'static str,
+    spec: fn(&mut Value),
+    world: fn(&mut World),
+    reason: &'static str,
+    /// What the message names.
+    says: &'static [&'static str],
+}
+
+const SOUND: fn(&mut Value) = |_| {};
+const CALM: fn(&mut World) = |_| {};
+
+fn container(world: &mut World, name: &str) {
+    let template = &mut world.deployments.get_mut("web").unwrap()["spec"]["template"];
+    let containers = template["spec"]["containers"].as_array_mut().unwrap();
+    containers.push(json!({"name": name, "image": "envoy:3"}));
+}
+
+#[test]
+fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
+    let rows = [
+        Bad {
+            name: "a_tag_that_moves",
+            spec: |spec| spec["image"] = json!("shop:latest"),
+            world: CALM,
+            reason: "InvalidSpec",
+            says: &["spec.image", "shop:latest", "version tag"],
+        },
+        Bad {
+            name: "two_containers_and_none_named",
+            spec: SOUND,
+            world: |world| container(world, "proxy"),
+            reason: "InvalidSpec",
+            says: &["spec.workloads[0]", "web", "main, proxy", "container"],
+        },
+        Bad {
+            name: "a_container_that_is_not_there",
+            spec: |spec| spec["workloads"][0]["container"] = json!("app"),
+            world: CALM,
+            reason: "InvalidSpec",
+            says: &["spec.workloads[0].container", "no container app", "main"],
+        },
+        Bad {
+            name: "a_deployment_that_is_not_there",
+            spec: |spec| spec["workloads"][0]["deployment"] = json!("wob"),
+            world: CALM,
+            reason: "DeploymentMissing",
+            says: &["spec.workloads[0]", "wob", "create it"],
+        },
+        Bad {
+            name: "a_service_that_is_not_there",
+            spec: |spec| spec["workloads"][0]["services"] = json!(["wob"]),
+            world: CALM,
+            reason: "ServiceMissing",
+            says: &["services", "wob"],
+        },
+        Bad {
+            name: "a_service_that_selects_nothing",
+            spec: SOUND,
+            world: |world| world.services.get_mut("web").unwrap()["spec"]["selector"] = json!({"app": "wob"}),
+            reason: "ServiceSelectsNothing",
+            says: &["Service web", "Deployment web", "correct the selector"],
+        },
+        Bad {
+            name: "a_service_that_also_selects_other_pods",
+            spec: SOUND,
+            world: |world| {
+                world.add_deployment("api", "shop:1", 1);
+                world.deployments.get_mut("api").unwrap()["spec"]["template"]["metadata"]["labels"] =
+                    json!({"app": "web"});
+            },
+            reason: "ServiceSelectsOthers",
+            says: &["Service web", "Deployment api", "labels"],
+        },
+        Bad {
+            name: "a_service_that_matches_and_is_not_named",
+            spec: SOUND,
+            world: |world| {
+                world.add_service("metrics");
+                world.services.get_mut("metrics").unwrap()["spec"]["selector"] = json!({"app": "web"});
+            },
+            reason: "ServiceUnlisted",
+            says: &["Service metrics", "services", "leave"],
+        },
+        Bad {
+            name: "a_service_that_is_pinned_already",
+            spec: SOUND,
+            world: |world| {
+                world.services.get_mut("web").unwrap()["spec"]["selector"] =
+                    json!({"app": "web", "pod-template-hash": "v1"});
+            },
+            reason: "ServicePinned",
+            says: &["Service web", "pod-template-hash", "remove that key"],
+        },
+        Bad {
+            name: "a_named_port_that_no_container_has",
+            spec: SOUND,
+            world: |world| {
+                world.services.get_mut("web").unwrap()["spec"]["ports"] =
+                    json!([{"port": 80, "targetPort": "http"}]);
+            },
+            reason: "ServicePortMissing",
+            says: &["port http", "Deployment web"],
+        },
+        Bad {
+            name: "a_deployment_claimed_by_another_release",
+            spec: SOUND,
+            world: |world| {
+                world.releases.insert("uid-other".to_owned());
+                world.deployments.get_mut("web").unwrap()["metadata"]["labels"] =
+                    json!({"slipway.dev/claim": "uid-other"});
+            },
+            reason: "ClaimedBy",
+            says: &["Deployment web", "another Release"],
+        },
+        Bad {
+            name: "a_service_claimed_by_another_release",
+            spec: SOUND,
+            world: |world| {
+                world.releases.insert("uid-other".to_owned());
+                world.services.get_mut("web").unwrap()["metadata"]["labels"] =
+                    json!({"slipway.dev/claim": "uid-other"});
+            },
+            reason: "ClaimedBy",
+            says: &["Service web", "another Release"],
+        },
+        Bad {
+            name: "recreate",
+            spec: SOUND,
+            world: |world| {
+                world.deployments.get_mut("web").unwrap()["spec"]["strategy"] = json!({"type": "Recreate"});
+            },
+            reason: "NeverTwoAtOnce",
+            says: &["Deployment web", "Recreate", "move: After"],
+        },
+        Bad {
+            name: "a_volume_for_one_node",
+            spec: SOUND,
+            world: |world| {
+                world.deployments.get_mut("web").unwrap()["spec"]["template"]["spec"]["volumes"] =
+                    json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+                let modes = [("data".to_owned(), vec!["ReadWriteOnce".to_owned()])];
+                world.preflight.volume_claims = Some(modes.into());
+            },
+            reason: "NeverTwoAtOnce",
+            says: &["claim data", "ReadWriteMany"],
+        },
+        Bad {
+            name: "an_autoscaler_that_runs_away",
+            spec: SOUND,
+            world: |world| {
+                world.preflight.runaway_autoscalers = [("web".to_owned(), "web-hpa".to_owned())].into();
+            },
+            reason: "AutoscalerOnValue",
+            says: &["web-hpa", "AverageValue"],
+        },
+        Bad {
+            name: "values_of_a_window_that_nobody_opened",
+            spec: SOUND,
+            world: |world| {
+                let spec = &mut world.deployments.get_mut("web").unwrap()["spec"];
+                spec["minReadySeconds"] = json!(i32::MAX - 1);
+                spec["progressDeadlineSeconds"] = json!(i32::MAX);
+            },
+            reason: "HeldByUnknown",
+            says: &["Deployment web", "kubectl patch deployment web"],
+        },
+        Bad {
+            name: "a_manifest_that_holds_the_fields_without_a_guard",
+            spec: SOUND,
+            world: |world| {
+                world.guard = WindowGuard::Off;
+                world.deployments.get_mut("web").unwrap()["metadata"]["managedFields"] = json!([{
+                    "manager": "flux", "operation": "Apply", "fieldsV1": {"f:spec": {"f:strategy": {}}},
+                }]);
+            },
+            reason: "ManifestHoldsFields",
+            says: &["flux", "windowGuard.mode"],
+        },
+        Bad {
+            name: "labels_that_a_service_selects",
+            spec: |spec| spec["tasks"] = json!({"labels": {"app": "web"}}),
+            world: CALM,
+            reason: "TaskLabelsSelected",
+            says: &["task", "Service web", "other labels"],
+        },
+        Bad {
+            name: "an_engine_that_does_not_answer",
+            spec: |spec| spec["image"] = json!("shop:2"),
+            world: |world| world.engine_away = true,
+            reason: "SearchUnavailable",
+            says: &["connection refused", "spec.reindex.search.url"],
+        },
+        Bad {
+            name: "an_alias_on_two_indices",
+            spec: |spec| spec["image"] = json!("shop:2"),
+            world: |world| world.add_index("products_2", 5, &["products"]),
+            reason: "AliasOnSeveralIndices",
+            says: &["products_1 and products_2", "exactly one"],
+        },
+        Bad {
+            name: "an_index_in_the_place_of_an_alias",
+            spec: |spec| spec["image"] = json!("shop:2"),
+            world: |world| {
+                world.indices.clear();
+                world.add_index("products", 5, &[]);
+            },
+            reason: "AliasIsIndex",
+            says: &["products is an index itself"],
+        },
+    ];
+    for row in rows {
+        let mut spec = full("shop:1", "one");
+        (row.spec)(&mut spec);
+        let mut world = World::new(spec);
+        (row.world)(&mut world);
+        world.pass(3);
+        assert_eq!(
+            world.reason("Stalled").as_deref(),
+            Some(row.reason),
+            "{}",
+            row.name
+        );
+        let message = world.progress().status.waiting_for.unwrap_or_default();
+        for word in row.says {
+            assert!(
+                message.contains(word),
+                "{}: {word} is not in: {message}",
+                row.name
+            );
+        }
+        let harmless = world.deeds.iter().all(|deed| matches!(*deed, "Guard" | "Claim"));
+        assert!(harmless, "{}: {:?}", row.name, world.deeds);
+    }
+}
+
+#[test]
+fn preflight_what_is_mended_goes_on_by_itself() {
+    let mut world = World::new(plain("shop:2"));
+    world.services.get_mut("web").unwrap()["spec"]["selector"] = json!({"app": "wob"});
+    world.pass(3);
+    assert_eq!(world.reason("Stalled").as_deref(), Some("ServiceSelectsNothing"));
+    world.apply_service("web");
+    world.rest();
+    assert_eq!(world.phase(), slipway_crds::v1alpha1::Phase::Complete);
+}
+
+#[test]
+fn preflight_unread_volume_claims_are_waited_for() {
+    let mut world = World::new(plain("shop:2"));
+    world.deployments.get_mut("web").unwrap()["spec"]["template"]["spec"]["volumes"] =
+        json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    world.unreadable = true;
+    world.pass(3);
+    assert_eq!(world.reason("Ready").as_deref(), Some("Pending"));
+    assert!(
+        world.deeds.iter().all(|deed| *deed == "Guard"),
+        "{:?}",
+        world.deeds
+    );
+}

@@ -1,0 +1,103 @@
+use slipway_crds::v1alpha1::Phase;
+
+use crate::fixture::{Row, Scene, table};
+use crate::observed::{JobState, NameView, SearchView, TaskPodPhase};
+
+fn ended(scene: &mut Scene, exit: i32) {
+    let (job, pod) = if exit == 0 {
+        (JobState::Complete, TaskPodPhase::Succeeded)
+    } else {
+        let (reason, message) = ("BackoffLimitExceeded".to_owned(), "no more".to_owned());
+        (JobState::Failed { reason, message }, TaskPodPhase::Failed)
+    };
+    scene.observed.jobs.get_mut("shop-2-build-1").unwrap().state = job;
+    let pods = scene.observed.task_pods.iter_mut();
+    for found in pods.filter(|pod| pod.job == "shop-2-build-1") {
+        (found.phase, found.exit_code) = (pod, Some(exit));
+    }
+}
+
+#[test]
+fn reindex_while_the_build_runs() {
+    let runs = "0 of about 1000 documents (0%)";
+    let rows = [
+        Row {
+            name: "nothing_happens_it_waits",
+            change: |_| {},
+            does: &[],
+            says: runs,
+        },
+        Row {
+            name: "live_alias_moved_gives_up",
+            change: |scene| {
+                let elsewhere = NameView::Alias(vec!["products_20261121".to_owned()]);
+                scene.engine().names.insert("products".to_owned(), elsewhere);
+            },
+            does: &[],
+            says: "LiveAliasMoved",
+        },
+        Row {
+            name: "live_alias_gone_gives_up",
+            change: |scene| {
+                scene.engine().names.remove("products");
+            },
+            does: &[],
+            says: "LiveAliasMoved",
+        },
+        Row {
+            name: "live_index_replaced_gives_up",
+            change: |scene| scene.engine().indices.get_mut("products_1").unwrap().uuid = "x".to_owned(),
+            does: &[],
+            says: "LiveAliasMoved",
+        },
+        Row {
+            name: "engine_away_waits",
+            change: |scene| scene.observed.search = SearchView::Unknown("no".to_owned()),
+            does: &[],
+            says: "SearchUnavailable",
+        },
+        Row {
+            name: "engine_too_old_asks",
+            change: |scene| scene.engine().unsupported = Some("too old".to_owned()),
+            does: &[],
+            says: "SearchUnsupported",
+        },
+        Row {
+            name: "build_fails_gives_up",
+            change: |scene| ended(scene, 1),
+            does: &[],
+            says: "BuildFailed",
+        },
+        Row {
+            name: "build_leaves_nothing_gives_up",
+            change: |scene| ended(scene, 0),
+            does: &[],
+            says: "BuildIncomplete",
+        },
+        Row {
+            name: "job_gone_and_nothing_runs_asks",
+            change: |scene| {
+                scene.observed.jobs.clear();
+                scene.observed.task_pods.clear();
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "job_gone_and_its_pod_runs_waits",
+            change: |scene| scene.observed.jobs.clear(),
+            does: &[],
+            says: runs,
+        },
+        Row {
+            name: "job_of_somebody_else_asks",
+            change: |scene| {
+                let job = scene.observed.jobs.get_mut("shop-2-build-1").unwrap();
+                job.release_uid = Some("another".to_owned());
+            },
+            does: &[],
+            says: "ForeignJob",
+        },
+    ];
+    table(&Scene::full(Phase::Reindex), &rows);
+}

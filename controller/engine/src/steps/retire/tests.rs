@@ -1,0 +1,172 @@
+use slipway_crds::v1alpha1::Phase;
+use slipway_crds::v1alpha1::status::{TaskOutcome, TaskStatus};
+
+use crate::fixture::{Row, Scene, table};
+use crate::observed::{NameView, SearchView};
+
+/// The end of the old side is committed, nothing is done yet.
+fn begun() -> Scene {
+    let mut scene = Scene::plain(Phase::Watch);
+    scene.later(60);
+    scene.committed = scene.decide().progress;
+    scene
+}
+
+#[test]
+fn retire_while_both_sides_are_there() {
+    let rows = [
+        Row {
+            name: "pins_at_rest_ends_the_old_side",
+            change: |_| {},
+            does: &["Settle"],
+            says: "old side ends",
+        },
+        Row {
+            name: "pin_changed_just_now_waits_two_seconds",
+            change: |scene| {
+                let now = scene.now;
+                scene.committed.workload_mut("web").unwrap().last_pin_change_at = Some(now);
+            },
+            does: &[],
+            says: "old side ends",
+        },
+        Row {
+            name: "service_unpinned_is_pinned_before_any_pod_goes",
+            change: |scene| {
+                scene.service().selector.remove("pod-template-hash");
+            },
+            does: &["Pin"],
+            says: "old side ends",
+        },
+        Row {
+            name: "serving_side_lost_is_brought_back_first",
+            change: |scene| scene.lose("2"),
+            does: &["Repair"],
+            says: "old side ends",
+        },
+        Row {
+            name: "scaled_to_zero_gives_everything_back_at_once",
+            change: |scene| scene.web().replicas = 0,
+            does: &["Settle"],
+            says: "old side ends",
+        },
+        Row {
+            name: "deployment_gone_gives_the_service_back",
+            change: |scene| {
+                scene.observed.deployments.remove("web");
+            },
+            does: &["Unpin"],
+            says: "old side ends",
+        },
+    ];
+    table(&begun(), &rows);
+}
+
+/// Every pass has ended well, the window is closed, the aliases are next.
+fn alias_next() -> Scene {
+    let mut scene = Scene::full(Phase::Retire);
+    let now = scene.now;
+    for task in &mut scene.committed.status.tasks {
+        task.outcome.get_or_insert(TaskOutcome::Succeeded);
+        task.finished_at.get_or_insert(now);
+    }
+    let last: TaskStatus = scene.committed.status.tasks.last().unwrap().clone();
+    scene.committed.status.tasks.push(TaskStatus {
+        attempt: 9,
+        intent_at: now,
+        job: "last".to_owned(),
+        ..last
+    });
+    for workload in &mut scene.committed.status.workloads {
+        (workload.window, workload.remembered) = (false, None);
+    }
+    scene.observed.task_pods.clear();
+    scene
+}
+
+#[test]
+fn retire_once_the_old_side_is_gone() {
+    let rows = [
+        Row {
+            name: "alias_where_it_was_moves",
+            change: |_| {},
+            does: &["MoveAlias"],
+            says: "alias moves",
+        },
+        Row {
+            name: "window_open_somewhere_moves_nothing",
+            change: |scene| scene.committed.workload_mut("web").unwrap().window = true,
+            does: &[],
+            says: "old side gone",
+        },
+        Row {
+            name: "alias_moved_by_somebody_asks",
+            change: |scene| {
+                let elsewhere = NameView::Alias(vec!["elsewhere".to_owned()]);
+                scene.engine().names.insert("products".to_owned(), elsewhere);
+            },
+            does: &[],
+            says: "AliasConflict",
+        },
+        Row {
+            name: "new_index_replaced_asks",
+            change: |scene| {
+                for view in scene.engine().indices.values_mut() {
+                    view.uuid = "another".to_owned();
+                }
+            },
+            does: &[],
+            says: "AliasConflict",
+        },
+        Row {
+            name: "engine_away_waits",
+            change: |scene| scene.observed.search = SearchView::Unknown("no".to_owned()),
+            does: &[],
+            says: "SearchUnavailable",
+        },
+        Row {
+            name: "last_pass_failed_asks",
+            change: |scene| {
+                let last = scene.committed.status.tasks.last_mut().unwrap();
+                last.outcome = Some(TaskOutcome::Failed);
+            },
+            does: &[],
+            says: "CatchUpFailed",
+        },
+        Row {
+            name: "last_pass_failed_and_resumed_moves",
+            change: |scene| {
+                let last = scene.committed.status.tasks.last_mut().unwrap();
+                (last.outcome, last.reason) = (Some(TaskOutcome::Failed), Some("Resumed".to_owned()));
+            },
+            does: &["MoveAlias"],
+            says: "alias moves",
+        },
+    ];
+    table(&alias_next(), &rows);
+}
+
+#[test]
+fn retire_alias_already_there_completes() {
+    let mut scene = alias_next();
+    let new = scene
+        .committed
+        .status
+        .search
+        .clone()
+        .unwrap()
+        .candidate
+        .unwrap()
+        .indices[0]
+        .clone();
+    scene
+        .engine()
+        .names
+        .insert("products".to_owned(), NameView::Alias(vec![new.index.clone()]));
+    let decision = scene.decide();
+    assert_eq!(decision.progress.status.phase, Some(Phase::Complete));
+    let search = decision.progress.status.search.unwrap();
+    assert!(search.candidate.is_none());
+    assert_eq!(search.live.unwrap().indices[0].uuid, new.uuid);
+    assert_eq!(search.retired[0].index, "products_1");
+}

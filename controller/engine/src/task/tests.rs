@@ -1,0 +1,237 @@
+use slipway_crds::v1alpha1::Phase;
+use slipway_crds::v1alpha1::status::TaskOutcome;
+
+use crate::fixture::{Row, Scene, table};
+use crate::observed::{JobState, TaskPodPhase};
+
+const JOB: &str = "shop-2-expand-1";
+
+fn job(scene: &mut Scene, state: JobState) {
+    scene.observed.jobs.get_mut(JOB).unwrap().state = state;
+}
+
+fn failed() -> JobState {
+    JobState::Failed {
+        reason: "BackoffLimitExceeded".to_owned(),
+        message: "no more".to_owned(),
+    }
+}
+
+fn pod(scene: &mut Scene, phase: TaskPodPhase, exit: i32) {
+    let pod = scene
+        .observed
+        .task_pods
+        .iter_mut()
+        .find(|pod| pod.job == JOB)
+        .unwrap();
+    (pod.phase, pod.exit_code) = (phase, Some(exit));
+}
+
+fn disrupted(scene: &mut Scene) {
+    let pod = scene
+        .observed
+        .task_pods
+        .iter_mut()
+        .find(|pod| pod.job == JOB)
+        .unwrap();
+    pod.disrupted = Some("EvictionByEvictionAPI".to_owned());
+}
+
+/// Success is narrower than Kubernetes says, and nothing is ever made twice.
+#[test]
+fn expand_while_the_migration_runs() {
+    let rows = [
+        Row {
+            name: "runs_on_waits",
+            change: |_| {},
+            does: &[],
+            says: "expand",
+        },
+        Row {
+            name: "complete_and_its_pod_succeeded_goes_on",
+            change: |scene| {
+                job(scene, JobState::Complete);
+                pod(scene, TaskPodPhase::Succeeded, 0);
+            },
+            does: &[],
+            says: "goes on",
+        },
+        Row {
+            name: "complete_but_its_pod_was_evicted_is_unknown",
+            change: |scene| {
+                job(scene, JobState::Complete);
+                pod(scene, TaskPodPhase::Succeeded, 0);
+                disrupted(scene);
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "complete_but_its_pod_was_deleted_is_unknown",
+            change: |scene| {
+                job(scene, JobState::Complete);
+                pod(scene, TaskPodPhase::Succeeded, 0);
+                scene
+                    .observed
+                    .task_pods
+                    .iter_mut()
+                    .for_each(|pod| pod.deleting = true);
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "complete_but_its_pod_not_yet_ended_waits",
+            change: |scene| job(scene, JobState::Complete),
+            does: &[],
+            says: "expand",
+        },
+        Row {
+            name: "complete_without_a_pod_waits_for_it",
+            change: |scene| {
+                job(scene, JobState::Complete);
+                scene.observed.task_pods.clear();
+            },
+            does: &[],
+            says: "expand",
+        },
+        Row {
+            name: "complete_without_a_pod_for_long_is_unknown",
+            change: |scene| {
+                job(scene, JobState::Complete);
+                scene.observed.task_pods.clear();
+                let now = scene.now;
+                scene.committed.task_mut(JOB).unwrap().finished_at = Some(now);
+                scene.later(30);
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "failed_by_itself_gives_up",
+            change: |scene| {
+                job(scene, failed());
+                pod(scene, TaskPodPhase::Failed, 3);
+            },
+            does: &[],
+            says: "MigrationFailed",
+        },
+        Row {
+            name: "failed_by_eviction_is_unknown",
+            change: |scene| {
+                job(scene, failed());
+                pod(scene, TaskPodPhase::Failed, 143);
+                disrupted(scene);
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "job_gone_and_its_pod_runs_waits",
+            change: |scene| scene.observed.jobs.clear(),
+            does: &[],
+            says: "expand",
+        },
+        Row {
+            name: "job_gone_and_nothing_runs_is_unknown",
+            change: |scene| {
+                scene.observed.jobs.clear();
+                scene.observed.task_pods.clear();
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "job_never_seen_is_made",
+            change: |scene| {
+                scene.observed.jobs.clear();
+                scene.observed.task_pods.clear();
+                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+            },
+            does: &["CreateJob"],
+            says: "expand",
+        },
+        Row {
+            name: "job_never_seen_but_a_pod_of_it_waits",
+            change: |scene| {
+                scene.observed.jobs.clear();
+                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+            },
+            does: &[],
+            says: "expand",
+        },
+        Row {
+            name: "job_of_another_input_asks",
+            change: |scene| {
+                scene.observed.jobs.get_mut(JOB).unwrap().input_digest = Some("another".to_owned());
+            },
+            does: &[],
+            says: "ForeignJob",
+        },
+        Row {
+            name: "another_job_under_its_name_asks",
+            change: |scene| scene.observed.jobs.get_mut(JOB).unwrap().uid = "another".to_owned(),
+            does: &[],
+            says: "ForeignJob",
+        },
+        Row {
+            name: "suspended_is_observed_to_its_end",
+            change: |scene| {
+                scene.intent.live.suspend = true;
+                job(scene, JobState::Complete);
+                pod(scene, TaskPodPhase::Succeeded, 0);
+            },
+            does: &[],
+            says: "goes on",
+        },
+    ];
+    table(&Scene::full(Phase::Expand), &rows);
+}
+
+#[test]
+fn expand_ended_pod_is_let_go_only_after_its_outcome_is_committed() {
+    let mut scene = Scene::full(Phase::Expand);
+    job(&mut scene, JobState::Complete);
+    pod(&mut scene, TaskPodPhase::Succeeded, 0);
+    let decision = scene.decide();
+    assert!(crate::fixture::words(&decision).is_empty());
+    scene.committed = decision.progress;
+    let task = scene
+        .committed
+        .attempt(slipway_crds::v1alpha1::status::StepName::Expand, "expand")
+        .unwrap();
+    assert_eq!(task.outcome, Some(TaskOutcome::Succeeded));
+    assert!(crate::fixture::words(&scene.decide()).contains(&"FreePod"));
+}
+
+#[test]
+fn expand_its_own_last_words_are_told() {
+    let mut scene = Scene::full(Phase::Expand);
+    job(&mut scene, failed());
+    pod(&mut scene, TaskPodPhase::Failed, 1);
+    for pod in &mut scene.observed.task_pods {
+        pod.output =
+            Some("== migrating\nPG::UndefinedColumn: column orders.totl does not exist\n".to_owned());
+    }
+    let waiting = scene.decide().progress.status.waiting_for.unwrap();
+    assert!(
+        waiting.contains("orders.totl") && waiting.contains("exited 1"),
+        "{waiting}"
+    );
+}
+
+#[test]
+fn expand_runs_with_another_at_work_waits_for_that() {
+    let mut scene = Scene::full(Phase::Expand);
+    scene.committed.status.tasks.retain(|task| task.job != JOB);
+    let decision = scene.decide();
+    assert!(crate::fixture::words(&decision).is_empty());
+    assert!(
+        !decision
+            .progress
+            .status
+            .tasks
+            .iter()
+            .any(|task| task.name == "expand")
+    );
+}
