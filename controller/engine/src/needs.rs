@@ -49,7 +49,7 @@ pub fn needs(intent: &Intent, committed: &Progress, now: Timestamp) -> Needs {
         candidate
     } else if forward {
         !committed.passed(StepName::Preflight)
-            || !committed.passed(StepName::Reindex)
+            || committed.passed(StepName::Expand) && !committed.passed(StepName::Reindex)
             || candidate
                 && (!committed.passed(StepName::Cutover) && committed.passed(StepName::Preboot)
                     || begun(StepName::Retire))
