@@ -98,7 +98,14 @@ pub struct Context {
     /// When only the words of a status were last written.
     worded: Mutex<HashMap<Key, Instant>>,
     /// What Preflight read a moment ago.
-    preflight: Mutex<HashMap<Key, (Instant, PreflightFacts)>>,
+    preflight: Mutex<HashMap<Key, ReadForPreflight>>,
+}
+
+/// What Preflight read, when, and of which volume claims.
+struct ReadForPreflight {
+    at: Instant,
+    claims: Vec<String>,
+    facts: PreflightFacts,
 }
 
 /// Preflight looks at a Release several times in a row; what it reads live is good for this long.
@@ -171,25 +178,31 @@ impl Context {
             .insert(key.clone(), Instant::now());
     }
 
-    /// What Preflight read a moment ago.
-    pub(crate) fn preflight(&self, key: &Key) -> Option<PreflightFacts> {
+    /// What Preflight read a moment ago of the same volume claims.
+    pub(crate) fn preflight(&self, key: &Key, claims: &[String]) -> Option<PreflightFacts> {
         let known = self.preflight.lock().unwrap_or_else(PoisonError::into_inner);
         known
             .get(key)
-            .filter(|(read, _)| read.elapsed() < PREFLIGHT_FRESH)
-            .map(|(_, facts)| facts.clone())
+            .filter(|read| read.at.elapsed() < PREFLIGHT_FRESH && read.claims == claims)
+            .map(|read| read.facts.clone())
     }
 
     /// Keeps what Preflight read for a moment.
-    pub(crate) fn keep_preflight(&self, key: Key, facts: PreflightFacts) {
+    pub(crate) fn keep_preflight(&self, key: Key, claims: Vec<String>, facts: PreflightFacts) {
+        let at = Instant::now();
+        let read = ReadForPreflight { at, claims, facts };
         self.preflight
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, (Instant::now(), facts));
+            .insert(key, read);
     }
 
     /// Forgets a Release that is gone.
     pub fn forget(&self, key: &Key) {
+        self.preflight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
         self.worded
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -25,11 +25,12 @@ pub async fn observe(context: &Context, intent: &Intent, committed: &Progress, n
     }
     if needs.preflight {
         let key = Key::new(intent.meta.namespace.clone(), intent.meta.name.clone());
-        observed.preflight = if let Some(known) = context.preflight(&key) {
+        let claims = live::volume_claims(intent, &observed);
+        observed.preflight = if let Some(known) = context.preflight(&key, &claims) {
             known
         } else {
-            let facts = live::preflight(context, intent, &observed).await;
-            context.keep_preflight(key, facts.clone());
+            let facts = live::preflight(context, &key.namespace, &claims).await;
+            context.keep_preflight(key, claims, facts.clone());
             facts
         };
     }

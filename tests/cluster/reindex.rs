@@ -95,17 +95,16 @@ fn build(environment: &[(&str, &str)]) -> Value {
 async fn an_index_that_is_not_as_it_must_be_is_never_booted_on() -> Result<()> {
     let stage = Setup::shop("failures", 1_500).traffic(50).open().await?;
     let live = stage.data.clone().context("it has data")?.alias;
+    // A catch-up would bring what the build left out: the products are younger than the passes' overlap.
+    let mut few = build(&[("SHOP_FAIL_REINDEX", "few")]);
+    few["reindex"]["catchUp"] = Value::Null;
     let cases = [
         (
             build(&[("SHOP_FAIL_REINDEX", "exit")]),
             "BuildFailed",
             "the reindex stopped half-way",
         ),
-        (
-            build(&[("SHOP_FAIL_REINDEX", "few")]),
-            "VerificationFailed",
-            "minimumDocuments",
-        ),
+        (few, "VerificationFailed", "minimumDocuments"),
         (
             build(&[("SHOP_REINDEX_DELAY_MS", "1"), ("SHOP_MOVE_LIVE_ALIAS", "1")]),
             "LiveAliasMoved",

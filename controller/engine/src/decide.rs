@@ -6,8 +6,9 @@ use slipway_crds::names::RELEASE_FINALIZER;
 use slipway_crds::v1alpha1::Phase;
 use slipway_crds::v1alpha1::status::{Course, Outcome, Revision, StepName};
 
-use crate::decision::{Decision, Kind, Purpose};
+use crate::decision::{Decision, Effect, Kind, Purpose};
 use crate::intent::{Intent, Plan};
+use crate::needs::needs;
 use crate::observed::{Observed, SearchView};
 use crate::progress::Progress;
 use crate::steps::walk;
@@ -26,10 +27,43 @@ pub struct View {
 /// Between two questions to the search engine while its answer is what a release waits for.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
-/// Looks at everything once and says what to commit, then to do, then to tell.
+/// At most so many looks are told in one decision.
+const LOOKS: usize = 8;
+
+/// Looks at everything and says what to commit, then to do, then to tell.
+///
+/// Looks that only record are told together, so that a release costs few writes. What cannot be taken back never
+/// joins them: its intent is committed before.
 ///
 /// Total and deterministic: the same input gives the same decision, and no input makes it fail.
 pub fn decide(intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
+    let asked = needs(intent, committed, now);
+    let mut decision = one_look(intent, committed, observed, now);
+    for _ in 1..LOOKS {
+        let records = decision.effects.is_empty() && decision.progress != *committed;
+        if !records || !needs(intent, &decision.progress, now).within(&asked) {
+            break;
+        }
+        let next = one_look(intent, &decision.progress, observed, now);
+        if next.progress == decision.progress && next.effects.is_empty()
+            || next.effects.iter().any(Effect::irreversible)
+        {
+            break;
+        }
+        let mut because = decision.because;
+        because.extend(next.because);
+        decision = Decision { because, ..next };
+    }
+    decision
+}
+
+/// One look: what is said in it, and done.
+pub(crate) fn one_look(
+    intent: &Intent,
+    committed: &Progress,
+    observed: &Observed,
+    now: Timestamp,
+) -> Decision {
     let mut turn = Turn::new(committed, now);
     let view = look(intent, committed, observed, now, &mut turn);
     // Nobody tells when the search engine is another: it is asked again.

@@ -19,6 +19,18 @@ pub struct Needs {
     pub pod_troubles: Vec<String>,
 }
 
+impl Needs {
+    /// Whether all of this is among what was asked for before.
+    pub fn within(&self, asked: &Self) -> bool {
+        (self.search.is_none() || self.search == asked.search)
+            && (!self.preflight || asked.preflight)
+            && self
+                .pod_troubles
+                .iter()
+                .all(|name| asked.pod_troubles.contains(name))
+    }
+}
+
 /// A boot that takes longer than this is looked into.
 const SLOW_BOOT: SignedDuration = SignedDuration::from_secs(5);
 
@@ -44,9 +56,17 @@ pub fn needs(intent: &Intent, committed: &Progress, now: Timestamp) -> Needs {
         .search
         .as_ref()
         .is_some_and(|search| search.candidate.is_some());
-    let preflight = committed.revision().is_none() || (forward && !committed.passed(StepName::Preflight));
+    let upcoming = running.is_none()
+        && !intent.live.suspend
+        && committed
+            .revision()
+            .is_some_and(|ended| ended.digest != plan.digest);
+    let preflight =
+        upcoming || committed.revision().is_none() || (forward && !committed.passed(StepName::Preflight));
     let engine = if intent.meta.deleting {
         candidate
+    } else if upcoming {
+        true
     } else if forward {
         !committed.passed(StepName::Preflight)
             || committed.passed(StepName::Expand) && !committed.passed(StepName::Reindex)

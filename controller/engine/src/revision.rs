@@ -12,6 +12,7 @@ use crate::levers::give_up_candidate;
 use crate::observed::{DeploymentView, Observed};
 use crate::search;
 use crate::steps::{ORDER, preflight};
+use crate::task;
 use crate::turn::{StepInput, Turn, Verdict};
 use crate::window::patches::{held, remember};
 use crate::window::side_of;
@@ -267,7 +268,7 @@ pub fn supersede(input: &StepInput<'_>, wanted: &Plan, turn: &mut Turn) -> bool 
     let migrating = input
         .committed
         .open_tasks()
-        .any(|task| task.step == StepName::Expand);
+        .any(|task| task.step == StepName::Expand && !task::cannot_start(input, task));
     let reindexing = input
         .committed
         .status

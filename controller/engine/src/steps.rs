@@ -55,15 +55,6 @@ fn waits_for_suspend(step: StepName) -> bool {
     }
 }
 
-/// Whether the next step may begin in the same decision: it looks at nothing that this one has just recorded,
-/// and only records an intent itself.
-fn continues(step: StepName) -> bool {
-    match step {
-        StepName::Preboot | StepName::Cutover | StepName::Watch | StepName::Retire => true,
-        StepName::Preflight | StepName::Prepare | StepName::Expand | StepName::Reindex => false,
-    }
-}
-
 /// Walks to the first step that is not behind us, and lets it work. Says which, and what it says; none when
 /// all are done.
 pub fn walk(input: &StepInput<'_>, turn: &mut Turn) -> Option<(StepName, Verdict)> {
@@ -86,8 +77,8 @@ pub fn walk(input: &StepInput<'_>, turn: &mut Turn) -> Option<(StepName, Verdict
         if !matches!(verdict, Verdict::Done | Verdict::Skipped) {
             return Some((name, verdict));
         }
-        // What the next step looks at is committed first, and every effect is seen.
-        if !turn.effects.is_empty() || (verdict == Verdict::Done && !continues(name)) {
+        // The next step looks at what this one has recorded and done.
+        if !turn.effects.is_empty() || verdict == Verdict::Done {
             return Some((name, Verdict::working("goes on", "the next step to begin")));
         }
     }

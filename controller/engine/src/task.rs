@@ -332,8 +332,16 @@ fn note(turn: &mut Turn, task: &TaskStatus, reason: &str) {
     }
 }
 
-/// Asks for the end of tasks that are at work and may be stopped; migrations are waited for. Says what is
-/// still at work.
+/// Whether nothing of a task ever ran, and its pod says why.
+pub(crate) fn cannot_start(input: &StepInput<'_>, task: &TaskStatus) -> bool {
+    let mut pods = input.observed.task_pods.iter().filter(|pod| pod.job == task.job);
+    task.started_at.is_none()
+        && pods.clone().all(|pod| pod.started_at.is_none())
+        && pods.any(|pod| pod.trouble.is_some() || pod.deleting)
+}
+
+/// Asks for the end of tasks that are at work and may be stopped; migrations that have started are waited for.
+/// Says what is still at work.
 pub fn stop_all(input: &StepInput<'_>, turn: &mut Turn) -> Vec<String> {
     let mut waits = Vec::new();
     for task in input.committed.open_tasks() {
@@ -361,7 +369,7 @@ pub fn stop_all(input: &StepInput<'_>, turn: &mut Turn) -> Vec<String> {
                     drop(outcome::failed(turn, task, &pods, reason, message));
                 }
                 JobState::Active => {
-                    if task.step == StepName::Expand {
+                    if task.step == StepName::Expand && !cannot_start(input, task) {
                         waits.push(format!("the migration {} to end; it is not killed", task.job));
                     } else {
                         if task.reason.as_deref() != Some("Stopped") {

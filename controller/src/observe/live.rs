@@ -26,20 +26,17 @@ pub fn dynamic<K: Resource<DynamicType = ()>>(context: &Context, namespace: &str
     Api::namespaced_with(context.client.clone(), namespace, &ApiResource::erase::<K>(&()))
 }
 
-/// Claims and autoscalers that bear on a release. What cannot be read stays unknown.
-pub async fn preflight(context: &Context, intent: &Intent, observed: &Observed) -> PreflightFacts {
-    let namespace = intent.meta.namespace.as_str();
-    let workloads = intent
-        .wanted
-        .as_ref()
-        .map(|plan| plan.workloads.clone())
-        .unwrap_or_default();
-    let templates = workloads
-        .iter()
-        .filter_map(|workload| observed.deployments.get(&workload.deployment));
-    let claims: Vec<String> = templates
+/// The volume claims that the pods of a Release mount.
+pub fn volume_claims(intent: &Intent, observed: &Observed) -> Vec<String> {
+    let workloads = intent.wanted.iter().flat_map(|plan| &plan.workloads);
+    workloads
+        .filter_map(|workload| observed.deployments.get(&workload.deployment))
         .flat_map(|deployment| deployment.template.volume_claims())
-        .collect();
+        .collect()
+}
+
+/// What kind these claims are, and autoscalers that bear on a release. What cannot be read stays unknown.
+pub async fn preflight(context: &Context, namespace: &str, claims: &[String]) -> PreflightFacts {
     let volume_claims = if claims.is_empty() {
         Some(BTreeMap::new())
     } else {

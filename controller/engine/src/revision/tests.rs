@@ -18,6 +18,17 @@ fn same_index(scene: &mut Scene) {
     newer(scene, |_| {});
 }
 
+fn cannot_start(scene: &mut Scene) {
+    for task in &mut scene.committed.status.tasks {
+        if task.outcome.is_none() {
+            task.started_at = None;
+        }
+    }
+    for pod in &mut scene.observed.task_pods {
+        (pod.started_at, pod.trouble) = (None, Some("ErrImagePull (shop:2 is not there)".to_owned()));
+    }
+}
+
 fn another_index(scene: &mut Scene) {
     newer(scene, |spec| {
         spec["reindex"]["rebuild"]["fingerprint"] = json!("three");
@@ -33,12 +44,23 @@ fn newer_spec_while_something_runs() {
         says: "Superseded",
     }];
     table(&Scene::full(Phase::Prepare), &prepare);
-    let expand = [Row {
-        name: "migration_is_waited_for",
-        change: another_index,
-        does: &[],
-        says: "steered",
-    }];
+    let expand = [
+        Row {
+            name: "migration_is_waited_for",
+            change: another_index,
+            does: &[],
+            says: "steered",
+        },
+        Row {
+            name: "migration_that_cannot_start_gives_up",
+            change: |scene| {
+                another_index(scene);
+                cannot_start(scene);
+            },
+            does: &[],
+            says: "Superseded",
+        },
+    ];
     table(&Scene::full(Phase::Expand), &expand);
     let reindex = [
         Row {

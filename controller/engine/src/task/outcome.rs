@@ -2,7 +2,7 @@
 //! exits 0 on SIGTERM makes its Job Complete.
 
 use jiff::SignedDuration;
-use slipway_crds::v1alpha1::status::{TaskOutcome, TaskStatus};
+use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskStatus};
 
 use super::{STOPS, TaskState};
 use crate::observed::{TaskPodPhase, TaskPodView};
@@ -202,13 +202,14 @@ pub(super) fn without_job(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodVi
     }
 }
 
-/// A task that was stopped for the end of its revision.
+/// A task that was stopped for the end of its revision. What a migration did that started in that very moment
+/// cannot be known.
 pub(super) fn stopped(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskStatus {
-    record(
-        turn,
-        task,
-        pods.first().copied(),
-        TaskOutcome::Failed,
-        Some("Stopped"),
-    )
+    let started = task.started_at.is_some() || pods.iter().any(|pod| pod.started_at.is_some());
+    let (outcome, reason) = if task.step == StepName::Expand && started {
+        (TaskOutcome::Unknown, "Interrupted")
+    } else {
+        (TaskOutcome::Failed, "Stopped")
+    };
+    record(turn, task, pods.first().copied(), outcome, Some(reason))
 }

@@ -1,5 +1,5 @@
 use slipway_crds::v1alpha1::Phase;
-use slipway_crds::v1alpha1::status::Cutover;
+use slipway_crds::v1alpha1::status::{Cutover, StepName};
 
 use crate::fixture::{Row, Scene, table};
 use crate::observed::{NameView, SearchView};
@@ -25,6 +25,7 @@ fn intended() -> Scene {
         confirmed_at: None,
         watch_until: None,
     });
+    scene.committed.step_mut(StepName::Cutover).started_at = Some(scene.now);
     scene.committed.workload_mut("web").unwrap().ready_at_cutover = Some(3);
     scene
 }

@@ -135,7 +135,7 @@ fn preboot_once_ready() {
                 scene.later(60);
             },
             does: &[],
-            says: "moving",
+            says: "goes on",
         },
         Row {
             name: "status_of_the_new_side_not_current_waits",
@@ -157,16 +157,6 @@ fn preboot_once_ready() {
             },
             does: &[],
             says: "3 of 3 new pods ready",
-        },
-        Row {
-            name: "suspended_stops_before_the_cutover",
-            change: |scene| {
-                all_ready(scene);
-                scene.later(60);
-                scene.intent.live.suspend = true;
-            },
-            does: &[],
-            says: "suspended",
         },
     ];
     table(&Scene::plain(Phase::Preboot), &rows);

@@ -163,6 +163,7 @@ fn retire_alias_already_there_completes() {
         .engine()
         .names
         .insert("products".to_owned(), NameView::Alias(vec![new.index.clone()]));
+    scene.committed = scene.decide().progress;
     let decision = scene.decide();
     assert_eq!(decision.progress.status.phase, Some(Phase::Complete));
     let search = decision.progress.status.search.unwrap();

@@ -111,13 +111,13 @@ fn watch_while_warm() {
             name: "scaled_to_zero_goes_on_to_retire",
             change: |scene| scene.web().replicas = 0,
             does: &[],
-            says: "begins",
+            says: "goes on",
         },
         Row {
             name: "time_over_goes_on_to_retire",
             change: |scene| scene.later(60),
             does: &[],
-            says: "begins",
+            says: "goes on",
         },
         Row {
             name: "suspended_time_over_still_ends_the_window",
@@ -126,7 +126,7 @@ fn watch_while_warm() {
                 scene.later(60);
             },
             does: &[],
-            says: "begins",
+            says: "goes on",
         },
     ];
     table(&Scene::plain(Phase::Watch), &rows);
