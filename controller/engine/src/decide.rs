@@ -6,7 +6,7 @@ use slipway_crds::names::RELEASE_FINALIZER;
 use slipway_crds::v1alpha1::Phase;
 use slipway_crds::v1alpha1::status::{Course, Outcome, Revision, StepName};
 
-use crate::decision::{Decision, Effect, Kind, Purpose};
+use crate::decision::{Decision, Effect, Kind, Purpose, Wake};
 use crate::intent::{Intent, Plan};
 use crate::needs::needs;
 use crate::observed::{Observed, SearchView};
@@ -33,7 +33,7 @@ const LOOKS: usize = 8;
 /// Looks at everything and says what to commit, then to do, then to tell.
 ///
 /// Looks that only record are told together, so that a release costs few writes. What cannot be taken back never
-/// joins them: its intent is committed before.
+/// joins them: its intent is committed before, and what it rests on is read again.
 ///
 /// Total and deterministic: the same input gives the same decision, and no input makes it fail.
 pub fn decide(intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
@@ -44,15 +44,23 @@ pub fn decide(intent: &Intent, committed: &Progress, observed: &Observed, now: T
         if !records || !needs(intent, &decision.progress, now).within(&asked) {
             break;
         }
-        let next = one_look(intent, &decision.progress, observed, now);
-        if next.progress == decision.progress && next.effects.is_empty()
-            || next.effects.iter().any(Effect::irreversible)
+        let mut next = one_look(intent, &decision.progress, observed, now);
+        let grave = next.effects.iter().any(Effect::irreversible);
+        if next.progress == decision.progress && (grave || next.effects.is_empty())
+            || grave && !next.because.is_empty()
         {
             break;
+        }
+        if grave {
+            next.effects.clear();
+            next.wake = Wake::After(SignedDuration::ZERO);
         }
         let mut because = decision.because;
         because.extend(next.because);
         decision = Decision { because, ..next };
+        if grave {
+            break;
+        }
     }
     decision
 }

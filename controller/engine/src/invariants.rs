@@ -93,8 +93,7 @@ fn patch_problem(
         Purpose::FreePod => {
             let pod = observed.task_pods.iter().find(|pod| pod.name == patch.name)?;
             let open = committed.open_tasks().any(|task| task.job == pod.job);
-            (open && !(pod.deleting && pod.started_at.is_none()))
-                .then(|| "the outcome is not recorded yet".to_owned())
+            (open && !pod.never_ran()).then(|| "the outcome is not recorded yet".to_owned())
         }
         Purpose::Guard
         | Purpose::LetGo

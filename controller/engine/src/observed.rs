@@ -215,6 +215,8 @@ pub struct TaskPodView {
     pub deleting: bool,
     /// Reason of the condition `DisruptionTarget`.
     pub disrupted: Option<String>,
+    /// Whether it has a node. Its containers may run from then on, whatever its phase says.
+    pub assigned: bool,
     /// How it stands.
     pub phase: TaskPodPhase,
     /// When its task container was started.
@@ -225,6 +227,23 @@ pub struct TaskPodView {
     pub exit_code: Option<i32>,
     /// Termination message of the task container.
     pub output: Option<String>,
+}
+
+impl TaskPodView {
+    /// Whether it may still be at work. One that is deleted before it started is on its node until the kubelet gives
+    /// it a terminal phase; without a node it never was.
+    pub fn at_work(&self) -> bool {
+        match self.phase {
+            TaskPodPhase::Running => true,
+            TaskPodPhase::Pending => self.assigned || !self.deleting,
+            TaskPodPhase::Succeeded | TaskPodPhase::Failed => false,
+        }
+    }
+
+    /// Whether it goes without ever having run.
+    pub fn never_ran(&self) -> bool {
+        self.deleting && self.started_at.is_none() && !self.at_work()
+    }
 }
 
 /// How a task's pod stands.

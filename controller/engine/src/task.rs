@@ -13,7 +13,7 @@ use crate::build::job::{JobInput, job};
 use crate::build::job_name;
 use crate::decision::{Effect, Kind, Purpose};
 use crate::intent::TaskPlan;
-use crate::observed::{JobState, JobView, Observed, TaskPodPhase, TaskPodView};
+use crate::observed::{JobState, JobView, Observed, TaskPodView};
 use crate::progress::{since, spoken};
 use crate::template::{Template, canonical, digest};
 use crate::turn::{StepInput, Turn};
@@ -172,17 +172,9 @@ fn overlapping(observed: &Observed, step: StepName) -> Option<String> {
     let pod = observed
         .task_pods
         .iter()
-        .find(|pod| pod.step.as_deref() == Some(word) && at_work(pod));
+        .find(|pod| pod.step.as_deref() == Some(word) && pod.at_work());
     job.map(|job| format!("Job {}", job.name))
         .or_else(|| pod.map(|pod| format!("pod {}", pod.name)))
-}
-
-fn at_work(pod: &TaskPodView) -> bool {
-    match pod.phase {
-        TaskPodPhase::Running => true,
-        TaskPodPhase::Pending => !pod.deleting,
-        TaskPodPhase::Succeeded | TaskPodPhase::Failed => false,
-    }
 }
 
 /// Looks at an attempt whose end was not seen.
@@ -212,7 +204,7 @@ pub fn observe(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: 
             create(input, turn, order, task);
             TaskState::Running(format!("Job {} to be created", task.job))
         }
-        None if pods.iter().any(|pod| at_work(pod)) => {
+        None if pods.iter().any(|pod| pod.at_work()) => {
             TaskState::Running(format!("Job {} is gone; its pod still runs", task.job))
         }
         None => outcome::without_job(turn, task, &pods),
@@ -357,7 +349,7 @@ pub fn stop_all(input: &StepInput<'_>, turn: &mut Turn) -> Vec<String> {
             .get(&task.job)
             .filter(|job| !foreign(input, job, task));
         match found {
-            None if pods.iter().any(|pod| at_work(pod)) => {
+            None if pods.iter().any(|pod| pod.at_work()) => {
                 waits.push(format!("pod of {} to end", task.name));
             }
             None => {
@@ -395,8 +387,7 @@ pub fn free_pods(input: &StepInput<'_>, turn: &mut Turn) {
     for pod in input.observed.task_pods.iter().filter(|pod| pod.finalizer) {
         let task = tasks.iter().find(|task| task.job == pod.job);
         let recorded = task.is_none_or(|task| task.outcome.is_some());
-        let never_ran = pod.deleting && pod.started_at.is_none();
-        if (recorded && !at_work(pod)) || never_ran {
+        if (recorded && !pod.at_work()) || pod.never_ran() {
             free(pod, turn);
         }
     }

@@ -73,17 +73,17 @@ pub struct JobLife {
     pub ended: Option<(String, Timestamp)>,
     /// When somebody asked for its deletion.
     pub deleted_at: Option<Timestamp>,
-    /// When the node last removed a pod of its: a deleted Job's pods live on for their grace.
-    pod_gone_at: Option<Timestamp>,
+    /// When each of its pods ended: a deleted Job's pods live on for their grace.
+    pods_ended: BTreeMap<String, Timestamp>,
 }
 
 impl JobLife {
-    /// The end of its work: its terminal condition, or when it was deleted before, its pod's removal.
+    /// The end of its work: its terminal condition, or when it was deleted before, the end of its last pod.
     /// `None` when nothing of that was seen.
     pub fn stopped_at(&self) -> Option<Timestamp> {
         match (&self.ended, self.deleted_at) {
             (Some((_, at)), _) => Some(*at),
-            (None, Some(_)) => self.pod_gone_at,
+            (None, Some(_)) => self.pods_ended.values().max().copied(),
             (None, None) => None,
         }
     }
@@ -114,10 +114,11 @@ pub fn lives(requests: &[&AuditEvent]) -> Vec<JobLife> {
                     life.ended = terminal(&event.response_object).map(|end| (end, event.reached_at));
                 }
             }
-            ("pods", "delete") if event.username().starts_with("system:node:") => {
+            ("pods", _) if ends_pod(event) => {
                 let is_of = |life: &&mut JobLife| is_pod_of(event.name(), &life.name);
                 if let Some(life) = lives.iter_mut().rev().find(is_of) {
-                    life.pod_gone_at = Some(event.reached_at);
+                    let ended = life.pods_ended.entry(event.name().to_owned());
+                    ended.or_insert(event.reached_at);
                 }
             }
             _ => {}
@@ -135,8 +136,18 @@ fn begin(event: &AuditEvent) -> Option<JobLife> {
         created_at: event.received_at,
         ended: None,
         deleted_at: None,
-        pod_gone_at: None,
+        pods_ended: BTreeMap::new(),
     })
+}
+
+/// Whether nothing of a pod can run any more: its node says so, or it is deleted and never had one.
+fn ends_pod(event: &AuditEvent) -> bool {
+    let pod = &event.response_object;
+    let phase = pod["status"]["phase"].as_str();
+    let node = event.username().starts_with("system:node:");
+    let terminal = node && matches!(phase, Some("Succeeded" | "Failed"));
+    let deleted = event.verb == "delete";
+    terminal || deleted && (node || phase == Some("Pending") && pod["spec"]["nodeName"].is_null())
 }
 
 fn terminal(job: &Value) -> Option<String> {

@@ -69,6 +69,12 @@ impl Requests {
         Self(self.0.iter().filter(counts).cloned().collect())
     }
 
+    /// Those that a newer version of the object outran; each was sent again.
+    #[must_use]
+    pub fn outrun(&self) -> Self {
+        Self(self.0.iter().filter(|asked| asked.code == 409).cloned().collect())
+    }
+
     /// What an idle controller must not do: everything but the lease and watches.
     #[must_use]
     pub fn beyond_idle(&self) -> Self {

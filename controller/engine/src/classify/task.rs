@@ -63,6 +63,7 @@ pub fn task_pod(object: &Value) -> TaskPodView {
         finalizers,
         deleting: text(object, "/metadata/deletionTimestamp").is_some(),
         disrupted: condition(object, "DisruptionTarget", "True").map(|found| owned(found, "/reason")),
+        assigned: text(object, "/spec/nodeName").is_some(),
         phase: match text(object, "/status/phase") {
             Some("Running") => TaskPodPhase::Running,
             Some("Succeeded") => TaskPodPhase::Succeeded,
@@ -71,7 +72,9 @@ pub fn task_pod(object: &Value) -> TaskPodView {
         },
         started_at: started.and_then(|time| time.parse::<Timestamp>().ok()),
         trouble: trouble(object),
+        // The kubelet's code for a container that it cannot find tells nothing of what it did.
         exit_code: terminated
+            .filter(|state| text(state, "/reason") != Some("ContainerStatusUnknown"))
             .and_then(|state| state.get("exitCode"))
             .and_then(Value::as_i64)
             .and_then(|code| i32::try_from(code).ok()),

@@ -133,6 +133,17 @@ fn expand_while_the_migration_runs() {
             says: "expand",
         },
         Row {
+            name: "job_gone_and_its_pod_about_to_start_on_its_node_waits",
+            change: |scene| {
+                scene.observed.jobs.clear();
+                for pod in &mut scene.observed.task_pods {
+                    (pod.phase, pod.started_at, pod.deleting) = (TaskPodPhase::Pending, None, true);
+                }
+            },
+            does: &[],
+            says: "expand",
+        },
+        Row {
             name: "job_gone_and_nothing_runs_is_unknown",
             change: |scene| {
                 scene.observed.jobs.clear();
