@@ -20,10 +20,6 @@ use crate::harness::{
 /// Name of the cluster.
 const NAME: &str = "verify";
 
-/// The suites that are part of every check. The others are run by name:
-/// `cargo cluster -- exec -- cargo test -p slipway-tests --test cluster -- --ignored <name>`.
-const SUITES: [&str; 1] = ["platform::"];
-
 /// The test programs that have tests for inside.
 struct Programs {
     cluster: PathBuf,
@@ -49,11 +45,7 @@ pub(super) fn run(run: &mut Run, binaries: &Binaries) {
         run.check("cluster: suites", |shown| {
             // A suite that waits for ever fails in time.
             let mut suites = cluster.command("timeout")?;
-            suites
-                .arg("30m")
-                .arg(&programs.cluster)
-                .arg("--ignored")
-                .args(SUITES);
+            suites.arg("35m").arg(&programs.cluster).arg("--ignored");
             let lines = shown.run(&mut suites)?;
             Ok(((), tests_passed(&lines)))
         });

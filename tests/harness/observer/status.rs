@@ -41,13 +41,15 @@ pub fn claims(
             continue;
         }
         let release = change.event.name().to_owned();
+        // A Release that was deleted and made again is another one.
+        let uid = change.after()["metadata"]["uid"].to_string();
         if change.event.username() != controller {
             // Somebody stripped or restored it: what it said before binds no longer.
-            memories.remove(&release);
+            memories.remove(&uid);
             continue;
         }
         let claimed = claimed(&change, release);
-        let memory = memories.entry(claimed.release.clone()).or_default();
+        let memory = memories.entry(uid).or_default();
         violations.extend(memory.check(&claimed, jobs));
         claims.push(claimed);
     }
