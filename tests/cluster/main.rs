@@ -15,6 +15,7 @@ mod by_hand;
 mod deletion;
 mod disturbance;
 mod leftovers;
+mod meddling;
 mod migration;
 mod platform;
 mod reindex;
