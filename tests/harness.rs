@@ -3,6 +3,7 @@
 
 pub mod binaries;
 pub mod cache;
+pub mod cargo;
 pub mod certificates;
 pub mod cluster;
 pub mod components;

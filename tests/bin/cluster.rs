@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use slipway_tests::harness::{
+    cargo::forget_this_package,
     cluster::Cluster,
     image::{self, Image},
     progress::Progress,
@@ -175,6 +176,7 @@ fn exec(name: &str, command: &[OsString]) -> Result<()> {
     let (program, rest) = command.split_first().context("a command is needed after `--`")?;
     let cluster = Cluster::find(name)?;
     let mut inner: Command = cluster.command(PathBuf::from(program))?;
+    forget_this_package(&mut inner);
     bail!("cannot run {}: {}", program.display(), inner.args(rest).exec())
 }
 

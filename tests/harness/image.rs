@@ -1,7 +1,6 @@
 //! Container images made of one static binary, without Docker and without a registry.
 
 use std::{
-    env,
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
-use super::{packages::run_shown, progress::Stage};
+use super::{cargo::cargo, packages::run_shown, progress::Stage};
 
 /// The user that every image runs as: nobody in particular, so that the restricted pod security holds.
 const USER: u64 = 65532;
@@ -50,9 +49,7 @@ impl Image {
 /// When cargo fails; the message has its errors.
 pub fn build(package: &str, stage: &Stage) -> Result<PathBuf> {
     stage.note(&format!("building {package} as a static binary"));
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    command.args(["build", "--profile", "image", "--package", package, "--bins"]);
+    let mut command = cargo(&["build", "--profile", "image", "--package", package, "--bins"]);
     command.args([
         "--target",
         &host_triple()?,

@@ -6,8 +6,9 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_yaml::{Deserializer, Value};
 
-use super::command::{Shown, cargo, root, tests_passed};
+use super::command::{Shown, tests_passed};
 use crate::harness::binaries::kubernetes_version;
+use crate::harness::cargo::{cargo, root};
 
 type Said = Result<((), String)>;
 

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    env,
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -88,34 +87,6 @@ pub(super) fn tests_passed(lines: &[String]) -> String {
         .filter_map(|line| line.strip_prefix("test result: ok. "));
     let numbers = results.filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
     format!("{} tests passed", numbers.sum::<u64>())
-}
-
-/// Cargo at the root of the workspace, without the variables that say which package this process is of: build
-/// scripts would take them for their own.
-pub(super) fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        let is_of_this_package = [
-            "CARGO_PKG_",
-            "CARGO_MANIFEST_",
-            "CARGO_BIN_",
-            "CARGO_CRATE_",
-            "CARGO_PRIMARY_",
-        ]
-        .iter()
-        .any(|prefix| text.starts_with(prefix));
-        if is_of_this_package {
-            command.env_remove(&name);
-        }
-    }
-    command.current_dir(root()).args(arguments);
-    command
-}
-
-/// The root of the workspace.
-pub(super) fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// The command as a person would type it.

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::{
     Run,
-    command::{Shown, cargo, tests_passed},
+    command::{Shown, tests_passed},
     images,
 };
 use crate::harness::{
     binaries::Binaries,
+    cargo::cargo,
     cluster::Cluster,
     sandbox::{Lifetime, Sandbox},
     search_engine::SearchEngine,

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::command::cargo;
-use crate::harness::{cache, packages::run_shown, progress::Progress};
+use crate::harness::{cache, cargo::cargo, packages::run_shown, progress::Progress};
 
 /// The version of cargo-deny, which knows the format of `deny.toml`.
 const CARGO_DENY: &str = "0.20.2";
