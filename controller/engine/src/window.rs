@@ -191,6 +191,17 @@ pub fn open(bench: &Bench<'_>, turn: &mut Turn) -> bool {
         patches::open(deployment, turn);
     } else {
         let remembered = patches::remember(deployment);
+        if !bench.status.window {
+            let serving = turn.progress.status.serving.clone().unwrap_or_default();
+            turn.tell(
+                "Booting",
+                deployment.name.clone(),
+                format!(
+                    "{}: {} new pods beside the old ones; traffic stays on {serving}",
+                    deployment.name, deployment.replicas
+                ),
+            );
+        }
         turn.workload(bench.name(), |status| {
             status.remembered = Some(remembered);
             status.window = true;

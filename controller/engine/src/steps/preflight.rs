@@ -159,19 +159,13 @@ pub fn image_changes(workload: &WorkloadPlan, template: &Template, image: &str) 
 }
 
 fn remember(input: &StepInput<'_>, turn: &mut Turn) {
-    let at_once = input.plan.tasks().next().is_none();
     let mut workloads = Vec::new();
     for plan in &input.plan.workloads {
         if let Some(deployment) = input.observed.deployments.get(&plan.deployment) {
             let mut workload = workload_status(plan, deployment, &input.plan.image, input.observed);
-            // Where no task comes before it, the window opens next: its record travels in the same write.
             if deployment.replicas == 0 && workload.move_ == Move::WithTraffic {
                 // Without pods there is no traffic to move: it gets the new version with the others.
                 workload.move_ = Move::After;
-            }
-            if at_once && changes_with_traffic(&workload) {
-                workload.remembered = Some(patches::remember(deployment));
-                workload.window = true;
             }
             workloads.push(workload);
         }

@@ -12,7 +12,8 @@ use crate::window::{Which, settle};
 
 /// The old side down, unpin, close, the last pass, the stable alias.
 pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
-    if !input.committed.passed(StepName::Watch) {
+    let rollback = input.committed.status.rollback.as_ref();
+    if rollback.is_none_or(|rollback| rollback.state != RollbackState::Unavailable) {
         // The end of the old side is an intent: it is committed before the first patch.
         let since = Some(turn.now());
         let reason = "the old side is being stopped".to_owned();

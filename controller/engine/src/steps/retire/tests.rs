@@ -1,15 +1,25 @@
 use slipway_crds::v1alpha1::Phase;
-use slipway_crds::v1alpha1::status::{TaskOutcome, TaskStatus};
+use slipway_crds::v1alpha1::status::{RollbackState, TaskOutcome, TaskStatus};
 
-use crate::fixture::{Row, Scene, table};
+use crate::decide;
+use crate::fixture::{Row, Scene, table, words};
 use crate::observed::{NameView, SearchView};
 
 /// The end of the old side is committed, nothing is done yet.
 fn begun() -> Scene {
     let mut scene = Scene::plain(Phase::Watch);
     scene.later(60);
-    scene.committed = scene.decide().progress;
+    let decision = decide(&scene.intent, &scene.committed, &scene.observed, scene.now);
+    assert!(decision.effects.is_empty(), "{:?}", words(&decision));
+    scene.committed = decision.progress;
     scene
+}
+
+#[test]
+fn retire_takes_the_way_back_away_before_the_old_side() {
+    let rollback = begun().committed.status.rollback.unwrap();
+    assert_eq!(rollback.state, RollbackState::Unavailable);
+    assert_eq!(rollback.reason, "the old side is being stopped");
 }
 
 #[test]
