@@ -1,0 +1,189 @@
+//! Liveness: from any state, once nothing fails any more, the release comes to its end or says why not.
+//!
+//! The continuation is played on, deterministically, by a few kinds of fate; every state on the way has the same end.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use slipway_crds::v1alpha1::status::Outcome;
+
+use crate::action::{Action, Fate, happen};
+use crate::kubernetes::Step;
+use crate::memory::Tick;
+use crate::state::{Budget, State};
+use crate::thought::{Deed, Mind};
+
+/// How a continuation goes.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Course {
+    /// Both controllers look, not only one.
+    both: bool,
+    /// Everybody else is quicker than the controllers.
+    quick: bool,
+    /// New pods get ready, and tasks exit 0.
+    good: bool,
+}
+
+/// The continuations that are played.
+pub(crate) const COURSES: [Course; 3] = [
+    Course { both: false, quick: false, good: true },
+    Course { both: true, quick: true, good: true },
+    Course { both: false, quick: true, good: false },
+];
+
+/// No continuation is longer.
+const LONGEST: usize = 2000;
+
+/// How states were seen to end: none for well, else what is wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    known: HashMap<(Course, u64), Option<&'static str>>,
+}
+
+/// The same state with nothing left that may go wrong.
+pub(crate) fn without_faults(state: &State) -> State {
+    let mut calm = state.clone();
+    calm.budget = Budget { crashes: 0, faults: 0, lags: 0, losses: 0, wishes: 0 };
+    for controller in &mut calm.controllers {
+        controller.lag = None;
+    }
+    calm.controllers.sort();
+    calm
+}
+
+impl Ends {
+    /// How many states are known to end.
+    pub(crate) fn count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// What is wrong with the end of a continuation; none for a good one.
+    pub(crate) fn end(&mut self, mind: &mut Mind, state: &State, course: Course) -> Option<&'static str> {
+        let mut state = without_faults(state);
+        state.broken = None;
+        let mut way = Vec::new();
+        let end = loop {
+            let key = (course, hash(&state));
+            if let Some(known) = self.known.get(&key) {
+                break *known;
+            }
+            if way.len() > LONGEST {
+                break Some("Converges: no rest");
+            }
+            way.push(key);
+            match next(mind, &state, course) {
+                Some((_, next)) if next.broken.is_some() => break next.broken,
+                Some((_, next)) => state = next,
+                None => break at_rest(mind, &state, course),
+            }
+        };
+        self.known.extend(way.into_iter().map(|key| (key, end)));
+        end
+    }
+}
+
+fn hash(state: &State) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    state.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What happens next; none where only somebody from outside could change anything.
+pub(crate) fn next(mind: &mut Mind, state: &State, course: Course) -> Option<(Action, State)> {
+    let calls = [0, 1].map(|at| Action::Call(at, Fate::Arrives));
+    let looks = [0, 1].map(Action::Look);
+    let looks = if course.both { &looks[..] } else { &looks[..1] };
+    let steps = state.world.steps().into_iter().filter(|step| match step {
+        Step::Exit(_, code) => (*code == 0) == course.good,
+        Step::PodReady(image) => course.good || *image == 1,
+        _ => true,
+    });
+    let steps: Vec<Action> = steps.map(Action::World).collect();
+    let ours = calls.iter().chain(looks);
+    let order: Vec<Action> = if course.quick {
+        steps.iter().chain(ours).copied().collect()
+    } else {
+        ours.chain(&steps).copied().collect()
+    };
+    let mut now = order.into_iter().filter(|action| match action {
+        Action::Call(at, _) => state.controllers[*at].pending.is_some(),
+        Action::Look(at) => state.controllers[*at].pending.is_none(),
+        _ => true,
+    });
+    now.find_map(|action| Some((action, happen(mind, state, action)?))).or_else(|| {
+        let wake = wake(mind, state)?;
+        let ticks = if wake == Tick::Minute { &[Tick::Minute, Tick::Day][..] } else { &[Tick::Day] };
+        ticks.iter().find_map(|tick| {
+            let action = Action::Time(*tick);
+            Some((action, happen(mind, state, action)?))
+        })
+    })
+}
+
+/// A continuation in words, from one state to its end.
+pub(crate) fn story(mind: &mut Mind, state: &State, course: Course) -> String {
+    let mut state = without_faults(state);
+    state.broken = None;
+    let mut words = vec![format!("{course:?}")];
+    while let Some((action, later)) = next(mind, &state, course).filter(|_| words.len() < LONGEST) {
+        let deeds = if let Action::Look(_) = action { told(mind, &later) } else { String::new() };
+        words.push(format!("  {action:?} {deeds}"));
+        state = later;
+        if state.broken.is_some() {
+            break;
+        }
+    }
+    let memory = mind.memory(state.world.release.status);
+    let from = words.len().saturating_sub(90);
+    format!("{}\n{:?}\n{}", words[from..].join("\n"), state.world, memory.brief())
+}
+
+fn told(mind: &Mind, state: &State) -> String {
+    let told = state.controllers.iter().filter_map(|controller| controller.pending.as_ref()).map(|pending| {
+        let thought = mind.get(pending.thought);
+        let deeds: Vec<String> = thought.deeds.iter().map(Deed::word).collect();
+        let says = thought.commit.map(|status| mind.memory(status).phase);
+        format!("commits {says:?}, does {deeds:?}")
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+/// When a controller looks again by itself.
+fn wake(mind: &mut Mind, state: &State) -> Option<Tick> {
+    if state.world.release.gone {
+        return None;
+    }
+    let thought = mind.decide(&state.world);
+    mind.get(thought).wake
+}
+
+/// What is wrong with a state in which nothing happens any more.
+fn at_rest(mind: &mut Mind, state: &State, course: Course) -> Option<&'static str> {
+    let world = &state.world;
+    let memory = mind.memory(world.release.status);
+    let serves = world.endpoints.iter().sum::<u8>() > 0 || !course.good;
+    if world.release.gone {
+        let left = world.deployment.claim || world.service.claim || !world.pods.is_empty();
+        return (left || !world.as_the_user_left_it())
+            .then_some("No leak: something of ours is left after the deletion");
+    }
+    let awake = wake(mind, state).is_some();
+    match (memory.outcome, &memory.stalled) {
+        (Some(outcome), _) => {
+            let image = if outcome == Outcome::Complete { world.release.image } else { world.deployment.image };
+            if !world.as_the_user_left_it() {
+                Some("Converges: the end is reached and something of a window is left")
+            } else if world.deployment.image != image {
+                Some("Converges: complete, but another image runs")
+            } else if world.pods.iter().any(|pod| pod.finalizer) {
+                Some("No leak: a task's pod is held for ever")
+            } else if awake {
+                Some("Bounded: looks again and again at rest")
+            } else {
+                (!serves).then_some("Converges: the end is reached and nothing serves")
+            }
+        }
+        (None, Some(_)) => None,
+        (None, None) => Some("Converges: at rest without an end and without a word"),
+    }
+}

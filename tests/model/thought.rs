@@ -1,0 +1,256 @@
+//! Decisions of the real engine, each made once: the same view gives the same decision.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde_json::Value;
+use slipway_controller::observe::live::{self, Fresh};
+use slipway_crds::names::{CLAIM, INPUT_DIGEST, POD_TEMPLATE_HASH, REVISION, STEP, WINDOW};
+use slipway_engine::decision::{Kind, Patch, Purpose};
+use slipway_engine::template::merged;
+use slipway_engine::window::patches::{HOLD_MIN_READY_SECONDS, HOLD_PROGRESS_DEADLINE_SECONDS};
+use slipway_engine::{Decision, Effect, Progress, Wake, decide, invariants, needs};
+
+use crate::memory::{Memories, Memory, Tick};
+use crate::state::{Deployment, Job, JobState, Service, Set, StatusId, ThoughtId, World};
+use crate::view::{NOW, OWN_DEADLINE, OWN_READY, image_of, intent, observed, pod_version, template};
+
+/// A decision.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Thought {
+    /// What is committed first; none where no fact changes.
+    pub commit: Option<StatusId>,
+    /// What is done then.
+    pub deeds: Vec<Deed>,
+    /// When the controller looks again by itself.
+    pub wake: Option<Tick>,
+    /// Sides that are read again before, by image.
+    pub fresh_sides: BTreeSet<u8>,
+    /// The tasks' pods are read again before.
+    pub fresh_pods: bool,
+    /// An invariant that the engine says is broken.
+    pub broken: Option<&'static str>,
+}
+
+/// An effect: what the object becomes, if it still is what was seen.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Deed {
+    /// Our finalizer.
+    Release { finalizer: bool },
+    /// A Deployment, its version being the one that was seen.
+    Deployment { purpose: Purpose, to: Deployment },
+    /// A ReplicaSet.
+    Set { purpose: Purpose, image: u8, to: Set },
+    /// A Service.
+    Service { purpose: Purpose, to: Service },
+    /// Our finalizer off a pod that looked so.
+    FreePod { job: Arc<str>, version: String },
+    /// A Job.
+    Create { job: Job },
+    /// A Job goes.
+    Delete { job: Arc<str> },
+}
+
+impl Deed {
+    /// What it is for.
+    pub(crate) fn word(&self) -> String {
+        match self {
+            Self::Release { finalizer: true } => "Guard".to_owned(),
+            Self::Release { finalizer: false } => "LetGo".to_owned(),
+            Self::Deployment { purpose, .. } | Self::Set { purpose, .. } | Self::Service { purpose, .. } => {
+                purpose.word().to_owned()
+            }
+            Self::FreePod { .. } => "FreePod".to_owned(),
+            Self::Create { .. } => "CreateJob".to_owned(),
+            Self::Delete { .. } => "DeleteJob".to_owned(),
+        }
+    }
+}
+
+/// The engine, and what it was asked before.
+#[derive(Debug)]
+pub(crate) struct Mind {
+    /// All statuses that were met.
+    pub memories: Memories,
+    spec: Value,
+    replicas: u8,
+    known: Vec<Arc<Thought>>,
+    ids: HashMap<Thought, ThoughtId>,
+    views: HashMap<World, ThoughtId>,
+}
+
+impl Mind {
+    /// For Releases of this spec, and Deployments of this size.
+    pub(crate) fn new(spec: Value, replicas: u8) -> Self {
+        Self {
+            memories: Memories::default(),
+            spec,
+            replicas,
+            known: Vec::new(),
+            ids: HashMap::new(),
+            views: HashMap::new(),
+        }
+    }
+
+    /// `spec.replicas` of the Deployment.
+    pub(crate) fn replicas(&self) -> u8 {
+        self.replicas
+    }
+
+    /// How many different views were decided upon.
+    pub(crate) fn views(&self) -> usize {
+        self.views.len()
+    }
+
+    /// A decision by its number.
+    pub(crate) fn get(&self, id: ThoughtId) -> Arc<Thought> {
+        Arc::clone(&self.known[usize::try_from(id).expect("an index")])
+    }
+
+    /// A status by its number.
+    pub(crate) fn memory(&self, id: StatusId) -> Arc<Memory> {
+        self.memories.get(id)
+    }
+
+    /// What the engine decides in this view.
+    pub(crate) fn decide(&mut self, view: &World) -> ThoughtId {
+        if let Some(id) = self.views.get(view) {
+            return *id;
+        }
+        let thought = self.think(view);
+        let id = self.ids.get(&thought).copied().unwrap_or_else(|| {
+            let id = ThoughtId::try_from(self.known.len()).expect("few decisions");
+            self.known.push(Arc::new(thought.clone()));
+            self.ids.insert(thought, id);
+            id
+        });
+        self.views.insert(view.clone(), id);
+        id
+    }
+
+    fn think(&mut self, view: &World) -> Thought {
+        let intent = intent(&view.release, &self.spec);
+        let committed = Progress::new(Some(self.memory(view.release.status).status.clone()));
+        let asked = needs(&intent, &committed, *NOW);
+        assert!(asked.search.is_none(), "no search engine is modelled");
+        let seen = observed(view, self.replicas);
+        let decision: Decision = decide(&intent, &committed, &seen, *NOW);
+        let broken = invariants::broken(&intent, &committed, &seen, &decision);
+        let after = self.memories.id(decision.progress.status);
+        let mut fresh = (BTreeSet::new(), false);
+        for wanted in live::wanted(&decision.effects, &seen) {
+            match wanted {
+                Fresh::ReplicaSet(name) => drop(fresh.0.insert(image_named(name.trim_start_matches("web-")))),
+                Fresh::TaskPods => fresh.1 = true,
+            }
+        }
+        let itself = |effect: &Effect| matches!(effect, Effect::Patch(patch) if patch.kind == Kind::Release);
+        let commits = after != view.release.status && !decision.effects.iter().any(itself);
+        Thought {
+            commit: commits.then_some(after),
+            deeds: decision.effects.iter().map(|effect| deed(effect, view)).collect(),
+            wake: match decision.wake {
+                Wake::OnChange => None,
+                Wake::After(length) if length.as_secs() <= 60 => Some(Tick::Minute),
+                Wake::After(_) => Some(Tick::Day),
+            },
+            fresh_sides: fresh.0,
+            fresh_pods: fresh.1,
+            broken: (!broken.is_empty()).then(|| &*broken.join("; ").leak()),
+        }
+    }
+}
+
+/// The image of a hash, `v2`.
+fn image_named(hash: &str) -> u8 {
+    hash.trim_start_matches('v').parse().expect("a hash of this world")
+}
+
+fn deed(effect: &Effect, view: &World) -> Deed {
+    match effect {
+        Effect::Patch(patch) => patched(patch, view),
+        Effect::CreateJob { name, job } => {
+            let text = |pointer: String| job.pointer(&pointer).and_then(Value::as_str).expect("a label");
+            let label = |key: &str| text(format!("/metadata/labels/{}", key.replace('/', "~1")));
+            let digest = text(format!("/metadata/annotations/{}", INPUT_DIGEST.replace('/', "~1")));
+            Deed::Create {
+                job: Job {
+                    name: name.as_str().into(),
+                    digest: digest.into(),
+                    step: label(STEP).into(),
+                    revision: label(REVISION).parse().expect("a number"),
+                    state: JobState::New,
+                },
+            }
+        }
+        Effect::DeleteJob { name, .. } => Deed::Delete { job: name.as_str().into() },
+        Effect::MoveAlias { .. } | Effect::DeleteIndex { .. } => unreachable!("no search engine is modelled"),
+    }
+}
+
+fn patched(patch: &Patch, view: &World) -> Deed {
+    let purpose = patch.purpose;
+    let field = |pointer: &str| patch.body.pointer(pointer);
+    let label = |key: &str, before: bool| {
+        field(&format!("/metadata/labels/{}", key.replace('/', "~1"))).map_or(before, |value| !value.is_null())
+    };
+    match patch.kind {
+        Kind::Release => Deed::Release { finalizer: purpose == Purpose::Guard },
+        Kind::Deployment => {
+            let seen = &view.deployment;
+            let held = |pointer: &str, before: bool, hold: Value, own: Value| match field(pointer) {
+                None => before,
+                Some(value) if *value == hold => true,
+                Some(value) if *value == own => false,
+                Some(other) => panic!("{pointer} is neither the hold's nor the user's: {other}"),
+            };
+            let template = merged(template(seen.image), field("/spec/template"));
+            let to = Deployment {
+                version: seen.version,
+                synced: false,
+                claim: label(CLAIM, seen.claim),
+                window: label(WINDOW, seen.window),
+                image: image_of(&template).expect("a template of this world"),
+                held_ready: held(
+                    "/spec/minReadySeconds",
+                    seen.held_ready,
+                    HOLD_MIN_READY_SECONDS.into(),
+                    OWN_READY.into(),
+                ),
+                held_deadline: held(
+                    "/spec/progressDeadlineSeconds",
+                    seen.held_deadline,
+                    HOLD_PROGRESS_DEADLINE_SECONDS.into(),
+                    OWN_DEADLINE.into(),
+                ),
+                held_strategy: held(
+                    "/spec/strategy/rollingUpdate/maxSurge",
+                    seen.held_strategy,
+                    "100%".into(),
+                    1.into(),
+                ),
+                paused: field("/spec/paused").map_or(seen.paused, |value| value == &Value::Bool(true)),
+            };
+            Deed::Deployment { purpose, to }
+        }
+        Kind::ReplicaSet => {
+            let image = image_named(patch.name.trim_start_matches("web-"));
+            let seen = view.set(image).expect("a ReplicaSet that was seen");
+            let held = field("/spec/minReadySeconds") == Some(&HOLD_MIN_READY_SECONDS.into());
+            Deed::Set { purpose, image, to: Set { held, ..seen.clone() } }
+        }
+        Kind::Service => {
+            let pin = match field("/spec/selector").and_then(|selector| selector.get(POD_TEMPLATE_HASH)) {
+                None => view.service.pin,
+                Some(hash) => hash.as_str().map(image_named),
+            };
+            let (claim, window) = (label(CLAIM, view.service.claim), label(WINDOW, view.service.window));
+            Deed::Service { purpose, to: Service { version: view.service.version, claim, window, pin } }
+        }
+        Kind::Pod => {
+            let job = patch.name.trim_end_matches("-00000");
+            let pod = view.pods.iter().find(|pod| &*pod.job == job).expect("a pod that was seen");
+            Deed::FreePod { job: job.into(), version: pod_version(pod) }
+        }
+    }
+}
