@@ -9,7 +9,7 @@ use crate::decision::Effect;
 use crate::intent::ReindexPlan;
 use crate::observed::{JobState, SearchView};
 use crate::turn::{StepInput, Turn};
-use crate::window::patches::{claim_deployment, claim_service};
+use crate::window::patches::{claim_deployment, claim_service, unpin};
 
 /// An index that something else still needs is looked at again after this long.
 const AGAIN: SignedDuration = SignedDuration::from_hours(1);
@@ -17,7 +17,8 @@ const AGAIN: SignedDuration = SignedDuration::from_hours(1);
 /// An engine that gave no answer is asked again after this long.
 const ENGINE_AWAY: SignedDuration = SignedDuration::from_mins(1);
 
-/// Lets go of Deployments and Services that the Release does not name any more.
+/// Lets go of Deployments and Services that the Release does not name any more, and takes off a pin that came late:
+/// one that was on its way when its window ended.
 pub fn strays(input: &StepInput<'_>, turn: &mut Turn) {
     let (uid, plan) = (Some(&input.intent.meta.uid), input.plan);
     for deployment in input.observed.deployments.values() {
@@ -34,7 +35,12 @@ pub fn strays(input: &StepInput<'_>, turn: &mut Turn) {
             .workloads
             .iter()
             .any(|workload| workload.services.contains(&service.name));
-        if service.claim.as_ref() == uid && !named {
+        if service.claim.as_ref() != uid {
+            continue;
+        }
+        if service.window {
+            unpin(service, turn);
+        } else if !named {
             claim_service(service, None, turn);
         }
     }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{Remembered, WorkloadStatus};
 
 use super::{Bench, Which, bring_back, keep_pins, patches, services, unbolt};
-use crate::observed::Observed;
+use crate::observed::{DeploymentView, Observed};
 use crate::turn::Turn;
 
 /// Between a change of a pin and the patch that kills the other side: connections that were being made
@@ -36,7 +36,7 @@ pub fn settle(
     let done = if begun {
         close_in_order(&bench, keep, &remembered, waits, turn)
     } else {
-        true
+        never_opens(bench.deployment, &remembered, waits, turn)
     };
     if done {
         turn.workload(&status.name, |status| {
@@ -45,6 +45,30 @@ pub fn settle(
         });
     }
     done
+}
+
+/// A window that was recorded and is not to be seen: closed already, or never opened. The record goes only once no
+/// Open can come any more: one that was begun on the recorded version may still be on its way, or not be seen yet,
+/// and would leave the Deployment paused for ever. Opening it here takes that version away.
+fn never_opens(
+    deployment: &DeploymentView,
+    remembered: &Remembered,
+    waits: &mut Vec<String>,
+    turn: &mut Turn,
+) -> bool {
+    let number = |version: &str| version.parse::<u64>().ok();
+    let (seen, recorded) = (&deployment.resource_version, &remembered.resource_version);
+    if seen == recorded {
+        patches::open(deployment, turn);
+        waits.push(format!("the window of {} to be opened and closed", deployment.name));
+        return false;
+    }
+    // Resource versions are ordered as numbers (KEP-5504).
+    let outdated = number(seen).zip(number(recorded)).is_some_and(|(seen, recorded)| seen < recorded);
+    if outdated {
+        waits.push(format!("the newest version of Deployment {} to be seen", deployment.name));
+    }
+    !outdated
 }
 
 fn close_in_order(
