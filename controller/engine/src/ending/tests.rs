@@ -61,6 +61,62 @@ fn stop_in_preboot() {
     table(&steered(Phase::Preboot, Course::Stop), &rows);
 }
 
+/// A window that was recorded and nothing more.
+fn recorded() -> Scene {
+    let mut scene = steered(Phase::Preboot, Course::Stop);
+    let remembered = scene.committed.status.workloads[0].remembered.clone().unwrap();
+    scene.lose("2");
+    let old = scene.side("1").template_digest.clone();
+    scene.service().window = false;
+    scene.service().selector.remove("pod-template-hash");
+    let web = scene.web();
+    web.resource_version.clone_from(&remembered.resource_version);
+    web.template = web.replica_sets[0].template.clone().unwrap();
+    assert_eq!(web.template.digest(), old);
+    (web.window, web.paused) = (false, remembered.paused);
+    web.min_ready_seconds = remembered.min_ready_seconds;
+    web.progress_deadline_seconds = remembered.progress_deadline_seconds;
+    web.strategy = remembered.strategy;
+    scene
+}
+
+#[test]
+fn stop_of_a_window_that_was_not_opened() {
+    let rows = [
+        Row {
+            name: "an_open_may_still_come_so_its_version_is_taken_away",
+            change: |_| {},
+            does: &["Open"],
+            says: "cleaning up",
+        },
+        Row {
+            name: "another_version_no_open_can_come",
+            change: |scene| scene.web().resource_version = "100000".to_owned(),
+            does: &[],
+            says: "cleaning up",
+        },
+        Row {
+            name: "older_than_the_record_is_not_looked_at",
+            change: |scene| scene.web().resource_version = "1".to_owned(),
+            does: &[],
+            says: "cleaning up",
+        },
+        Row {
+            name: "opened_a_hold_may_still_come_so_its_version_is_taken_away",
+            change: |scene| (scene.web().window, scene.web().paused) = (true, Some(true)),
+            does: &["Settle"],
+            says: "cleaning up",
+        },
+    ];
+    table(&recorded(), &rows);
+    let mut older = recorded();
+    older.web().resource_version = "1".to_owned();
+    assert!(older.decide().progress.window_open(), "the record stays");
+    let mut other = recorded();
+    other.web().resource_version = "100000".to_owned();
+    assert!(!other.decide().progress.window_open(), "the record goes");
+}
+
 #[test]
 fn rollback_in_watch() {
     let rows = [

@@ -2,6 +2,7 @@ use jiff::{SignedDuration, Timestamp};
 use slipway_crds::v1alpha1::status::RetiredIndex;
 
 use super::due;
+use crate::fixture::{Row, Scene, World, plain, table};
 
 /// An index of a generation that is due after some hours.
 fn index(token: &str, hours: i64) -> RetiredIndex {
@@ -31,4 +32,38 @@ fn which_generations_are_due() {
         !due(&[&new, &failed], &new, 1),
         "a failed candidate takes nobody's place"
     );
+}
+
+#[test]
+fn at_rest() {
+    let rows = [
+        Row {
+            name: "nothing_to_tidy",
+            change: |_| {},
+            does: &[],
+            says: "",
+        },
+        Row {
+            name: "a_pin_that_came_late_is_taken_off",
+            change: |scene| {
+                let service = scene.service();
+                service.window = true;
+                service
+                    .selector
+                    .insert("pod-template-hash".to_owned(), "v1".to_owned());
+            },
+            does: &["Unpin"],
+            says: "",
+        },
+        Row {
+            name: "a_pin_of_others_is_theirs",
+            change: |scene| {
+                scene.service().claim = None;
+                scene.service().window = true;
+            },
+            does: &[],
+            says: "",
+        },
+    ];
+    table(&Scene::of(&World::adopted(plain("shop:1"))), &rows);
 }

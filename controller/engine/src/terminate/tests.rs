@@ -1,6 +1,6 @@
 use slipway_crds::v1alpha1::Phase;
 
-use crate::fixture::{Row, Scene, table};
+use crate::fixture::{Row, Scene, World, plain, table};
 
 fn deleted(mut scene: Scene) -> Scene {
     scene.intent.meta.deleting = true;
@@ -64,6 +64,13 @@ fn deletion_with_a_window_and_a_lost_status_recovers_first() {
             .any(|because| because.reason == "WindowRecovered")
     );
     assert!(decision.progress.window_open());
+}
+
+#[test]
+fn deletion_takes_a_pin_that_came_late_off_before_the_claim() {
+    let mut scene = deleted(Scene::of(&World::adopted(plain("shop:1"))));
+    scene.service().window = true;
+    assert_eq!(crate::fixture::words(&scene.decide()), ["Unclaim", "Unpin"]);
 }
 
 #[test]

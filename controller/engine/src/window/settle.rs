@@ -60,13 +60,21 @@ fn never_opens(
     let (seen, recorded) = (&deployment.resource_version, &remembered.resource_version);
     if seen == recorded {
         patches::open(deployment, turn);
-        waits.push(format!("the window of {} to be opened and closed", deployment.name));
+        waits.push(format!(
+            "the window of {} to be opened and closed",
+            deployment.name
+        ));
         return false;
     }
     // Resource versions are ordered as numbers (KEP-5504).
-    let outdated = number(seen).zip(number(recorded)).is_some_and(|(seen, recorded)| seen < recorded);
+    let outdated = number(seen)
+        .zip(number(recorded))
+        .is_some_and(|(seen, recorded)| seen < recorded);
     if outdated {
-        waits.push(format!("the newest version of Deployment {} to be seen", deployment.name));
+        waits.push(format!(
+            "the newest version of Deployment {} to be seen",
+            deployment.name
+        ));
     }
     !outdated
 }
@@ -88,10 +96,13 @@ fn close_in_order(
         .filter(|set| Some(&set.uid) != kept.map(|side| &side.uid))
         .all(|set| set.wanted == 0 && set.replicas == 0 && set.current());
     let settled = patches::settled(deployment, &template, remembered);
-    if settled && (zero || (others_gone && kept.is_some_and(|side| side.wanted > 0))) {
+    let alone = zero || (others_gone && kept.is_some_and(|side| side.wanted > 0));
+    if settled && alone {
         return unpin_and_close(bench, remembered, waits, turn);
     }
-    if !zero && !sides_ready_for_end(bench, keep, waits, turn) {
+    // With one side and no pin yet there is nothing to keep from going.
+    let pinned = bench.services.iter().any(|service| service.pin().is_some());
+    if !zero && (pinned || !alone) && !sides_ready_for_end(bench, keep, waits, turn) {
         return false;
     }
     // While paused the other side goes only once every kept pod is available; where one is broken the
