@@ -96,6 +96,16 @@ fn stop_of_a_window_that_was_not_opened() {
             says: "cleaning up",
         },
         Row {
+            name: "closed_and_pinned_late_is_unpinned_and_not_opened_again",
+            change: |scene| {
+                scene.lose("1");
+                scene.web().resource_version = "100000".to_owned();
+                scene.service().window = true;
+            },
+            does: &["Unpin"],
+            says: "cleaning up",
+        },
+        Row {
             name: "older_than_the_record_is_not_looked_at",
             change: |scene| scene.web().resource_version = "1".to_owned(),
             does: &[],

@@ -146,16 +146,21 @@ pub(super) fn settle(
     patch_deployment(deployment, Purpose::Settle, body, turn);
 }
 
-/// Whether the patch of [`settle`] is in force. Where pods are wanted, the strategy tells that it was written: where
+/// Whether the patch of [`settle`] is in force. While the window is open the strategy tells that it was written: where
 /// nothing else differs, such as in a window that was only opened, a Hold that is still on its way would otherwise
 /// boot new pods behind a Service that is unpinned already.
-pub(super) fn settled(deployment: &DeploymentView, template: &Template, remembered: &Remembered) -> bool {
+pub(super) fn settled(
+    deployment: &DeploymentView,
+    template: &Template,
+    remembered: &Remembered,
+    closed: bool,
+) -> bool {
     deployment.template == *template
         && deployment.min_ready_seconds.unwrap_or_default()
             == remembered.min_ready_seconds.unwrap_or_default()
         && deployment.progress_deadline_seconds == remembered.progress_deadline_seconds
         && (deployment.strategy == Some(hold_strategy())
-            || (deployment.replicas == 0 && deployment.strategy == remembered.strategy))
+            || ((closed || deployment.replicas == 0) && deployment.strategy == remembered.strategy))
 }
 
 /// The last of the user's own values, and our label off.

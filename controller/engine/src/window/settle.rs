@@ -1,5 +1,7 @@
 //! The end of a window, whichever side is kept.
 
+use std::cmp::Ordering;
+
 use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{Remembered, WorkloadStatus};
 
@@ -56,27 +58,35 @@ fn never_opens(
     waits: &mut Vec<String>,
     turn: &mut Turn,
 ) -> bool {
-    let number = |version: &str| version.parse::<u64>().ok();
+    match since_recorded(deployment, remembered) {
+        Ordering::Equal => {
+            patches::open(deployment, turn);
+            waits.push(format!(
+                "the window of {} to be opened and closed",
+                deployment.name
+            ));
+            false
+        }
+        Ordering::Less => {
+            waits.push(format!(
+                "the newest version of Deployment {} to be seen",
+                deployment.name
+            ));
+            false
+        }
+        Ordering::Greater => true,
+    }
+}
+
+/// The version that is seen beside the one that was recorded. Resource versions are ordered as numbers (KEP-5504).
+fn since_recorded(deployment: &DeploymentView, remembered: &Remembered) -> Ordering {
     let (seen, recorded) = (&deployment.resource_version, &remembered.resource_version);
-    if seen == recorded {
-        patches::open(deployment, turn);
-        waits.push(format!(
-            "the window of {} to be opened and closed",
-            deployment.name
-        ));
-        return false;
+    let number = |version: &str| version.parse::<u64>().ok();
+    match (number(seen), number(recorded)) {
+        (Some(seen), Some(recorded)) => seen.cmp(&recorded),
+        (_, _) if seen == recorded => Ordering::Equal,
+        (_, _) => Ordering::Greater,
     }
-    // Resource versions are ordered as numbers (KEP-5504).
-    let outdated = number(seen)
-        .zip(number(recorded))
-        .is_some_and(|(seen, recorded)| seen < recorded);
-    if outdated {
-        waits.push(format!(
-            "the newest version of Deployment {} to be seen",
-            deployment.name
-        ));
-    }
-    !outdated
 }
 
 fn close_in_order(
@@ -95,9 +105,13 @@ fn close_in_order(
         .iter()
         .filter(|set| Some(&set.uid) != kept.map(|side| &side.uid))
         .all(|set| set.wanted == 0 && set.replicas == 0 && set.current());
-    let settled = patches::settled(deployment, &template, remembered);
+    // What is closed is never opened again: somebody may be about to drop its record.
+    let closed = !deployment.window
+        && deployment.paused.unwrap_or_default() == remembered.paused.unwrap_or_default()
+        && since_recorded(deployment, remembered) == Ordering::Greater;
+    let settled = patches::settled(deployment, &template, remembered, closed);
     let alone = zero || (others_gone && kept.is_some_and(|side| side.wanted > 0));
-    if settled && alone {
+    if settled && (alone || closed) {
         return unpin_and_close(bench, remembered, waits, turn);
     }
     // With one side and no pin yet there is nothing to keep from going.
