@@ -1,10 +1,10 @@
 //! What may happen next, and what becomes of the world then.
 
 use crate::deed::Answer;
-use crate::thought::Deed;
 use crate::kubernetes::Step;
 use crate::memory::Tick;
 use crate::state::{Controller, IMAGES, JobState, Lag, Lever, Pending, PodPhase, Seen, State, World};
+use crate::thought::Deed;
 use crate::thought::{Mind, Thought};
 
 /// How many changes a lagging watch may miss.
@@ -58,14 +58,21 @@ pub(crate) enum Fate {
 
 /// Everything that may happen, whether or not it changes anything.
 pub(crate) fn possible(state: &State, actions: &mut Vec<Action>) {
-    let (world, budget) = (&state.world, &state.budget);
+    let (world, budget) = (&state.world, state.budget.left());
     for (at, controller) in state.controllers.iter().enumerate() {
         if at == 1 && state.controllers[0] == state.controllers[1] {
             continue;
         }
         if controller.pending.is_some() {
-            let faults = [Fate::Lost, Fate::Unanswered, Fate::Refused].into_iter().filter(|_| budget.faults > 0);
-            actions.extend([Fate::Arrives].into_iter().chain(faults).map(|fate| Action::Call(at, fate)));
+            let faults = [Fate::Lost, Fate::Unanswered, Fate::Refused]
+                .into_iter()
+                .filter(|_| budget.faults > 0);
+            actions.extend(
+                [Fate::Arrives]
+                    .into_iter()
+                    .chain(faults)
+                    .map(|fate| Action::Call(at, fate)),
+            );
         } else {
             actions.push(Action::Look(at));
         }
@@ -104,14 +111,21 @@ pub(crate) fn happen(mind: &mut Mind, before: &State, action: Action) -> Option<
             writer = Some(at).filter(|_| fate != Fate::Unanswered);
             call(mind, &mut state, at, fate)?;
             if fate != Fate::Lost {
-                state.controllers.iter_mut().enumerate().filter(|(other, _)| *other != at).for_each(|(_, other)| delay(mind, other));
+                state
+                    .controllers
+                    .iter_mut()
+                    .enumerate()
+                    .filter(|(other, _)| *other != at)
+                    .for_each(|(_, other)| delay(mind, other));
             }
         }
         Action::Crash(at) => {
+            state.budget.all -= 1;
             state.budget.crashes -= 1;
             state.controllers[at] = Controller::default();
         }
         Action::Lags(at, watch) => {
+            state.budget.all -= 1;
             state.budget.lags -= 1;
             let seen = Seen::all(&state.world).swap_remove(watch);
             state.controllers[at].lag = Some(Lag { seen, missed: 0 });
@@ -120,7 +134,10 @@ pub(crate) fn happen(mind: &mut Mind, before: &State, action: Action) -> Option<
         Action::World(step) => {
             state.world = state.world.step(step, mind.replicas())?;
             let memory = mind.memory(state.world.release.status);
-            let wrong = before.world.wrong_step(&state.world, &memory).filter(|_| step == Step::Rollout);
+            let wrong = before
+                .world
+                .wrong_step(&state.world, &memory)
+                .filter(|_| step == Step::Rollout);
             state.broken = state.broken.or(wrong);
         }
         Action::Time(tick) => {
@@ -180,7 +197,10 @@ fn look(mind: &mut Mind, state: &mut State, at: usize) {
 fn delay(mind: &Mind, controller: &mut Controller) {
     if let Some(pending) = &mut controller.pending {
         let thought = mind.get(pending.thought);
-        pending.late |= thought.deeds.iter().any(|deed| matches!(deed, Deed::Create { .. }));
+        pending.late |= thought
+            .deeds
+            .iter()
+            .any(|deed| matches!(deed, Deed::Create { .. }));
     }
 }
 
@@ -191,7 +211,8 @@ fn refresh(thought: &Thought, view: &mut World, world: &World) {
     }
     if thought.fresh_pods {
         // A list brings what is there; what is gone is noticed by the watch.
-        view.pods.retain(|old| world.pods.iter().all(|pod| pod.job != old.job));
+        view.pods
+            .retain(|old| world.pods.iter().all(|pod| pod.job != old.job));
         view.pods.extend(world.pods.iter().cloned());
         view.pods.sort();
     }
@@ -201,6 +222,7 @@ fn call(mind: &mut Mind, state: &mut State, at: usize, fate: Fate) -> Option<()>
     let pending = state.controllers[at].pending.clone()?;
     let thought = mind.get(pending.thought);
     if fate != Fate::Arrives {
+        state.budget.all -= 1;
         state.budget.faults -= 1;
     }
     let next = if fate == Fate::Lost {
@@ -216,7 +238,11 @@ fn call(mind: &mut Mind, state: &mut State, at: usize, fate: Fate) -> Option<()>
             state.broken = state.broken.or(falls);
         }
         let more = arrives && fate == Fate::Arrives && !thought.deeds.is_empty();
-        more.then_some(Pending { committed: true, status: 0, ..pending })
+        more.then_some(Pending {
+            committed: true,
+            status: 0,
+            ..pending
+        })
     } else {
         let deed = thought.deeds.get(usize::from(pending.done))?;
         if fate == Fate::Refused && thought.deeds.len() == usize::from(pending.done) + 1 {
@@ -247,7 +273,11 @@ fn pass(mind: &mut Mind, state: &mut State, tick: Tick) {
         if let Some(pending) = controller.pending.as_mut().filter(|pending| !pending.committed) {
             older(&mut pending.status);
         }
-        if let Some(Lag { seen: Seen::Release(old), .. }) = &mut controller.lag {
+        if let Some(Lag {
+            seen: Seen::Release(old),
+            ..
+        }) = &mut controller.lag
+        {
             older(&mut old.status);
         }
     }
@@ -258,6 +288,7 @@ fn pass(mind: &mut Mind, state: &mut State, tick: Tick) {
 }
 
 fn lose(state: &mut State, action: Action) -> Option<()> {
+    state.budget.all -= 1;
     state.budget.losses -= 1;
     let world = &mut state.world;
     match action {
@@ -278,7 +309,10 @@ fn lose(state: &mut State, action: Action) -> Option<()> {
         Action::EndPod(at, evicted) => {
             let pod = world.pods[usize::from(at)].clone();
             let runs = matches!(pod.phase, PodPhase::Pending | PodPhase::Running);
-            let kept = world.jobs.iter().any(|job| job.name == pod.job && job.state != JobState::Gone);
+            let kept = world
+                .jobs
+                .iter()
+                .any(|job| job.name == pod.job && job.state != JobState::Gone);
             (runs && kept && !pod.deleting).then_some(())?;
             world.end_pod(&pod.job, evicted);
         }
@@ -293,6 +327,7 @@ fn lose(state: &mut State, action: Action) -> Option<()> {
 }
 
 fn wish(mind: &Mind, state: &mut State, action: Action) -> Option<()> {
+    state.budget.all -= 1;
     state.budget.wishes -= 1;
     let release = &mut state.world.release;
     let memory = mind.memory(release.status);

@@ -26,9 +26,21 @@ pub(crate) struct Course {
 
 /// The continuations that are played.
 pub(crate) const COURSES: [Course; 3] = [
-    Course { both: false, quick: false, good: true },
-    Course { both: true, quick: true, good: true },
-    Course { both: false, quick: true, good: false },
+    Course {
+        both: false,
+        quick: false,
+        good: true,
+    },
+    Course {
+        both: true,
+        quick: true,
+        good: true,
+    },
+    Course {
+        both: false,
+        quick: true,
+        good: false,
+    },
 ];
 
 /// No continuation is longer.
@@ -43,7 +55,14 @@ pub(crate) struct Ends {
 /// The same state with nothing left that may go wrong.
 pub(crate) fn without_faults(state: &State) -> State {
     let mut calm = state.clone();
-    calm.budget = Budget { crashes: 0, faults: 0, lags: 0, losses: 0, wishes: 0 };
+    calm.budget = Budget {
+        all: 0,
+        crashes: 0,
+        faults: 0,
+        lags: 0,
+        losses: 0,
+        wishes: 0,
+    };
     for controller in &mut calm.controllers {
         controller.lag = None;
     }
@@ -110,14 +129,19 @@ pub(crate) fn next(mind: &mut Mind, state: &State, course: Course) -> Option<(Ac
         Action::Look(at) => state.controllers[*at].pending.is_none(),
         _ => true,
     });
-    now.find_map(|action| Some((action, happen(mind, state, action)?))).or_else(|| {
-        let wake = wake(mind, state)?;
-        let ticks = if wake == Tick::Minute { &[Tick::Minute, Tick::Day][..] } else { &[Tick::Day] };
-        ticks.iter().find_map(|tick| {
-            let action = Action::Time(*tick);
-            Some((action, happen(mind, state, action)?))
+    now.find_map(|action| Some((action, happen(mind, state, action)?)))
+        .or_else(|| {
+            let wake = wake(mind, state)?;
+            let ticks = if wake == Tick::Minute {
+                &[Tick::Minute, Tick::Day][..]
+            } else {
+                &[Tick::Day]
+            };
+            ticks.iter().find_map(|tick| {
+                let action = Action::Time(*tick);
+                Some((action, happen(mind, state, action)?))
+            })
         })
-    })
 }
 
 /// A continuation in words, from one state to its end.
@@ -126,7 +150,11 @@ pub(crate) fn story(mind: &mut Mind, state: &State, course: Course) -> String {
     state.broken = None;
     let mut words = vec![format!("{course:?}")];
     while let Some((action, later)) = next(mind, &state, course).filter(|_| words.len() < LONGEST) {
-        let deeds = if let Action::Look(_) = action { told(mind, &later) } else { String::new() };
+        let deeds = if let Action::Look(_) = action {
+            told(mind, &later)
+        } else {
+            String::new()
+        };
         words.push(format!("  {action:?} {deeds}"));
         state = later;
         if state.broken.is_some() {
@@ -135,16 +163,25 @@ pub(crate) fn story(mind: &mut Mind, state: &State, course: Course) -> String {
     }
     let memory = mind.memory(state.world.release.status);
     let from = words.len().saturating_sub(90);
-    format!("{}\n{:?}\n{}", words[from..].join("\n"), state.world, memory.brief())
+    format!(
+        "{}\n{:?}\n{}",
+        words[from..].join("\n"),
+        state.world,
+        memory.brief()
+    )
 }
 
 fn told(mind: &Mind, state: &State) -> String {
-    let told = state.controllers.iter().filter_map(|controller| controller.pending.as_ref()).map(|pending| {
-        let thought = mind.get(pending.thought);
-        let deeds: Vec<String> = thought.deeds.iter().map(Deed::word).collect();
-        let says = thought.commit.map(|status| mind.memory(status).phase);
-        format!("commits {says:?}, does {deeds:?}")
-    });
+    let told = state
+        .controllers
+        .iter()
+        .filter_map(|controller| controller.pending.as_ref())
+        .map(|pending| {
+            let thought = mind.get(pending.thought);
+            let deeds: Vec<String> = thought.deeds.iter().map(Deed::word).collect();
+            let says = thought.commit.map(|status| mind.memory(status).phase);
+            format!("commits {says:?}, does {deeds:?}")
+        });
     told.collect::<Vec<_>>().join("; ")
 }
 
@@ -170,7 +207,11 @@ fn at_rest(mind: &mut Mind, state: &State, course: Course) -> Option<&'static st
     let awake = wake(mind, state).is_some();
     match (memory.outcome, &memory.stalled) {
         (Some(outcome), _) => {
-            let image = if outcome == Outcome::Complete { world.release.image } else { world.deployment.image };
+            let image = if outcome == Outcome::Complete {
+                world.release.image
+            } else {
+                world.deployment.image
+            };
             if !world.as_the_user_left_it() {
                 Some("Converges: the end is reached and something of a window is left")
             } else if world.deployment.image != image {

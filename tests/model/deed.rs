@@ -24,14 +24,27 @@ impl World {
                 self.release.gone = self.release.deleting && !finalizer;
             }
             Deed::Deployment { to, .. } if to.version == self.deployment.version => {
-                let labels = Deployment { claim: to.claim, window: to.window, ..self.deployment.clone() };
+                let labels = Deployment {
+                    claim: to.claim,
+                    window: to.window,
+                    ..self.deployment.clone()
+                };
                 let synced = self.deployment.synced;
                 let same = Deployment { synced, ..to.clone() } == labels;
-                self.deployment = Deployment { synced: synced && same, version: to.version + 1, ..to.clone() };
+                self.deployment = Deployment {
+                    synced: synced && same,
+                    version: to.version + 1,
+                    ..to.clone()
+                };
             }
             Deed::Set { image, to, .. } => match self.set_mut(*image) {
                 Some(set) if (set.uid, set.version) == (to.uid, to.version) => {
-                    *set = Set { held: to.held, version: set.version + 1, current: false, ..set.clone() };
+                    *set = Set {
+                        held: to.held,
+                        version: set.version + 1,
+                        current: false,
+                        ..set.clone()
+                    };
                 }
                 Some(_) | None => return Answer::Outdated,
             },
@@ -48,7 +61,11 @@ impl World {
                 self.pods.sort();
             }
             Deed::Create { job } => {
-                if self.jobs.iter().any(|known| known.name == job.name && known.state != JobState::Gone) {
+                if self
+                    .jobs
+                    .iter()
+                    .any(|known| known.name == job.name && known.state != JobState::Gone)
+                {
                     return Answer::Outdated;
                 }
                 self.jobs.push(job.clone());
@@ -66,7 +83,10 @@ impl World {
 
     /// A Job goes, its pod is told to end. False where there is none.
     pub(crate) fn delete_job(&mut self, name: &str) -> bool {
-        let known = self.jobs.iter_mut().find(|job| &*job.name == name && job.state != JobState::Gone);
+        let known = self
+            .jobs
+            .iter_mut()
+            .find(|job| &*job.name == name && job.state != JobState::Gone);
         let Some(job) = known else {
             return false;
         };
@@ -103,35 +123,42 @@ impl World {
             Deed::Create { job } if !memory.intended(&job.name) => {
                 Some("At most once: a Job is made without a recorded intent")
             }
-            Deed::Service { purpose: Purpose::Flip, .. } if !memory.cutover => {
-                Some("Committed first: traffic moves without a recorded intent")
-            }
-            Deed::Service { purpose: Purpose::Flip, .. } if !before.bolted() => {
-                Some("Section 4: traffic moves while the old side is not bolted")
-            }
-            Deed::Service { purpose: Purpose::FlipBack, .. } if !leaves => {
-                Some("Committed first: traffic moves back without a recorded intent")
-            }
-            Deed::Set { purpose: Purpose::Bolt, .. } if !memory.cutover => {
-                Some("Section 4: the bolt before the recorded intent of the cutover")
-            }
-            Deed::Deployment { purpose: Purpose::Settle, .. } if !leaves => {
-                Some("Committed first: a side goes without a recorded intent")
-            }
-            Deed::Deployment { purpose: Purpose::Lock, to } if before.set(to.image).is_none() => {
-                Some("Section 4: the lock before there is a new side")
-            }
-            Deed::Deployment { purpose: Purpose::Hold, to }
-                if !(to.held_ready && to.held_deadline && to.held_strategy && before.deployment.window) =>
-            {
+            Deed::Service {
+                purpose: Purpose::Flip,
+                ..
+            } if !memory.cutover => Some("Committed first: traffic moves without a recorded intent"),
+            Deed::Service {
+                purpose: Purpose::Flip,
+                ..
+            } if !before.bolted() => Some("Section 4: traffic moves while the old side is not bolted"),
+            Deed::Service {
+                purpose: Purpose::FlipBack,
+                ..
+            } if !leaves => Some("Committed first: traffic moves back without a recorded intent"),
+            Deed::Set {
+                purpose: Purpose::Bolt,
+                ..
+            } if !memory.cutover => Some("Section 4: the bolt before the recorded intent of the cutover"),
+            Deed::Deployment {
+                purpose: Purpose::Settle,
+                ..
+            } if !leaves => Some("Committed first: a side goes without a recorded intent"),
+            Deed::Deployment {
+                purpose: Purpose::Hold,
+                to,
+            } if !(to.held_ready && to.held_deadline && to.held_strategy && before.deployment.window) => {
                 Some("Section 4: a new template without the hold, or outside of a window")
             }
-            Deed::Deployment { purpose: Purpose::Hold, .. } if before.service.pin.is_none() => {
+            Deed::Deployment {
+                purpose: Purpose::Hold,
+                ..
+            } if before.service.pin.is_none() => {
                 Some("Section 4: new pods boot before the Service is pinned")
             }
-            Deed::Service { purpose: Purpose::Unpin, .. } if before.two_sides() => {
-                Some("Section 4: a Service is unpinned while both sides have pods")
-            }
+            Deed::Service {
+                purpose: Purpose::Unpin,
+                ..
+            } if before.two_sides() => Some("Section 4: a Service is unpinned while both sides have pods"),
             Deed::Release { .. }
             | Deed::Deployment { .. }
             | Deed::Set { .. }
@@ -144,8 +171,12 @@ impl World {
 
     /// Whether every side but that of the Deployment's own template is bolted or wants nothing.
     fn bolted(&self) -> bool {
-        let others = (1..).zip(&self.sets).filter(|(image, _)| *image != self.deployment.image);
-        others.filter_map(|(_, set)| set.as_ref()).all(|set| set.held || set.wanted == 0)
+        let others = (1..)
+            .zip(&self.sets)
+            .filter(|(image, _)| *image != self.deployment.image);
+        others
+            .filter_map(|(_, set)| set.as_ref())
+            .all(|set| set.held || set.wanted == 0)
     }
 
     fn two_sides(&self) -> bool {
@@ -170,9 +201,13 @@ impl World {
 
     /// The values of the user, and nothing of a window.
     pub(crate) fn as_the_user_left_it(&self) -> bool {
-        let deployment = &self.deployment;
-        let held = deployment.held_ready || deployment.held_deadline || deployment.held_strategy;
-        let open = deployment.window || self.service.window || self.service.pin.is_some();
-        !(held || open || deployment.paused)
+        self.deployment.as_the_user_left_it() && !self.service.window && self.service.pin.is_none()
+    }
+}
+
+impl Deployment {
+    /// The values of the user, and nothing of a window.
+    pub(crate) fn as_the_user_left_it(&self) -> bool {
+        !(self.held_ready || self.held_deadline || self.held_strategy || self.window || self.paused)
     }
 }

@@ -46,7 +46,14 @@ impl World {
         let jobs = 0..u8::try_from(self.jobs.len()).expect("few Jobs");
         steps.extend(jobs.flat_map(|at| [Step::MakePod(at), Step::Finish(at)]));
         let pods = 0..u8::try_from(self.pods.len()).expect("few pods");
-        steps.extend(pods.flat_map(|at| [Step::Start(at), Step::Exit(at, 0), Step::Exit(at, 1), Step::Vanish(at)]));
+        steps.extend(pods.flat_map(|at| {
+            [
+                Step::Start(at),
+                Step::Exit(at, 0),
+                Step::Exit(at, 1),
+                Step::Vanish(at),
+            ]
+        }));
         steps
     }
 
@@ -75,19 +82,30 @@ impl World {
             Step::Start(at) => {
                 let pod = &mut self.pods[usize::from(at)];
                 if pod.phase == PodPhase::Pending {
-                    pod.phase = if pod.deleting { PodPhase::NeverRan } else { PodPhase::Running };
+                    pod.phase = if pod.deleting {
+                        PodPhase::NeverRan
+                    } else {
+                        PodPhase::Running
+                    };
                 }
             }
             Step::Exit(at, code) => {
                 let pod = &mut self.pods[usize::from(at)];
                 if pod.phase == PodPhase::Running {
-                    pod.phase = if code == 0 { PodPhase::Succeeded } else { PodPhase::Failed };
+                    pod.phase = if code == 0 {
+                        PodPhase::Succeeded
+                    } else {
+                        PodPhase::Failed
+                    };
                 }
             }
             Step::Finish(at) => self.finish(usize::from(at)),
             Step::Vanish(at) => {
                 let pod = &self.pods[usize::from(at)];
-                if pod.deleting && !pod.finalizer && !matches!(pod.phase, PodPhase::Pending | PodPhase::Running) {
+                if pod.deleting
+                    && !pod.finalizer
+                    && !matches!(pod.phase, PodPhase::Pending | PodPhase::Running)
+                {
                     self.pods.remove(usize::from(at));
                 }
             }
@@ -112,7 +130,10 @@ impl World {
         self.deployment.synced = true;
         let deployment = self.deployment.clone();
         let new = usize::from(deployment.image) - 1;
-        if let Some(set) = self.sets[new].as_mut().filter(|set| set.held != deployment.held_ready) {
+        if let Some(set) = self.sets[new]
+            .as_mut()
+            .filter(|set| set.held != deployment.held_ready)
+        {
             set.held = deployment.held_ready;
             set.version += 1;
             set.current = false;
@@ -161,7 +182,11 @@ impl World {
         let mut wanted: Vec<u8> = Vec::new();
         for (place, set) in self.sets.iter().enumerate() {
             let (now, available) = set.as_ref().map_or((0, 0), |set| (set.wanted, set.available));
-            let going = if place == new { 0 } else { now.saturating_sub(available).min(spare) };
+            let going = if place == new {
+                0
+            } else {
+                now.saturating_sub(available).min(spare)
+            };
             spare -= going;
             wanted.push(now - going);
         }
@@ -186,14 +211,21 @@ impl World {
             self.resize(only, replicas);
             return;
         }
-        let saturated = self.sets[new].as_ref().is_some_and(|set| set.wanted == replicas && set.available == replicas);
+        let saturated = self.sets[new]
+            .as_ref()
+            .is_some_and(|set| set.wanted == replicas && set.available == replicas);
         if saturated {
             for place in active.into_iter().filter(|place| *place != new) {
                 self.resize(place, 0);
             }
             return;
         }
-        let allowed = replicas + if self.deployment.held_strategy { replicas } else { 1 };
+        let allowed = replicas
+            + if self.deployment.held_strategy {
+                replicas
+            } else {
+                1
+            };
         let total: u8 = self.sets.iter().flatten().map(|set| set.wanted).sum();
         if allowed != total {
             for place in active {

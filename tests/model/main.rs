@@ -57,13 +57,27 @@ fn campaign(windows: &[Window], budget: Budget, replicas: u8) {
 
 #[test]
 fn a_release_survives_whatever_may_go_wrong_once() {
-    let budget = Budget { crashes: 1, faults: 1, lags: 1, losses: 1, wishes: 1 };
+    let budget = Budget {
+        all: 1,
+        crashes: 1,
+        faults: 1,
+        lags: 1,
+        losses: 1,
+        wishes: 1,
+    };
     campaign(&WINDOWS[..4], budget, 1);
 }
 
 #[test]
 #[ignore = "cargo campaign"]
 fn a_release_survives_whatever_may_go_wrong_twice() {
-    let budget = Budget { crashes: 2, faults: 2, lags: 2, losses: 1, wishes: 1 };
+    let budget = Budget {
+        all: 3,
+        crashes: 2,
+        faults: 2,
+        lags: 2,
+        losses: 1,
+        wishes: 1,
+    };
     campaign(&WINDOWS, budget, 2);
 }

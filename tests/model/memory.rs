@@ -46,7 +46,7 @@ pub(crate) struct Memory {
     pub retiring: bool,
     /// Steps that were begun.
     pub begun: usize,
-    /// No step is begun before the one before it has passed.
+    /// No step is at work before the one before it has passed.
     pub ordered: bool,
 }
 
@@ -54,27 +54,54 @@ impl Memory {
     fn new(status: ReleaseStatus) -> Self {
         let revision = status.revision.as_ref();
         let passed = |state| matches!(state, StepState::Succeeded | StepState::Skipped);
-        let begun = status.steps.iter().filter(|step| step.started_at.is_some()).count();
-        let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled");
+        let begun = status
+            .steps
+            .iter()
+            .filter(|step| step.started_at.is_some())
+            .count();
+        let stalled = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Stalled");
+        let at_work = |state| matches!(state, StepState::Running | StepState::Failed | StepState::Unknown);
         let mut pairs = status.steps.windows(2);
         Self {
             phase: status.phase.unwrap_or(Phase::Pending),
-            number: revision.map_or(0, |revision| u8::try_from(revision.number).expect("a small number")),
-            outcome: revision.and_then(|revision| revision.ended).map(|ended| ended.outcome),
+            number: revision.map_or(0, |revision| {
+                u8::try_from(revision.number).expect("a small number")
+            }),
+            outcome: revision
+                .and_then(|revision| revision.ended)
+                .map(|ended| ended.outcome),
             course: revision.map(|revision| revision.course).unwrap_or_default(),
-            reason: revision.and_then(|revision| revision.reason.as_ref()).map(|reason| reason.reason.clone()),
+            reason: revision
+                .and_then(|revision| revision.reason.as_ref())
+                .map(|reason| reason.reason.clone()),
             stalled: stalled.map(|condition| condition.reason.clone()),
             cutover: status.cutover.is_some(),
-            retiring: status.steps.iter().any(|step| step.name == StepName::Watch && passed(step.state)),
+            retiring: status
+                .steps
+                .iter()
+                .any(|step| step.name == StepName::Watch && passed(step.state)),
             begun,
-            ordered: pairs.all(|pair| pair[1].started_at.is_none() || passed(pair[0].state)),
+            ordered: pairs.all(|pair| !at_work(pair[1].state) || passed(pair[0].state)),
             status,
         }
     }
 
     /// What it says in a few words.
     pub(crate) fn brief(&self) -> String {
-        let Self { phase, number, outcome, course, reason, stalled, cutover, retiring, .. } = self;
+        let Self {
+            phase,
+            number,
+            outcome,
+            course,
+            reason,
+            stalled,
+            cutover,
+            retiring,
+            ..
+        } = self;
         format!(
             "{phase:?} of revision {number}, {course:?} for {reason:?}, outcome {outcome:?}, stalled {stalled:?}, cutover {cutover}, retiring {retiring}, {:?}, {:?}",
             self.status.tasks, self.status.workloads
@@ -138,9 +165,18 @@ impl Memories {
 
 /// Every time that a decision may compare with the present one.
 fn age(status: &mut ReleaseStatus, mut change: impl FnMut(&mut Timestamp)) {
-    let steps = status.steps.iter_mut().filter(|step| step.name == StepName::Preboot);
-    steps.filter_map(|step| step.started_at.as_mut()).for_each(&mut change);
-    status.cutover.iter_mut().filter_map(|cutover| cutover.confirmed_at.as_mut()).for_each(&mut change);
+    let steps = status
+        .steps
+        .iter_mut()
+        .filter(|step| step.name == StepName::Preboot);
+    steps
+        .filter_map(|step| step.started_at.as_mut())
+        .for_each(&mut change);
+    status
+        .cutover
+        .iter_mut()
+        .filter_map(|cutover| cutover.confirmed_at.as_mut())
+        .for_each(&mut change);
     for workload in &mut status.workloads {
         let times = [
             &mut workload.locked_at,
@@ -152,7 +188,10 @@ fn age(status: &mut ReleaseStatus, mut change: impl FnMut(&mut Timestamp)) {
     }
     for task in status.tasks.iter_mut().filter(|task| task.outcome.is_none()) {
         change(&mut task.intent_at);
-        [&mut task.started_at, &mut task.finished_at].into_iter().flatten().for_each(&mut change);
+        [&mut task.started_at, &mut task.finished_at]
+            .into_iter()
+            .flatten()
+            .for_each(&mut change);
     }
 }
 
@@ -168,7 +207,10 @@ fn plain(status: &mut ReleaseStatus) {
         let mut steps = status.steps.iter();
         steps.any(|step| step.name == name && matches!(step.state, StepState::Succeeded | StepState::Skipped))
     };
-    let ended = status.revision.as_ref().is_some_and(|revision| revision.ended.is_some());
+    let ended = status
+        .revision
+        .as_ref()
+        .is_some_and(|revision| revision.ended.is_some());
     let booted = ended || passed(status, StepName::Preboot);
     let watched = ended || passed(status, StepName::Watch);
     (status.progress, status.waiting_for) = (None, None);
@@ -201,9 +243,6 @@ fn plain(status: &mut ReleaseStatus) {
         if watched {
             same(&mut cutover.confirmed_at);
         }
-    }
-    if let Some(pending) = &mut status.pending {
-        pending.message.clear();
     }
     for workload in &mut status.workloads {
         same(&mut workload.bolted_at);

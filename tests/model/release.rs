@@ -10,7 +10,7 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use crate::action::{Action, happen, possible};
 use crate::calm::{COURSES, Ends, next, story, without_faults};
-use crate::state::{Budget, Controller, Deployment, PodPhase, Release, Service, Set, State, World};
+use crate::state::{Budget, Controller, Deployment, JobState, PodPhase, Release, Service, Set, State, World};
 use crate::thought::Mind;
 
 /// A part of a release: from the states in which the one before was left, to the first step beyond.
@@ -24,10 +24,22 @@ pub(crate) struct Window {
 
 /// The windows, in order.
 pub(crate) const WINDOWS: [Window; 4] = [
-    Window { name: "Preflight, Prepare, Expand", until: 3 },
-    Window { name: "Preboot", until: 5 },
-    Window { name: "Cutover, Watch", until: 7 },
-    Window { name: "Retire", until: 8 },
+    Window {
+        name: "Preflight, Prepare, Expand",
+        until: 3,
+    },
+    Window {
+        name: "Preboot",
+        until: 5,
+    },
+    Window {
+        name: "Cutover, Watch",
+        until: 7,
+    },
+    Window {
+        name: "Retire",
+        until: 8,
+    },
 ];
 
 /// What an exploration saw.
@@ -63,7 +75,11 @@ struct Releases {
 impl Laboratory {
     /// For Deployments of this size.
     pub(crate) fn new(replicas: u8) -> Self {
-        Self { mind: Arc::new(Mutex::new(mind(replicas))), ends: Arc::default(), replicas }
+        Self {
+            mind: Arc::new(Mutex::new(mind(replicas))),
+            ends: Arc::default(),
+            replicas,
+        }
     }
 
     /// A single thread explores, so nobody else ever holds the engine.
@@ -96,16 +112,24 @@ const ALWAYS: [(&str, Ask); 6] = [
         let runs = |pod: &&crate::state::TaskPod| &*pod.step == "expand" && pod.phase == PodPhase::Running;
         state.world.pods.iter().filter(runs).count() <= 1
     }),
-    ("the steps are taken in their order", |model, state| asks(state, model, |memory| memory.ordered)),
-    ("an ended revision leaves the user's own values", |model, state| {
-        state.world.as_the_user_left_it() || asks(state, model, |memory| memory.outcome.is_none())
+    ("the steps are taken in their order", |model, state| {
+        asks(state, model, |memory| memory.ordered)
     }),
+    (
+        "an ended revision leaves the user's own values",
+        |model, state| {
+            state.world.deployment.as_the_user_left_it()
+                || asks(state, model, |memory| memory.outcome.is_none())
+        },
+    ),
     ("a deleted Release leaves no window", |_, state| {
         state.world.as_the_user_left_it() || !state.world.release.gone
     }),
     ("every continuation without faults ends", |model, state| {
         let (mut mind, mut ends) = (model.laboratory.mind(), model.laboratory.ends());
-        COURSES.iter().all(|course| ends.end(&mut mind, state, *course).is_none())
+        COURSES
+            .iter()
+            .all(|course| ends.end(&mut mind, state, *course).is_none())
     }),
 ];
 
@@ -151,7 +175,9 @@ impl Model for Releases {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let always = ALWAYS.iter().map(|(name, ask)| Property::always(name, *ask));
-        let sometimes = SOMETIMES.iter().map(|(name, ask)| Property::sometimes(name, *ask));
+        let sometimes = SOMETIMES
+            .iter()
+            .map(|(name, ask)| Property::sometimes(name, *ask));
         always.chain(sometimes).collect()
     }
 
@@ -201,21 +227,59 @@ fn adopted(mind: &mut Mind, budget: Budget, replicas: u8) -> State {
         paused: false,
     };
     let world = World {
-        release: Release { status, image: 1, lever: None, deleting: false, finalizer: false, gone: false },
+        release: Release {
+            status,
+            image: 1,
+            lever: None,
+            deleting: false,
+            finalizer: false,
+            gone: false,
+        },
         deployment,
         sets: [Some(set), None, None],
-        service: Service { version: 1, claim: false, window: false, pin: None },
+        service: Service {
+            version: 1,
+            claim: false,
+            window: false,
+            pin: None,
+        },
         endpoints: [replicas, 0, 0],
         jobs: Vec::new(),
         pods: Vec::new(),
     };
     let controllers = [Controller::default(), Controller::default()];
-    let mut state = State { world, controllers, budget, broken: None };
+    let mut state = State {
+        world,
+        controllers,
+        budget,
+        broken: None,
+    };
     while let Some((_, later)) = next(mind, &without_faults(&state), COURSES[0]) {
         state = later;
     }
-    assert_eq!(mind.memory(state.world.release.status).outcome, Some(Outcome::Adopted));
+    assert_eq!(
+        mind.memory(state.world.release.status).outcome,
+        Some(Outcome::Adopted)
+    );
     state.world.release.image = 2;
+    state
+}
+
+/// The beginning of a window: controllers that were just started, everything allowed anew, and tasks forgotten that
+/// have ended and been let go.
+fn anew(state: &State, budget: Budget) -> State {
+    let mut state = State {
+        budget,
+        controllers: Default::default(),
+        ..state.clone()
+    };
+    let world = &mut state.world;
+    world.pods.retain(|pod| pod.finalizer);
+    let pods = world.pods.clone();
+    world.jobs.retain(|job| {
+        let ended = matches!(job.state, JobState::Complete | JobState::Failed | JobState::Gone);
+        !ended || pods.iter().any(|pod| pod.job == job.name)
+    });
     state
 }
 
@@ -227,17 +291,31 @@ pub(crate) fn explore(laboratory: &Laboratory, window: Window, budget: Budget, b
     let entries = if before.is_empty() {
         vec![adopted(&mut laboratory.mind(), budget, laboratory.replicas)]
     } else {
-        // What was begun beyond the boundary of a window ends there.
-        let anew = |state: &State| State { budget, controllers: Default::default(), ..state.clone() };
-        before.iter().map(anew).collect()
+        before.iter().map(|state| anew(state, budget)).collect()
     };
-    let model =
-        Releases { window, entries, laboratory: laboratory.clone(), left: Mutex::new(HashSet::new()) };
-    let entries: HashSet<State> = model.entries.iter().filter(|state| model.within_boundary(state)).cloned().collect();
-    let model = Releases { entries: entries.into_iter().collect(), ..model };
+    let model = Releases {
+        window,
+        entries,
+        laboratory: laboratory.clone(),
+        left: Mutex::new(HashSet::new()),
+    };
+    let entries: HashSet<State> = model
+        .entries
+        .iter()
+        .filter(|state| model.within_boundary(state))
+        .cloned()
+        .collect();
+    let model = Releases {
+        entries: entries.into_iter().collect(),
+        ..model
+    };
     let count = model.entries.len();
     println!("{}: {count} entries", window.name);
-    let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = model
+        .checker()
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
     let mut met = BTreeSet::new();
     for (name, path) in checker.discoveries() {
         if SOMETIMES.iter().any(|(known, _)| *known == name) {
@@ -245,11 +323,27 @@ pub(crate) fn explore(laboratory: &Laboratory, window: Window, budget: Budget, b
         } else {
             let last = path.last_state().clone();
             let wrong = broken(laboratory, &last);
-            let actions: Vec<String> = path.into_actions().iter().map(|action| format!("{action:?}")).collect();
-            panic!("{}: not so: {name}\n{wrong}\n{}\n{last:?}\n{}", window.name, actions.join("\n"), laboratory.mind().memory(last.world.release.status).brief());
+            let actions: Vec<String> = path
+                .into_actions()
+                .iter()
+                .map(|action| format!("{action:?}"))
+                .collect();
+            panic!(
+                "{}: not so: {name}\n{wrong}\n{}\n{last:?}\n{}",
+                window.name,
+                actions.join("\n"),
+                laboratory.mind().memory(last.world.release.status).brief()
+            );
         }
     }
-    let left = checker.model().left.lock().expect("one thread").iter().cloned().collect();
+    let left = checker
+        .model()
+        .left
+        .lock()
+        .expect("one thread")
+        .iter()
+        .cloned()
+        .collect();
     let mind = laboratory.mind();
     Explored {
         entries: count,
@@ -266,10 +360,20 @@ pub(crate) fn explore(laboratory: &Laboratory, window: Window, budget: Budget, b
 /// What is wrong in a state, and how it comes to it.
 fn broken(laboratory: &Laboratory, state: &State) -> String {
     let (mut mind, mut ends) = (laboratory.mind(), laboratory.ends());
-    let bad = COURSES.iter().filter_map(|course| Some((ends.end(&mut mind, state, *course)?, *course)));
+    let bad = COURSES
+        .iter()
+        .filter_map(|course| Some((ends.end(&mut mind, state, *course)?, *course)));
     let bad: Vec<_> = bad.collect();
-    let stories = bad.into_iter().map(|(wrong, course)| format!("{wrong}\n{}", story(&mut mind, state, course)));
-    state.broken.map(str::to_owned).into_iter().chain(stories).collect::<Vec<_>>().join("\n")
+    let stories = bad
+        .into_iter()
+        .map(|(wrong, course)| format!("{wrong}\n{}", story(&mut mind, state, course)));
+    state
+        .broken
+        .map(str::to_owned)
+        .into_iter()
+        .chain(stories)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Every step and every way out that some window has to meet.

@@ -27,6 +27,8 @@ pub(crate) struct State {
 /// What may still go wrong, and what people may still do.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Budget {
+    /// So many of all these.
+    pub all: u8,
     /// A controller dies.
     pub crashes: u8,
     /// A call fails.
@@ -228,6 +230,29 @@ pub(crate) struct OldRelease {
     pub current: bool,
 }
 
+impl Budget {
+    /// What may still happen, of each kind.
+    pub(crate) fn left(self) -> Self {
+        let Self {
+            all,
+            crashes,
+            faults,
+            lags,
+            losses,
+            wishes,
+        } = self;
+        let most = |kind: u8| kind.min(all);
+        Self {
+            all,
+            crashes: most(crashes),
+            faults: most(faults),
+            lags: most(lags),
+            losses: most(losses),
+            wishes: most(wishes),
+        }
+    }
+}
+
 impl Seen {
     /// What each watch shows now.
     pub(crate) fn all(world: &World) -> Vec<Self> {
@@ -305,8 +330,14 @@ impl Controller {
 impl World {
     /// Ready pods that the Service selects.
     pub(crate) fn selected(&self, pin: Option<u8>) -> u8 {
-        let all = self.sets.iter().zip(1..).filter_map(|(set, image)| Some((image, set.as_ref()?)));
-        all.filter(|(image, _)| pin.is_none_or(|pin| pin == *image)).map(|(_, set)| set.ready).sum()
+        let all = self
+            .sets
+            .iter()
+            .zip(1..)
+            .filter_map(|(set, image)| Some((image, set.as_ref()?)));
+        all.filter(|(image, _)| pin.is_none_or(|pin| pin == *image))
+            .map(|(_, set)| set.ready)
+            .sum()
     }
 
     /// The ReplicaSet of an image.

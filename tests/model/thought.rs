@@ -163,7 +163,9 @@ impl Mind {
 
 /// The image of a hash, `v2`.
 fn image_named(hash: &str) -> u8 {
-    hash.trim_start_matches('v').parse().expect("a hash of this world")
+    hash.trim_start_matches('v')
+        .parse()
+        .expect("a hash of this world")
 }
 
 fn deed(effect: &Effect, view: &World) -> Deed {
@@ -172,7 +174,10 @@ fn deed(effect: &Effect, view: &World) -> Deed {
         Effect::CreateJob { name, job } => {
             let text = |pointer: String| job.pointer(&pointer).and_then(Value::as_str).expect("a label");
             let label = |key: &str| text(format!("/metadata/labels/{}", key.replace('/', "~1")));
-            let digest = text(format!("/metadata/annotations/{}", INPUT_DIGEST.replace('/', "~1")));
+            let digest = text(format!(
+                "/metadata/annotations/{}",
+                INPUT_DIGEST.replace('/', "~1")
+            ));
             Deed::Create {
                 job: Job {
                     name: name.as_str().into(),
@@ -183,7 +188,9 @@ fn deed(effect: &Effect, view: &World) -> Deed {
                 },
             }
         }
-        Effect::DeleteJob { name, .. } => Deed::Delete { job: name.as_str().into() },
+        Effect::DeleteJob { name, .. } => Deed::Delete {
+            job: name.as_str().into(),
+        },
         Effect::MoveAlias { .. } | Effect::DeleteIndex { .. } => unreachable!("no search engine is modelled"),
     }
 }
@@ -192,10 +199,13 @@ fn patched(patch: &Patch, view: &World) -> Deed {
     let purpose = patch.purpose;
     let field = |pointer: &str| patch.body.pointer(pointer);
     let label = |key: &str, before: bool| {
-        field(&format!("/metadata/labels/{}", key.replace('/', "~1"))).map_or(before, |value| !value.is_null())
+        field(&format!("/metadata/labels/{}", key.replace('/', "~1")))
+            .map_or(before, |value| !value.is_null())
     };
     match patch.kind {
-        Kind::Release => Deed::Release { finalizer: purpose == Purpose::Guard },
+        Kind::Release => Deed::Release {
+            finalizer: purpose == Purpose::Guard,
+        },
         Kind::Deployment => {
             let seen = &view.deployment;
             let held = |pointer: &str, before: bool, hold: Value, own: Value| match field(pointer) {
@@ -237,20 +247,42 @@ fn patched(patch: &Patch, view: &World) -> Deed {
             let image = image_named(patch.name.trim_start_matches("web-"));
             let seen = view.set(image).expect("a ReplicaSet that was seen");
             let held = field("/spec/minReadySeconds") == Some(&HOLD_MIN_READY_SECONDS.into());
-            Deed::Set { purpose, image, to: Set { held, ..seen.clone() } }
+            Deed::Set {
+                purpose,
+                image,
+                to: Set { held, ..seen.clone() },
+            }
         }
         Kind::Service => {
             let pin = match field("/spec/selector").and_then(|selector| selector.get(POD_TEMPLATE_HASH)) {
                 None => view.service.pin,
                 Some(hash) => hash.as_str().map(image_named),
             };
-            let (claim, window) = (label(CLAIM, view.service.claim), label(WINDOW, view.service.window));
-            Deed::Service { purpose, to: Service { version: view.service.version, claim, window, pin } }
+            let (claim, window) = (
+                label(CLAIM, view.service.claim),
+                label(WINDOW, view.service.window),
+            );
+            Deed::Service {
+                purpose,
+                to: Service {
+                    version: view.service.version,
+                    claim,
+                    window,
+                    pin,
+                },
+            }
         }
         Kind::Pod => {
             let job = patch.name.trim_end_matches("-00000");
-            let pod = view.pods.iter().find(|pod| &*pod.job == job).expect("a pod that was seen");
-            Deed::FreePod { job: job.into(), version: pod_version(pod) }
+            let pod = view
+                .pods
+                .iter()
+                .find(|pod| &*pod.job == job)
+                .expect("a pod that was seen");
+            Deed::FreePod {
+                job: job.into(),
+                version: pod_version(pod),
+            }
         }
     }
 }

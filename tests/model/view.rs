@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use slipway_crds::names::{POD_TEMPLATE_HASH, RELEASE_FINALIZER, TASK_POD_FINALIZER};
 use slipway_crds::v1alpha1::status::{Amount, Strategy};
+use slipway_engine::Intent;
 use slipway_engine::observed::{
     DeploymentView, JobState as SeenJobState, JobView, Observed, ReplicaSetView, ServiceView, TaskPodPhase,
     TaskPodView,
 };
 use slipway_engine::template::Template;
 use slipway_engine::window::patches::{HOLD_MIN_READY_SECONDS, HOLD_PROGRESS_DEADLINE_SECONDS};
-use slipway_engine::Intent;
 
 use crate::state::{IMAGES, Job, JobState, Lever, PodPhase, Release, Set, TaskPod, World};
 
@@ -58,7 +58,11 @@ pub(crate) fn intent(release: &Release, spec: &Value) -> Intent {
         let (lever, revision) = release.lever?;
         (lever == wanted).then(|| (format!("slipway.dev/{key}"), json!(format!("shop-{revision}/1"))))
     };
-    let levers = [lever(Lever::Abort, "abort"), lever(Lever::Rollback, "rollback"), lever(Lever::Retry, "retry")];
+    let levers = [
+        lever(Lever::Abort, "abort"),
+        lever(Lever::Rollback, "rollback"),
+        lever(Lever::Retry, "retry"),
+    ];
     let annotations: serde_json::Map<String, Value> = levers.into_iter().flatten().collect();
     let mut object = json!({
         "apiVersion": "slipway.dev/v1alpha1", "kind": "Release",
@@ -82,9 +86,9 @@ pub(crate) fn observed(world: &World, replicas: u8) -> Observed {
     if let Some(pin) = world.service.pin {
         selector.insert(POD_TEMPLATE_HASH.to_owned(), format!("v{pin}"));
     }
-    let pods = (1..).zip(world.endpoints).flat_map(|(image, ready)| {
-        (0..ready).map(move |number| format!("web-v{image}-{number:05}"))
-    });
+    let pods = (1..)
+        .zip(world.endpoints)
+        .flat_map(|(image, ready)| (0..ready).map(move |number| format!("web-v{image}-{number:05}")));
     let service = ServiceView {
         name: "web".to_owned(),
         uid: "uid-service-web".to_owned(),
@@ -109,10 +113,24 @@ pub(crate) fn observed(world: &World, replicas: u8) -> Observed {
 fn deployment(world: &World, selector: BTreeMap<String, String>, replicas: u8) -> DeploymentView {
     let seen = &world.deployment;
     let amount = |value: Value| Some(Amount(value));
-    let (surge, unavailable) =
-        if seen.held_strategy { (json!("100%"), json!(0)) } else { (json!(1), json!(0)) };
-    let sum = |what: fn(&Set) -> u8| world.sets.iter().flatten().map(|set| i32::from(what(set))).sum::<i32>();
-    let sets = world.sets.iter().zip(1..).filter_map(|(set, image)| Some(replica_set(image, set.as_ref()?)));
+    let (surge, unavailable) = if seen.held_strategy {
+        (json!("100%"), json!(0))
+    } else {
+        (json!(1), json!(0))
+    };
+    let sum = |what: fn(&Set) -> u8| {
+        world
+            .sets
+            .iter()
+            .flatten()
+            .map(|set| i32::from(what(set)))
+            .sum::<i32>()
+    };
+    let sets = world
+        .sets
+        .iter()
+        .zip(1..)
+        .filter_map(|(set, image)| Some(replica_set(image, set.as_ref()?)));
     DeploymentView {
         name: "web".to_owned(),
         uid: "uid-web".to_owned(),
@@ -148,7 +166,11 @@ fn deployment(world: &World, selector: BTreeMap<String, String>, replicas: u8) -
 }
 
 fn ready_seconds(held: bool) -> i32 {
-    if held { HOLD_MIN_READY_SECONDS } else { i32::try_from(OWN_READY).expect("small") }
+    if held {
+        HOLD_MIN_READY_SECONDS
+    } else {
+        i32::try_from(OWN_READY).expect("small")
+    }
 }
 
 fn replica_set(image: u8, set: &Set) -> ReplicaSetView {
@@ -192,11 +214,17 @@ fn job(job: &Job) -> JobView {
 
 /// The resource version of a task's pod: it never comes back to what it was.
 pub(crate) fn pod_version(pod: &TaskPod) -> String {
-    format!("{:?}-{}-{}-{}", pod.phase, pod.deleting, pod.disrupted, pod.finalizer)
+    format!(
+        "{:?}-{}-{}-{}",
+        pod.phase, pod.deleting, pod.disrupted, pod.finalizer
+    )
 }
 
 fn task_pod(pod: &TaskPod) -> TaskPodView {
-    let started = matches!(pod.phase, PodPhase::Running | PodPhase::Succeeded | PodPhase::Failed);
+    let started = matches!(
+        pod.phase,
+        PodPhase::Running | PodPhase::Succeeded | PodPhase::Failed
+    );
     TaskPodView {
         name: format!("{}-00000", pod.job),
         uid: format!("uid-pod-{}", pod.job),
@@ -205,7 +233,11 @@ fn task_pod(pod: &TaskPod) -> TaskPodView {
         release_uid: Some(UID.to_owned()),
         step: Some(pod.step.to_string()),
         finalizer: pod.finalizer,
-        finalizers: pod.finalizer.then(|| TASK_POD_FINALIZER.to_owned()).into_iter().collect(),
+        finalizers: pod
+            .finalizer
+            .then(|| TASK_POD_FINALIZER.to_owned())
+            .into_iter()
+            .collect(),
         deleting: pod.deleting,
         disrupted: pod.disrupted.then(|| "EvictionByEvictionAPI".to_owned()),
         phase: match pod.phase {
