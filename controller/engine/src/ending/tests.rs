@@ -73,6 +73,7 @@ fn recorded() -> Scene {
     web.resource_version.clone_from(&remembered.resource_version);
     web.template = web.replica_sets[0].template.clone().unwrap();
     assert_eq!(web.template.digest(), old);
+    web.status_replicas = web.replicas;
     (web.window, web.paused) = (false, remembered.paused);
     web.min_ready_seconds = remembered.min_ready_seconds;
     web.progress_deadline_seconds = remembered.progress_deadline_seconds;

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{Remembered, WorkloadStatus};
 
 use super::{Bench, Which, bring_back, keep_pins, patches, services, unbolt};
-use crate::observed::{DeploymentView, Observed};
+use crate::observed::{DeploymentView, Observed, ReplicaSetView};
 use crate::turn::Turn;
 
 /// Between a change of a pin and the patch that kills the other side: connections that were being made
@@ -104,7 +104,8 @@ fn close_in_order(
         .replica_sets
         .iter()
         .filter(|set| Some(&set.uid) != kept.map(|side| &side.uid))
-        .all(|set| set.wanted == 0 && set.replicas == 0 && set.current());
+        .all(|set| set.wanted == 0 && set.replicas == 0 && set.current())
+        && counted(deployment, kept);
     // What is closed is never opened again: somebody may be about to drop its record.
     let closed = !deployment.window
         && deployment.paused.unwrap_or_default() == remembered.paused.unwrap_or_default()
@@ -140,6 +141,12 @@ fn close_in_order(
         deployment.name
     ));
     false
+}
+
+/// Whether the Deployment's own status knows of no other pods: a ReplicaSet that was just made may not be seen yet.
+fn counted(deployment: &DeploymentView, kept: Option<&ReplicaSetView>) -> bool {
+    deployment.observed_generation >= deployment.generation
+        && deployment.status_replicas <= kept.map_or(0, |side| side.replicas)
 }
 
 fn tell_foreign_template(bench: &Bench<'_>, turn: &mut Turn) {
