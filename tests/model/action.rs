@@ -4,8 +4,7 @@ use crate::deed::Answer;
 use crate::kubernetes::Step;
 use crate::memory::Tick;
 use crate::state::{Controller, IMAGES, JobState, Lag, Lever, Pending, PodPhase, Seen, State, World};
-use crate::thought::Deed;
-use crate::thought::{Mind, Thought};
+use crate::thought::{Deed, Mind, Thought};
 
 /// How many changes a lagging watch may miss.
 const LAG: u8 = 2;
@@ -193,14 +192,11 @@ fn look(mind: &mut Mind, state: &mut State, at: usize) {
     });
 }
 
-/// A Job that was about to be created is not created any more.
+/// A call that only the lease keeps from coming late is not made any more.
 fn delay(mind: &Mind, controller: &mut Controller) {
     if let Some(pending) = &mut controller.pending {
         let thought = mind.get(pending.thought);
-        pending.late |= thought
-            .deeds
-            .iter()
-            .any(|deed| matches!(deed, Deed::Create { .. }));
+        pending.late |= thought.deeds.iter().any(Deed::leans_on_the_lease);
     }
 }
 
@@ -248,7 +244,7 @@ fn call(mind: &mut Mind, state: &mut State, at: usize, fate: Fate) -> Option<()>
         if fate == Fate::Refused && thought.deeds.len() == usize::from(pending.done) + 1 {
             return None;
         }
-        let fenced = pending.late && matches!(deed, Deed::Create { .. });
+        let fenced = pending.late && deed.leans_on_the_lease();
         if fate != Fate::Refused && !fenced {
             let before = state.world.clone();
             if state.world.carry_out(deed, pending.current) == Answer::Done {

@@ -20,7 +20,7 @@ pub(crate) struct Course {
     both: bool,
     /// Everybody else is quicker than the controllers.
     quick: bool,
-    /// New pods get ready, and tasks exit 0.
+    /// New pods get ready before the cutover too, and tasks exit 0.
     good: bool,
 }
 
@@ -109,12 +109,14 @@ fn hash(state: &State) -> u64 {
 
 /// What happens next; none where only somebody from outside could change anything.
 pub(crate) fn next(mind: &mut Mind, state: &State, course: Course) -> Option<(Action, State)> {
+    // Pods that served come back; what stays broken after the cutover is the user's to mend.
+    let moved = mind.memory(state.world.release.status).cutover;
     let calls = [0, 1].map(|at| Action::Call(at, Fate::Arrives));
     let looks = [0, 1].map(Action::Look);
     let looks = if course.both { &looks[..] } else { &looks[..1] };
     let steps = state.world.steps().into_iter().filter(|step| match step {
         Step::Exit(_, code) => (*code == 0) == course.good,
-        Step::PodReady(image) => course.good || *image == 1,
+        Step::PodReady(image) => course.good || *image == 1 || moved,
         _ => true,
     });
     let steps: Vec<Action> = steps.map(Action::World).collect();

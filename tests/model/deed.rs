@@ -29,11 +29,17 @@ impl World {
                     window: to.window,
                     ..self.deployment.clone()
                 };
-                let synced = self.deployment.synced;
-                let same = Deployment { synced, ..to.clone() } == labels;
+                let (synced, counted) = (self.deployment.synced, self.deployment.counted);
+                let same = Deployment {
+                    synced,
+                    counted,
+                    ..to.clone()
+                } == labels;
+                let version = to.version + 1;
                 self.deployment = Deployment {
                     synced: synced && same,
-                    version: to.version + 1,
+                    counted,
+                    version,
                     ..to.clone()
                 };
             }

@@ -128,6 +128,7 @@ impl World {
     /// One look of the Deployment controller, as `pkg/controller/deployment` of Kubernetes 1.34 has it.
     fn roll_out(&mut self, replicas: u8) {
         self.deployment.synced = true;
+        self.deployment.counted = self.sets.iter().flatten().map(|set| set.pods).sum();
         let deployment = self.deployment.clone();
         let new = usize::from(deployment.image) - 1;
         if let Some(set) = self.sets[new]

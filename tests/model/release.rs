@@ -140,7 +140,7 @@ macro_rules! met {
 }
 
 const SOMETIMES: [(&str, Ask); 15] = met![
-    "Preflight": |memory| memory.phase == Phase::Preflight,
+    "Planned": |memory| memory.number == 2,
     "Prepare": |memory| memory.phase == Phase::Prepare,
     "Expand": |memory| memory.phase == Phase::Expand,
     "Preboot": |memory| memory.phase == Phase::Preboot,
@@ -225,6 +225,7 @@ fn adopted(mind: &mut Mind, budget: Budget, replicas: u8) -> State {
         held_deadline: false,
         held_strategy: false,
         paused: false,
+        counted: replicas,
     };
     let world = World {
         release: Release {

@@ -99,6 +99,8 @@ pub(crate) struct Deployment {
     pub held_deadline: bool,
     pub held_strategy: bool,
     pub paused: bool,
+    /// `status.replicas`, as the Deployment controller counted them last.
+    pub counted: u8,
 }
 
 /// A ReplicaSet.
@@ -193,8 +195,7 @@ pub(crate) struct Pending {
     pub current: bool,
     /// Effects that were carried out.
     pub done: u8,
-    /// Time has passed or another controller has written since it looked: a Job, the one call without a version, is
-    /// not created any more. That is what the lease is for.
+    /// Time has passed or another controller has written since it looked: what leans on the lease is not done any more.
     pub late: bool,
 }
 

@@ -52,6 +52,19 @@ pub(crate) enum Deed {
 }
 
 impl Deed {
+    /// Whether no version of an object refuses it when it comes late: a Job has none before it is made, and a rollback
+    /// before the flip does not change the Service.
+    pub(crate) fn leans_on_the_lease(&self) -> bool {
+        matches!(
+            self,
+            Self::Create { .. }
+                | Self::Service {
+                    purpose: Purpose::Flip,
+                    ..
+                }
+        )
+    }
+
     /// What it is for.
     pub(crate) fn word(&self) -> String {
         match self {
@@ -218,6 +231,7 @@ fn patched(patch: &Patch, view: &World) -> Deed {
             let to = Deployment {
                 version: seen.version,
                 synced: false,
+                counted: seen.counted,
                 claim: label(CLAIM, seen.claim),
                 window: label(WINDOW, seen.window),
                 image: image_of(&template).expect("a template of this world"),

@@ -155,7 +155,7 @@ fn deployment(world: &World, selector: BTreeMap<String, String>, replicas: u8) -
             max_unavailable: amount(unavailable),
         }),
         paused: seen.paused.then_some(true),
-        status_replicas: sum(|set| set.pods),
+        status_replicas: seen.counted.into(),
         updated_replicas: world.set(seen.image).map_or(0, |set| set.pods.into()),
         ready_replicas: sum(|set| set.ready),
         available_replicas: sum(|set| set.available),
