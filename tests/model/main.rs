@@ -66,10 +66,10 @@ const TWICE: Budget = Budget {
     wishes: 1,
 };
 
-/// Two controllers and everybody else in any order, and one disturbance in every window but Preboot.
+/// Two controllers and everybody else in any order, and one disturbance among the tasks and one from the cutover to the end of Watch.
 #[test]
 fn a_release_survives_every_order_of_events() {
-    let windows = WINDOWS.into_iter().zip([1, 0, 1, 1]).collect::<Vec<_>>();
+    let windows = WINDOWS.into_iter().zip([1, 0, 1, 0]).collect::<Vec<_>>();
     let met = campaign(&windows, TWICE, 1);
     let steps = [
         "Planned", "Prepare", "Expand", "Preboot", "Cutover", "Watch", "Retire", "Complete", "Failed",
