@@ -170,6 +170,18 @@ fn sides_ready_for_end(bench: &Bench<'_>, keep: Which, waits: &mut Vec<String>, 
         waits.push(format!("the serving pods of {} to come back", deployment.name));
         return false;
     }
+    let kept = bench.side(keep).map(|side| &side.uid);
+    let ready = |is_kept: bool| {
+        let mut sets = deployment.replica_sets.iter();
+        sets.any(|set| (Some(&set.uid) == kept) == is_kept && set.ready > 0)
+    };
+    if !bench.pinned(keep) && !ready(true) && ready(false) {
+        waits.push(format!(
+            "a ready pod on the serving side of {}, before its Services point to it",
+            deployment.name
+        ));
+        return false;
+    }
     if !keep_pins(bench, keep, turn) && !bench.pinned(keep) {
         waits.push(format!(
             "the Services of {} to point to the serving side",

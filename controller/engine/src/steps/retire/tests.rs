@@ -32,6 +32,23 @@ fn retire_while_both_sides_are_there() {
             says: "old side ends",
         },
         Row {
+            name: "pin_lost_and_no_kept_pod_ready_waits_for_one",
+            change: |scene| {
+                scene.side("2").ready = 0;
+                scene.service().selector.remove("pod-template-hash");
+            },
+            does: &[],
+            says: "old side ends",
+        },
+        Row {
+            name: "pin_lost_is_made_again_first",
+            change: |scene| {
+                scene.service().selector.remove("pod-template-hash");
+            },
+            does: &["Pin"],
+            says: "old side ends",
+        },
+        Row {
             name: "pin_changed_just_now_waits_two_seconds",
             change: |scene| {
                 let now = scene.now;
