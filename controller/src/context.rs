@@ -7,10 +7,14 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use kube::Client;
 use slipway_crds::v1alpha1::Release;
-use slipway_engine::observed::{
-    DeploymentView, JobView, PreflightFacts, ReplicaSetView, ServiceView, TaskPodView, WindowGuard,
+use slipway_engine::{
+    Decision, Intent, Observed, Progress,
+    observed::{
+        DeploymentView, JobView, PreflightFacts, ReplicaSetView, ServiceView, TaskPodView, WindowGuard,
+    },
 };
 use tokio::time::Instant;
 
@@ -72,6 +76,41 @@ pub struct Caches {
     pub task_pods: Cache<TaskPodView>,
 }
 
+/// What decides, and what must hold of its decisions.
+pub trait Mind: Send + Sync {
+    /// What to do about a Release.
+    fn decide(&self, intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision;
+
+    /// The invariants that a decision breaks; it is dropped if there are any.
+    fn broken(
+        &self,
+        intent: &Intent,
+        committed: &Progress,
+        observed: &Observed,
+        decision: &Decision,
+    ) -> Vec<String>;
+}
+
+/// The engine; the simulator shows what would happen with one that errs.
+#[derive(Clone, Copy, Debug)]
+pub struct Engine;
+
+impl Mind for Engine {
+    fn decide(&self, intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
+        slipway_engine::decide(intent, committed, observed, now)
+    }
+
+    fn broken(
+        &self,
+        intent: &Intent,
+        committed: &Progress,
+        observed: &Observed,
+        decision: &Decision,
+    ) -> Vec<String> {
+        slipway_engine::invariants::broken(intent, committed, observed, decision)
+    }
+}
+
 /// Makes the way to a search engine.
 pub type Connect = dyn Fn(&str, Option<IpAddr>) -> Result<Arc<dyn Transport>, UrlError> + Send + Sync;
 
@@ -95,6 +134,8 @@ pub struct Context {
     pub decisions: LastDecisions,
     /// What the installation does against changes by others.
     pub guard: WindowGuard,
+    /// What decides.
+    pub mind: Box<dyn Mind>,
     /// When only the words of a status were last written.
     worded: Mutex<HashMap<Key, Instant>>,
     /// What Preflight read a moment ago.
@@ -159,6 +200,7 @@ impl Context {
             metrics,
             decisions,
             guard,
+            mind: Box::new(Engine),
             worded: Mutex::default(),
             preflight: Mutex::default(),
         }

@@ -81,6 +81,7 @@ impl EventWriter {
         tokio::pin!(stop);
         loop {
             tokio::select! {
+                biased;
                 () = &mut stop => break,
                 next = self.queue.recv() => match next {
                     Some((about, event)) => self.write(&about, &event).await,

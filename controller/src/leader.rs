@@ -103,6 +103,11 @@ impl Leadership {
     }
 }
 
+/// A name that no other process has; `pod` is the part of it that humans know.
+pub fn identity(pod: &str) -> String {
+    format!("{pod}_{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
 /// Takes part in the election until it is told to stop.
 pub struct Elector {
     leases: Api<Lease>,
@@ -115,17 +120,16 @@ pub struct Elector {
 }
 
 impl Elector {
-    /// An elector for the Lease `name` in `namespace`; `pod` names this process to humans.
+    /// An elector for the Lease `name` in `namespace`; `identity` is unique to the process: see [`identity`].
     pub fn new(
         client: Client,
         (namespace, name): (&str, &str),
-        pod: &str,
+        identity: String,
         clock: Clock,
         keeper: LeadershipKeeper,
         metrics: Metrics,
     ) -> Self {
         let timing = Timing::default();
-        let identity = format!("{pod}_{:016x}", RandomState::new().hash_one(std::process::id()));
         Self {
             leases: Api::namespaced(client, namespace),
             name: name.to_owned(),
@@ -155,6 +159,7 @@ impl Elector {
                     self.election.step_down();
                 }
                 LeaseMove::Wait(until) => tokio::select! {
+                    biased;
                     () = &mut stop => break,
                     () = sleep_until(until) => {}
                     change = changes.next() => self.hear(change),

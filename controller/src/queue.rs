@@ -78,6 +78,7 @@ impl Queue {
             match wait {
                 Some(at) => {
                     tokio::select! {
+                        biased;
                         () = changed => {}
                         () = tokio::time::sleep_until(at) => {}
                     }

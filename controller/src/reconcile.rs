@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use slipway_crds::{names::RELEASE_FINALIZER, v1alpha1::Release};
-use slipway_engine::{
-    Decision, Effect, Intent, Observed, Progress, Wake, decide, decision::Kind, invariants, needs,
-};
+use slipway_engine::{Decision, Effect, Intent, Observed, Progress, Wake, decision::Kind, needs};
 
 use crate::{
     cache::Key,
@@ -73,13 +71,13 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
     let intent = Intent::parse(release);
     let committed = Progress::new(release.status.clone());
     let observed = observe(context, &intent, &committed, &needs(&intent, &committed, now)).await;
-    let decision = decide(&intent, &committed, &observed, now);
+    let decision = context.mind.decide(&intent, &committed, &observed, now);
     let Some((decision, observed)) =
         with_fresh_eyes(context, &intent, &committed, decision, observed).await?
     else {
         return Ok(Round::Rest(Some(AGAIN)));
     };
-    let broken = invariants::broken(&intent, &committed, &observed, &decision);
+    let broken = context.mind.broken(&intent, &committed, &observed, &decision);
     if !broken.is_empty() {
         return Err(Error::Invariant(broken.join("; ")));
     }
@@ -161,7 +159,9 @@ async fn with_fresh_eyes(
         pod_troubles: observed.pod_troubles,
         ..cached
     };
-    let decision = decide(intent, committed, &fresh, context.clock.now());
+    let decision = context
+        .mind
+        .decide(intent, committed, &fresh, context.clock.now());
     let rests_on = live::wanted(&decision.effects, &fresh);
     Ok(rests_on
         .iter()

@@ -15,11 +15,11 @@ use crate::{
     clock::Clock,
     context::{Caches, Context, Parts, connect_http},
     events::events,
-    leader::{Elector, Leadership, leadership},
+    leader::{self, Elector, Leadership, leadership},
     metrics::Metrics,
     queue::Queue,
     watch::Watches,
-    work::work,
+    work::{Limits, work},
 };
 use slipway_engine::observed;
 
@@ -88,7 +88,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let elector = Elector::new(
         client.clone(),
         lease,
-        &pod_name,
+        leader::identity(&pod_name),
         Clock::system(),
         keeper,
         metrics.clone(),
@@ -125,7 +125,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         context,
         queue,
         leadership,
-        concurrency.into(),
+        Limits::new(concurrency.into()),
         readiness,
         stop,
     ));
@@ -160,18 +160,18 @@ fn guard(window_guard: WindowGuard) -> observed::WindowGuard {
 }
 
 /// Decisions rest on whole lists: nothing is looked at before every kind was read once.
-async fn work_once_read(
+pub async fn work_once_read(
     context: Arc<Context>,
     queue: Arc<Queue>,
     leadership: Leadership,
-    concurrency: usize,
+    limits: Limits,
     readiness: Readiness,
     stop: impl Future<Output = ()>,
 ) {
     while !readiness.report().is_empty() {
         tokio::time::sleep(FIRST_LISTS).await;
     }
-    work(context, queue, leadership, concurrency, stop).await;
+    work(context, queue, leadership, limits, stop).await;
 }
 
 /// Waits for a task that was told to end. One that panicked, or had ended before, has nothing more to say.

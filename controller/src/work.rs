@@ -24,21 +24,41 @@ use crate::{
 /// One look takes at most this long; each call has a deadline of its own.
 const LONGEST: Duration = Duration::from_mins(2);
 
+/// How much is done at a time, and how soon again.
+#[derive(Debug)]
+pub struct Limits {
+    /// Looks at a time.
+    pub concurrency: usize,
+    /// The pauses after failures.
+    pub backoff: Backoff<Key>,
+}
+
+impl Limits {
+    /// So many looks at a time, and pauses with a jitter of this process's own.
+    pub fn new(concurrency: usize) -> Self {
+        Self {
+            concurrency,
+            backoff: Backoff::new(),
+        }
+    }
+}
+
 /// Looks at what is due while this process leads, until `stop`. Then the looks that run are brought to their
 /// end.
 pub async fn work(
     context: Arc<Context>,
     queue: Arc<Queue>,
     leadership: Leadership,
-    concurrency: usize,
+    limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(concurrency));
-    let backoff = Arc::new(Backoff::new());
+    let places = Arc::new(Semaphore::new(limits.concurrency));
+    let backoff = Arc::new(limits.backoff);
     let mut looks = JoinSet::new();
     let stop = stop.shared();
     loop {
         tokio::select! {
+            biased;
             () = stop.clone() => break,
             () = leadership.gained() => {}
         }
@@ -50,6 +70,7 @@ pub async fn work(
             let place = places.clone().acquire_owned();
             let next = async { (place.await, queue.next().await) };
             let (place, key) = tokio::select! {
+                biased;
                 () = stop.clone() => break,
                 () = leadership.lost() => break,
                 next = next => next,

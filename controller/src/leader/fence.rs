@@ -58,6 +58,7 @@ impl Fence {
             match now_until {
                 Some(at) if Instant::now() < at => {
                     tokio::select! {
+                        biased;
                         () = tokio::time::sleep_until(at) => {}
                         // An error says that the keeper is gone: what remains is the time.
                         Err(_) = until.changed() => tokio::time::sleep_until(at).await,

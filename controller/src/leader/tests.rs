@@ -32,7 +32,7 @@ impl Contender {
         let elector = Elector::new(
             client,
             ("slipway", "slipway"),
-            name,
+            identity(name),
             clock,
             keeper,
             Metrics::new(),
