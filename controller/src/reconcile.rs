@@ -137,7 +137,7 @@ fn earlier(one: Option<Duration>, two: Option<Duration>) -> Option<Duration> {
 }
 
 /// Before what cannot be taken back, the objects that it rests on are read again and the decision is made
-/// again. None when that now rests on something else: look again.
+/// again; so it is before a task's outcome is recorded as unknown. None when that now rests on something else: look again.
 async fn with_fresh_eyes(
     context: &Context,
     intent: &Intent,
@@ -145,7 +145,7 @@ async fn with_fresh_eyes(
     decision: Decision,
     observed: Observed,
 ) -> Result<Option<(Decision, Observed)>, Error> {
-    let wanted = live::wanted(&decision.effects, &observed);
+    let wanted = live::wanted(committed, &decision, &observed);
     if wanted.is_empty() {
         return Ok(Some((decision, observed)));
     }
@@ -162,7 +162,7 @@ async fn with_fresh_eyes(
     let decision = context
         .mind
         .decide(intent, committed, &fresh, context.clock.now());
-    let rests_on = live::wanted(&decision.effects, &fresh);
+    let rests_on = live::wanted(committed, &decision, &fresh);
     Ok(rests_on
         .iter()
         .all(|needed| wanted.contains(needed))

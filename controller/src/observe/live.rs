@@ -6,19 +6,20 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
     autoscaling::v2::HorizontalPodAutoscaler,
+    batch::v1::Job,
     core::v1::{PersistentVolumeClaim, Pod},
 };
 use kube::{Api, Resource, ResourceExt as _, api::ListParams, core::DynamicObject, discovery::ApiResource};
-use slipway_crds::names;
+use slipway_crds::{names, v1alpha1::status::TaskOutcome};
 use slipway_engine::{
-    Effect, Intent, Observed, classify,
+    Decision, Effect, Intent, Observed, Progress, classify,
     decision::{Patch, Purpose},
     observed::{PodTrouble, PreflightFacts},
 };
 
 use crate::{
     context::Context,
-    watch::{enter_replica_set, enter_task_pod},
+    watch::{enter_job, enter_replica_set, enter_task_pod},
 };
 
 /// The API of a kind as JSON objects, so that no field is lost.
@@ -103,17 +104,30 @@ pub enum Fresh {
     ReplicaSet(String),
     /// The task pods of this Release: none of an earlier attempt may be alive.
     TaskPods,
+    /// A Job, by name.
+    Job(String),
 }
 
-/// What has to be looked at again before the effects of a decision.
-pub fn wanted(effects: &[Effect], observed: &Observed) -> Vec<Fresh> {
-    let mut wanted: Vec<Fresh> = effects
-        .iter()
-        .flat_map(|effect| fresh(effect, observed))
-        .collect();
+/// What has to be looked at again before a decision is committed and its effects are carried out.
+pub fn wanted(committed: &Progress, decision: &Decision, observed: &Observed) -> Vec<Fresh> {
+    let effects = decision.effects.iter();
+    let mut wanted: Vec<Fresh> = effects.flat_map(|effect| fresh(effect, observed)).collect();
+    for job in doubted(committed, decision) {
+        wanted.extend([Fresh::TaskPods, Fresh::Job(job)]);
+    }
     wanted.sort();
     wanted.dedup();
     wanted
+}
+
+/// Jobs of tasks that are about to be given up as unknown, which only a person can take back: a watch that lags
+/// is no reason for that.
+fn doubted(committed: &Progress, decision: &Decision) -> impl Iterator<Item = String> {
+    let open: Vec<&String> = committed.open_tasks().map(|task| &task.job).collect();
+    let tasks = decision.progress.status.tasks.iter();
+    tasks
+        .filter(move |task| task.outcome == Some(TaskOutcome::Unknown) && open.contains(&&task.job))
+        .map(|task| task.job.clone())
 }
 
 fn fresh(effect: &Effect, observed: &Observed) -> Vec<Fresh> {
@@ -179,6 +193,18 @@ pub async fn refresh(context: &Context, intent: &Intent, wanted: &[Fresh]) -> ku
                         context
                             .caches
                             .replica_sets
+                            .remove(&crate::cache::Key::new(namespace, name.clone())),
+                    ),
+                }
+            }
+            Fresh::Job(name) => {
+                let job = dynamic::<Job>(context, namespace).get_opt(name).await?;
+                match job {
+                    Some(job) => enter_job(&context.caches, &job),
+                    None => drop(
+                        context
+                            .caches
+                            .jobs
                             .remove(&crate::cache::Key::new(namespace, name.clone())),
                     ),
                 }
