@@ -21,7 +21,10 @@ use kube::{
 };
 use serde_json::Value;
 use slipway_crds::{names, v1alpha1::Release};
-use slipway_engine::classify;
+use slipway_engine::{
+    classify,
+    observed::{JobView, TaskPodView},
+};
 
 use crate::{
     admin::Readiness,
@@ -312,6 +315,14 @@ fn of_release(object: &DynamicObject) -> Option<About> {
     Some(About::Release(Key::new(namespace, release)))
 }
 
+/// The Release with a UID: what is left to know of one whose Job or pod is gone. It may wait for nothing else.
+fn of_uid(caches: &Caches, namespace: &str, uid: &str) -> Option<About> {
+    let releases = caches.releases.namespace(namespace).into_iter();
+    let mut own = releases.filter(|(_, release)| release.metadata.uid.as_deref() == Some(uid));
+    own.next()
+        .map(|(name, _)| About::Release(Key::new(namespace, name)))
+}
+
 const JOBS: Room = Room {
     kind: "jobs",
     enter: |caches, object| {
@@ -319,13 +330,13 @@ const JOBS: Room = Room {
         of_release(object)
     },
     leave: |caches, key| {
-        caches.jobs.remove(key);
-        // Its Release is told by the pods, and looks again in time by itself.
-        None
+        let job = caches.jobs.remove(key)?;
+        of_uid(caches, &key.namespace, job.release_uid.as_ref()?)
     },
     keep: |caches, listed| {
-        caches.jobs.retain(listed);
-        Vec::new()
+        let gone = caches.jobs.retain(listed);
+        let told = |(key, job): (Key, JobView)| of_uid(caches, &key.namespace, job.release_uid.as_ref()?);
+        gone.into_iter().filter_map(told).collect()
     },
 };
 
@@ -336,12 +347,13 @@ const TASK_PODS: Room = Room {
         of_release(object)
     },
     leave: |caches, key| {
-        caches.task_pods.remove(key);
-        None
+        let pod = caches.task_pods.remove(key)?;
+        of_uid(caches, &key.namespace, pod.release_uid.as_ref()?)
     },
     keep: |caches, listed| {
-        caches.task_pods.retain(listed);
-        Vec::new()
+        let gone = caches.task_pods.retain(listed);
+        let told = |(key, pod): (Key, TaskPodView)| of_uid(caches, &key.namespace, pod.release_uid.as_ref()?);
+        gone.into_iter().filter_map(told).collect()
     },
 };
 
