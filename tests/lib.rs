@@ -12,6 +12,7 @@
     reason = "test code: a broken assumption ends the test, and the harness talks to a terminal"
 )]
 
+pub mod campaign;
 pub mod demo;
 pub mod harness;
 pub mod simulator;

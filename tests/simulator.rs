@@ -10,16 +10,20 @@
 //! - [`users`]: what people and their tools do to the cluster;
 //! - [`oracle`]: what an observer outside of the controller sees;
 //! - [`conformance`]: the API server compared with a real one;
-//! - [`world`]: all of it together, moved forward in virtual time.
+//! - [`world`]: all of it together, moved forward in virtual time;
+//! - [`controller`]: a process of the real controller on it;
+//! - [`campaign`]: whole releases with everything that can go wrong.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
     reason = "models and the server look at the few kinds and faults that concern them"
 )]
 
+pub mod campaign;
 pub mod clock;
 pub mod cluster;
 pub mod conformance;
+pub mod controller;
 pub mod fields;
 pub mod kind;
 pub mod models;

@@ -111,17 +111,16 @@ async fn answer(
         Some(Fault::Reset { applied: false }) => return Err("connection reset by peer".into()),
         _ => {}
     }
-    let caller = asked.caller(&actor);
-    let result = match &asked.route {
-        Ok(route) => verbs::serve(&cluster, &caller, &asked, route, fault.as_ref()),
-        Err(refusal) => Err(refusal.clone()),
+    let (result, retry_after) = if let Some(Fault::Late(by)) = fault {
+        let cluster = Arc::clone(&cluster);
+        let late = async move {
+            tokio::time::sleep(by).await;
+            carry_out(&cluster, &actor, &asked, None, number)
+        };
+        tokio::spawn(late).await?
+    } else {
+        carry_out(&cluster, &actor, &asked, fault.as_ref(), number)
     };
-    let (code, retry_after) = match &result {
-        Ok(Answer::Document(code, _)) => (*code, None),
-        Ok(Answer::Text(_) | Answer::Stream(_)) => (200, None),
-        Err(refusal) => (refusal.code, refusal.retry_after),
-    };
-    finish(&cluster, number, code);
     match &fault {
         Some(Fault::Applied(refusal)) => {
             return respond(
@@ -140,6 +139,27 @@ async fn answer(
     let truncated = matches!(fault, Some(Fault::Truncated));
     let answer = result.unwrap_or_else(|refusal| Answer::Document(refusal.code, refusal.body()));
     respond(answer, retry_after, truncated)
+}
+
+/// Carries a request out, and writes the status of its answer into the log.
+fn carry_out(
+    cluster: &Shared,
+    actor: &Arc<str>,
+    asked: &Asked,
+    fault: Option<&Fault>,
+    number: usize,
+) -> (Result<Answer, Refusal>, Option<u32>) {
+    let result = match &asked.route {
+        Ok(route) => verbs::serve(cluster, &asked.caller(actor), asked, route, fault),
+        Err(refusal) => Err(refusal.clone()),
+    };
+    let (code, retry_after) = match &result {
+        Ok(Answer::Document(code, _)) => (*code, None),
+        Ok(Answer::Text(_) | Answer::Stream(_)) => (200, None),
+        Err(refusal) => (refusal.code, refusal.retry_after),
+    };
+    finish(cluster, number, code);
+    (result, retry_after)
 }
 
 /// Writes the call into the log and asks which fault it meets.

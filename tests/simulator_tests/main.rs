@@ -5,13 +5,15 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
     clippy::match_wildcard_for_single_variants,
-    reason = "test code: a broken assumption ends the test"
+    reason = "test code: a broken assumption ends the test, and campaigns tell their counts"
 )]
 
 mod bolt;
+mod campaign;
 mod conformance;
 mod determinism;
 mod faults;

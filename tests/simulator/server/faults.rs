@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
+use tokio::sync::Notify;
+
 use super::{
     super::{kind::Kind, refusal::Refusal},
     calls::Call,
@@ -37,6 +39,8 @@ pub enum Fault {
     },
     /// The request is carried out, and half of the answer arrives.
     Truncated,
+    /// The request is so long on its way, and is then carried out, whether or not its sender still waits.
+    Late(Duration),
     /// The client dies; see [`Faults::crashed`].
     Crash(Moment),
     /// A watch misbehaves.
@@ -67,6 +71,7 @@ pub struct Faults {
     rules: Vec<(String, Rule)>,
     crashed: BTreeSet<Arc<str>>,
     dying: BTreeSet<Arc<str>>,
+    stopped: Arc<Notify>,
 }
 
 impl fmt::Debug for Faults {
@@ -137,16 +142,26 @@ impl Faults {
         self.crashed.contains(actor)
     }
 
+    /// Tells when a crash has stopped a client.
+    pub fn stopped(&self) -> Arc<Notify> {
+        Arc::clone(&self.stopped)
+    }
+
     /// The crashed client has been started again.
     pub fn restarted(&mut self, actor: &str) {
         self.crashed.remove(actor);
         self.dying.remove(actor);
     }
 
+    fn stop(&mut self, actor: &Arc<str>) {
+        self.crashed.insert(Arc::clone(actor));
+        self.stopped.notify_one();
+    }
+
     /// The fault of a call.
     pub(super) fn strike(&mut self, call: &Call) -> Option<Fault> {
         if self.dying.remove(&call.actor) || self.crashed.contains(&call.actor) {
-            self.crashed.insert(Arc::clone(&call.actor));
+            self.stop(&call.actor);
             return Some(Fault::Crash(Moment::BeforeSend));
         }
         // Every rule is asked, because some count the calls that they see.
@@ -158,7 +173,7 @@ impl Faults {
         };
         match fault {
             Fault::Crash(Moment::BeforeSend | Moment::AfterApply) => {
-                self.crashed.insert(Arc::clone(&call.actor));
+                self.stop(&call.actor);
             }
             Fault::Crash(Moment::AfterReply) => {
                 self.dying.insert(Arc::clone(&call.actor));

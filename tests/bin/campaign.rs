@@ -1,0 +1,33 @@
+//! `cargo campaign`: every campaign of the simulator at full size.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use slipway_tests::campaign::{self, Options};
+
+/// Plays whole releases by the real controller in a simulated cluster, with crashes, faults, lies and strangers,
+/// and judges every one from outside.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Play this campaign alone, such as C4; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Play every so many runs.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    every: usize,
+    /// The most runs of one campaign, spread evenly.
+    #[arg(long, value_name = "NUMBER")]
+    most: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    let Arguments { only, every, most } = Arguments::parse();
+    let options = Options { only, every, most };
+    match campaign::run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Whole releases by the real controller, with everything that can go wrong, judged from outside.
+//!
+//! - [`scenario`] and [`scenes`]: what people do and where it must end;
+//! - [`run`]: one run of a scenario with its troubles, and its verdict;
+//! - [`invariants`]: what must hold of every history, replayed by [`past`];
+//! - [`end`]: the end of a run, to be compared with the reference;
+//! - [`plans`]: the campaigns;
+//! - [`teeth`]: controllers that err, each of which an invariant has to catch.
+
+pub mod end;
+pub mod invariants;
+pub mod past;
+pub mod plans;
+pub mod run;
+pub mod scenario;
+pub mod scenes;
+mod story;
+pub mod teeth;

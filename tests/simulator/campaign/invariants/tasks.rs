@@ -1,0 +1,150 @@
+//! Tasks: at most once, never two at a time, and success only where it was one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{
+    super::{
+        super::{
+            fields,
+            kind::Kind,
+            store::{Change, Event},
+        },
+        past::{Past, ours},
+    },
+    History, Violation,
+};
+
+/// Steps whose tasks never run at the same time.
+const MIGRATIONS: [&str; 2] = ["prepare", "expand"];
+
+const LABELS: [&str; 5] = [
+    "slipway.dev/release-uid",
+    "slipway.dev/revision",
+    "slipway.dev/step",
+    "slipway.dev/task",
+    "slipway.dev/attempt",
+];
+
+/// Looks at one change.
+pub(super) fn see(change: &Change, past: &Past, found: &mut Vec<Violation>) {
+    match (change.key.kind, change.event) {
+        (Kind::Job, Event::Added) if ours(change) => intended(change, past, found),
+        (Kind::Release, Event::Modified) if ours(change) => recorded(change, past, found),
+        _ => {}
+    }
+}
+
+/// A Job is made only for an intent that was committed before.
+fn intended(change: &Change, past: &Past, found: &mut Vec<Violation>) {
+    let release = fields::label(&change.object, "slipway.dev/release");
+    let release = past.get(Kind::Release, &change.key.namespace, release);
+    let tasks = release
+        .map(|release| fields::list(release, "/status/tasks"))
+        .unwrap_or_default();
+    let intent = tasks
+        .iter()
+        .find(|task| fields::text(task, "/job") == change.key.name);
+    let open = intent.is_some_and(|task| !fields::has(task, "/outcome") && !fields::has(task, "/jobUid"));
+    if !open {
+        found.push(Violation {
+            invariant: "at most once",
+            at: change.at,
+            what: format!(
+                "{} is made without a committed intent that waits for it",
+                change.key
+            ),
+        });
+    }
+}
+
+/// What is recorded of a task is what happened, and stays.
+fn recorded(change: &Change, past: &Past, found: &mut Vec<Violation>) {
+    let before = change.before.as_deref().unwrap_or(&Value::Null);
+    let by_job = |object: &'_ Value| -> BTreeMap<String, Value> {
+        let tasks = fields::list(object, "/status/tasks").iter();
+        tasks
+            .map(|task| (fields::text(task, "/job").to_owned(), task["outcome"].clone()))
+            .collect()
+    };
+    let known = by_job(before);
+    for (job, outcome) in by_job(&change.object) {
+        let earlier = known.get(&job).cloned().unwrap_or_default();
+        if earlier == outcome {
+            continue;
+        }
+        if !earlier.is_null() {
+            found.push(Violation {
+                invariant: "monotone",
+                at: change.at,
+                what: format!("the outcome of {job} changes from {earlier} to {outcome}"),
+            });
+        }
+        if outcome == "Succeeded" && !succeeded(past, &change.key.namespace, &job) {
+            found.push(Violation {
+                invariant: "unknown is not success",
+                at: change.at,
+                what: format!("{job} is recorded as succeeded, and its pod has not"),
+            });
+        }
+    }
+}
+
+/// Whether the one pod of a Job ended well and undisturbed. While it is being recorded, its finalizer keeps it.
+fn succeeded(past: &Past, namespace: &str, job: &str) -> bool {
+    past.all(Kind::Pod).any(|pod| {
+        fields::namespace(pod) == namespace
+            && fields::label(pod, "batch.kubernetes.io/job-name") == job
+            && fields::text(pod, "/status/phase") == "Succeeded"
+            && !fields::is_true(pod, "DisruptionTarget")
+    })
+}
+
+/// Per attempt at most one Job ever is.
+pub(super) fn at_most_once(history: History<'_>, found: &mut Vec<Violation>) {
+    let mut seen: BTreeSet<Vec<String>> = BTreeSet::new();
+    let made = history
+        .changes
+        .iter()
+        .filter(|change| change.key.kind == Kind::Job && change.event == Event::Added && ours(change));
+    for change in made {
+        let attempt = LABELS
+            .iter()
+            .map(|label| fields::label(&change.object, label).to_owned())
+            .collect();
+        if !seen.insert(attempt) {
+            found.push(Violation {
+                invariant: "at most once",
+                at: change.at,
+                what: format!("{} is a second Job of its attempt", change.key),
+            });
+        }
+    }
+}
+
+/// No two migrations of a Release run at a time.
+pub(super) fn no_overlap(history: History<'_>, found: &mut Vec<Violation>) {
+    let migrations: Vec<_> = history
+        .processes
+        .iter()
+        .filter(|process| {
+            let step = process.labels.get("slipway.dev/step");
+            step.is_some_and(|step| MIGRATIONS.contains(&step.as_str()))
+        })
+        .collect();
+    for (index, one) in migrations.iter().enumerate() {
+        for two in migrations.iter().skip(index + 1) {
+            let same = one.labels.get(LABELS[0]) == two.labels.get(LABELS[0]);
+            let overlaps = one.ended.is_none_or(|(end, _)| end > two.started)
+                && two.ended.is_none_or(|(end, _)| end > one.started);
+            if same && overlaps {
+                found.push(Violation {
+                    invariant: "no overlap",
+                    at: two.started,
+                    what: format!("{} runs beside {}", two.pod, one.pod),
+                });
+            }
+        }
+    }
+}

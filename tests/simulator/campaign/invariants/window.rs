@@ -1,0 +1,283 @@
+//! The window: the order of its writes, and that the user's own values come back.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        super::{
+            fields,
+            kind::Kind,
+            store::{Change, Event, Key},
+        },
+        past::{HOLD, Past, full, held, open, ours, pin},
+    },
+    Violation,
+};
+
+/// Endpoints need a moment to follow a pin.
+const AFTER_PIN: SignedDuration = SignedDuration::from_millis(1900);
+
+/// The fields of a Deployment that a window borrows.
+const BORROWED: [&str; 4] = [
+    "/spec/minReadySeconds",
+    "/spec/progressDeadlineSeconds",
+    "/spec/strategy",
+    "/spec/paused",
+];
+
+/// What has to be remembered from write to write.
+pub(super) struct Window {
+    disturbed: bool,
+    /// The user's own values of the borrowed fields, by Deployment.
+    own: BTreeMap<Key, Vec<Value>>,
+    /// The side that a Service was first pinned to in this window.
+    first: BTreeMap<Key, String>,
+    /// When the pin of a Service last changed.
+    moved: BTreeMap<Key, jiff::Timestamp>,
+}
+
+impl Window {
+    pub(super) fn new(disturbed: bool) -> Self {
+        Self {
+            disturbed,
+            own: BTreeMap::new(),
+            first: BTreeMap::new(),
+            moved: BTreeMap::new(),
+        }
+    }
+
+    /// Looks at one change.
+    pub(super) fn see(&mut self, change: &Change, past: &Past, found: &mut Vec<Violation>) {
+        let before = change.before.clone().unwrap_or_default();
+        if !ours(change) {
+            if change.key.kind == Kind::Deployment && !open(&before) && change.event != Event::Deleted {
+                self.own.insert(change.key.clone(), borrowed(&change.object));
+            }
+            return;
+        }
+        if change.event != Event::Modified {
+            return;
+        }
+        let mut say = |what: String| {
+            found.push(Violation {
+                invariant: "order of the window",
+                at: change.at,
+                what: format!("{}: {what}", change.key),
+            });
+        };
+        match change.key.kind {
+            Kind::Deployment => self.deployment(change, &before, past, &mut say),
+            Kind::Service => self.service(change, &before, past, &mut say),
+            Kind::ReplicaSet => bolt(change, &before, past, &mut say),
+            _ => {}
+        }
+    }
+
+    fn deployment(&mut self, change: &Change, before: &Value, past: &Past, say: &mut impl FnMut(String)) {
+        let after = change.object.as_ref();
+        let template = before.pointer("/spec/template") != after.pointer("/spec/template");
+        match (open(before), open(after)) {
+            (false, true) if !fields::flag(after, "/spec/paused") => {
+                say("the window opens and the Deployment is not paused".to_owned());
+            }
+            (true, false) => self.close(change, past, say),
+            (false, false) => return,
+            _ => {}
+        }
+        match (held(before), held(after)) {
+            (false, true) if !template => {
+                say("hold without the new template in the same write".to_owned());
+            }
+            (false, false) if template => {
+                say("a template without hold fields in the same write".to_owned());
+            }
+            (false, true) => {
+                let name = fields::name(after);
+                for service in self.services(past, change, name) {
+                    if pin(&service).is_empty() {
+                        let service = fields::name(&service);
+                        say(format!(
+                            "the new side boots while Service {service} is not pinned"
+                        ));
+                    }
+                }
+            }
+            (true, false) => self.settle(change, past, say),
+            _ => {}
+        }
+    }
+
+    fn services(&self, past: &Past, change: &Change, deployment: &str) -> Vec<Arc<Value>> {
+        let _: &Self = self;
+        let namespace = &change.key.namespace;
+        let own = past
+            .pinned(namespace)
+            .into_iter()
+            .filter(|pinned| fields::name(&pinned.deployment) == deployment);
+        own.flat_map(|pinned| pinned.services)
+            .filter_map(|service| past.get(Kind::Service, namespace, &service).cloned())
+            .collect()
+    }
+
+    /// The way out: what has the traffic is what the Deployment goes on with.
+    fn settle(&self, change: &Change, past: &Past, say: &mut impl FnMut(String)) {
+        let after = change.object.as_ref();
+        let replicas = fields::count(after, "/spec/replicas");
+        for service in self.services(past, change, fields::name(after)) {
+            let name = fields::name(&service);
+            let Some(side) = past.side(after, pin(&service)) else {
+                if replicas > 0 {
+                    say(format!(
+                        "a side goes while Service {name} is pinned to none that exists"
+                    ));
+                }
+                continue;
+            };
+            let (serving, wanted) = (template_of(side), after["spec"]["template"]["spec"].clone());
+            if serving != wanted && replicas > 0 {
+                say(format!(
+                    "the side that Service {name} sends its traffic to is the one that goes"
+                ));
+            }
+            if fields::count(side, "/status/readyReplicas") == 0 && replicas > 0 && !self.disturbed {
+                say(format!(
+                    "a side goes while the one behind Service {name} has no ready pod"
+                ));
+            }
+            let key = Key::of(Kind::Service, &service);
+            let moved = self.moved.get(&key);
+            if moved.is_some_and(|moved| change.at.duration_since(*moved) < AFTER_PIN) {
+                say(format!(
+                    "a side goes at once after the pin of Service {name} moved"
+                ));
+            }
+        }
+    }
+
+    fn close(&self, change: &Change, past: &Past, say: &mut impl FnMut(String)) {
+        let after = change.object.as_ref();
+        for service in self.services(past, change, fields::name(after)) {
+            if !pin(&service).is_empty() {
+                say(format!(
+                    "the window closes while Service {} is pinned",
+                    fields::name(&service)
+                ));
+            }
+        }
+        let now = borrowed(after);
+        if let Some(own) = self.own.get(&change.key)
+            && *own != now
+            && !self.disturbed
+        {
+            say(format!(
+                "the user's values were {} and are now {}",
+                json!(own),
+                json!(now)
+            ));
+        }
+    }
+
+    fn service(&mut self, change: &Change, before: &Value, past: &Past, say: &mut impl FnMut(String)) {
+        let (from, to) = (pin(before), pin(&change.object));
+        if from == to {
+            return;
+        }
+        let key = change.key.clone();
+        // The first pin and the last unpin keep the traffic where it is.
+        if !from.is_empty() && !to.is_empty() {
+            self.moved.insert(key.clone(), change.at);
+        }
+        let Some(behind) = past.behind(&key.namespace, &key.name) else {
+            return;
+        };
+        let deployment = behind.deployment.as_ref();
+        let wanted = fields::count(deployment, "/spec/replicas");
+        if to.is_empty() {
+            self.first.remove(&key);
+            unpin(past, deployment, from, say);
+            return;
+        }
+        let Some(side) = past.side(deployment, to) else {
+            return say(format!(
+                "pinned to {to}, which is no ReplicaSet of the Deployment"
+            ));
+        };
+        if !open(deployment) || !fields::flag(deployment, "/spec/paused") {
+            say("pinned while the Deployment is not in a window, paused".to_owned());
+        }
+        let first = self.first.entry(key).or_insert_with(|| to.to_owned()).clone();
+        let ready = fields::count(side, "/status/readyReplicas");
+        if from.is_empty() || to == first {
+            if ready == 0 && wanted > 0 {
+                say(format!("traffic to {to}, which has no ready pod"));
+            }
+            return;
+        }
+        if !full(side, wanted) && !self.disturbed {
+            say(format!(
+                "traffic to {to}, which is not ready in full ({ready} of {wanted})"
+            ));
+        }
+        if !held(deployment) {
+            say("the traffic moves without the hold".to_owned());
+        }
+        let old = past.side(deployment, from);
+        if old.is_some_and(|old| fields::count(old, "/spec/minReadySeconds") != HOLD) {
+            say("the traffic moves without the bolt on the old side".to_owned());
+        }
+        if !fields::has(&behind.release, "/status/cutover/intentAt") {
+            say("the traffic moves without a committed intent".to_owned());
+        }
+    }
+}
+
+/// A Service selects all pods again only when no other side is left.
+fn unpin(past: &Past, deployment: &Value, from: &str, say: &mut impl FnMut(String)) {
+    let others = past
+        .sides(deployment)
+        .filter(|side| fields::label(side, "pod-template-hash") != from);
+    for side in others {
+        if fields::count(side, "/status/replicas") > 0 {
+            say(format!("unpinned while {} still has pods", fields::name(side)));
+        }
+    }
+}
+
+fn bolt(change: &Change, before: &Value, past: &Past, say: &mut impl FnMut(String)) {
+    let value = |set: &Value| fields::count(set, "/spec/minReadySeconds");
+    if value(before) == HOLD || value(&change.object) != HOLD {
+        return;
+    }
+    let namespace = &change.key.namespace;
+    let pinned = past.pinned(namespace);
+    let own = pinned
+        .iter()
+        .find(|pinned| fields::controlled_by(&change.object, fields::uid(&pinned.deployment)));
+    if let Some(own) = own
+        && !fields::has(&own.release, "/status/cutover/intentAt")
+    {
+        say("bolted before the cutover was intended".to_owned());
+    }
+}
+
+/// The pod's spec of a ReplicaSet's template.
+fn template_of(set: &Value) -> Value {
+    set["spec"]["template"]["spec"].clone()
+}
+
+fn borrowed(deployment: &Value) -> Vec<Value> {
+    let mut values: Vec<Value> = BORROWED
+        .iter()
+        .map(|pointer| deployment.pointer(pointer).cloned().unwrap_or_default())
+        .collect();
+    // Absent and the zero value are the same to Kubernetes.
+    for value in &mut values {
+        if *value == json!(0) || *value == json!(false) {
+            *value = Value::Null;
+        }
+    }
+    values
+}

@@ -1,0 +1,379 @@
+//! One run: a scenario, its troubles, its verdict.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use jiff::SignedDuration;
+use slipway_controller::context::{Engine, Mind};
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        controller::{CONTROLLER, Controller, LEASE, Settings},
+        kind::Kind,
+        server::calls::Call,
+        store::admission::window_guard,
+        world::World,
+    },
+    end::End,
+    invariants::{self, History, Mercy, Violation},
+    scenario::{self, Scenario},
+    story,
+};
+
+/// No run lasts longer in virtual time.
+const LONGEST: Duration = Duration::from_mins(30);
+/// After its end a run gets this long to come to rest.
+const REST: Duration = Duration::from_mins(4);
+/// Then nothing may be written for this long.
+const QUIET: Duration = Duration::from_mins(6);
+/// A process that crashed is started again after this long.
+const RESTART: Duration = Duration::from_secs(1);
+/// A person looks after a Release that has waited for one this long.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Makes the mind of a process.
+pub type MakeMind = Arc<dyn Fn() -> Box<dyn Mind> + Send + Sync>;
+
+/// Something that is arranged in a world before the controller starts.
+pub type Arrange = Arc<dyn Fn(&mut World) + Send + Sync>;
+
+/// What is done in one run.
+#[derive(Clone)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing about how a run is judged"
+)]
+pub struct Plan {
+    /// What people do.
+    pub scenario: Scenario,
+    /// All chance.
+    pub seed: u64,
+    /// What goes wrong, in words; with scenario and seed it names the run.
+    pub trouble: String,
+    /// Arranges what goes wrong.
+    pub arrange: Arrange,
+    /// Processes that take part in the election at a time.
+    pub processes: usize,
+    /// Whether each has a Lease of its own, so that all of them lead.
+    pub own_leases: bool,
+    /// How far the clock of every second process is ahead.
+    pub skew: SignedDuration,
+    /// What decides.
+    pub mind: MakeMind,
+    /// Whether a person says `retry` to what waits for one, so that the end may have more attempts.
+    pub helped: bool,
+    /// Whether the troubles themselves harm pods or objects: traffic and ends are then not compared.
+    pub harmed: bool,
+    /// Whether the end is another than the reference's.
+    pub free: bool,
+    /// Whether something is tried again for ever, so that there is no rest.
+    pub restless: bool,
+}
+
+impl Plan {
+    /// A run in which nothing goes wrong.
+    pub fn peaceful(scenario: Scenario, seed: u64) -> Self {
+        Self {
+            scenario,
+            seed,
+            trouble: "nothing".to_owned(),
+            arrange: Arc::new(|_| {}),
+            processes: 1,
+            own_leases: false,
+            skew: SignedDuration::ZERO,
+            mind: Arc::new(|| Box::new(Engine)),
+            helped: false,
+            harmed: false,
+            free: false,
+            restless: false,
+        }
+    }
+
+    /// The same with something that goes wrong.
+    #[must_use]
+    pub fn with(
+        mut self,
+        trouble: impl Into<String>,
+        arrange: impl Fn(&mut World) + Send + Sync + 'static,
+    ) -> Self {
+        self.trouble = trouble.into();
+        self.arrange = Arc::new(arrange);
+        self
+    }
+
+    /// The name of the run.
+    pub fn name(&self) -> String {
+        format!("{}/{}/seed {}", self.scenario.name, self.trouble, self.seed)
+    }
+
+    /// Plays it in a runtime of its own: one thread, paused time.
+    pub fn play(&self) -> Outcome {
+        fastrand::seed(self.seed);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async { Run::new(self).play().await })
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.name())
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Its name.
+    pub name: String,
+    /// Invariants that it broke.
+    pub violations: Vec<Violation>,
+    /// Whether it came to its end, and to rest there.
+    pub problems: Vec<String>,
+    /// Its end.
+    pub end: End,
+    /// The calls of the controller.
+    pub calls: Vec<Call>,
+    /// The requests to the search engine.
+    pub asked: usize,
+    /// What happened, in short.
+    pub trace: String,
+    /// How often a person had to say `retry`.
+    pub helps: usize,
+    /// Its length in virtual time.
+    pub lasted: Duration,
+}
+
+impl Outcome {
+    /// All that is wrong with it.
+    pub fn wrong(&self, reference: Option<&End>) -> Vec<String> {
+        let broken = self.violations.iter().map(ToString::to_string);
+        let problems = self.problems.iter().cloned();
+        let different = reference.map(|end| self.end.differences(end)).unwrap_or_default();
+        broken.chain(problems).chain(different).collect()
+    }
+}
+
+/// A run as it goes.
+struct Run<'a> {
+    plan: &'a Plan,
+    world: World,
+    fleet: Vec<Controller>,
+    started: usize,
+    acts: usize,
+    helps: usize,
+    stalled_since: Option<Instant>,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        Self {
+            plan,
+            world: World::new(plan.seed),
+            fleet: Vec::new(),
+            started: 0,
+            acts: 0,
+            helps: 0,
+            stalled_since: None,
+        }
+    }
+
+    async fn play(mut self) -> Outcome {
+        let guard = window_guard(|actor| actor.starts_with(CONTROLLER));
+        self.world.cluster().store.admission.push(guard);
+        (self.plan.scenario.scene)(&mut self.world);
+        self.world.run_for(Duration::from_secs(20)).await;
+        (self.plan.arrange)(&mut self.world);
+        for _ in 0..self.plan.processes {
+            self.start();
+        }
+        let begun = Instant::now();
+        let mut problems = Vec::new();
+        // A clock that is behind makes every wait longer by as much.
+        let longest = LONGEST + self.plan.skew.unsigned_abs();
+        let reached = self.go_on(begun + longest, true).await;
+        let lasted = begun.elapsed();
+        if !reached {
+            let release = scenario::release(&self.world);
+            let status = |field: &str| release["status"][field].to_string();
+            problems.push(format!(
+                "converges: after {longest:?} it is still in phase {} and waits for {}; {}",
+                status("phase"),
+                status("waitingFor"),
+                status("conditions"),
+            ));
+        }
+        self.go_on(Instant::now() + REST, false).await;
+        let before = self.work();
+        self.go_on(Instant::now() + QUIET, false).await;
+        let late: Vec<String> = self.work_since(before);
+        if reached && !late.is_empty() && !self.plan.restless {
+            problems.push(format!("converges: calls at rest: {}", late.join("; ")));
+        }
+        if self.fleet.iter_mut().any(Controller::ended) {
+            problems.push("bounded: a part of the process has ended or panicked".to_owned());
+        }
+        self.outcome(problems, lasted)
+    }
+
+    /// Starts a process under a new name.
+    fn start(&mut self) {
+        let number = self.started;
+        self.started += 1;
+        let odd = number % 2 == 1;
+        let settings = Settings {
+            name: format!("{CONTROLLER}{number}"),
+            seed: self.world.random().next(),
+            lease: if self.plan.own_leases && odd {
+                "another"
+            } else {
+                LEASE
+            },
+            skew: if odd { self.plan.skew } else { SignedDuration::ZERO },
+            mind: (self.plan.mind)(),
+        };
+        self.fleet.push(Controller::start(&self.world, settings));
+    }
+
+    /// Goes on until the end of the story, or until a time.
+    async fn go_on(&mut self, until: Instant, story: bool) -> bool {
+        let stopped = self.world.cluster().faults.stopped();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let plan = self.plan;
+            let (acts, helps, stalled) = (&mut self.acts, &mut self.helps, &mut self.stalled_since);
+            let reached = tokio::select! {
+                biased;
+                () = stopped.notified() => None,
+                reached = self.world.run_until(left, |world| {
+                    story && advance(plan, world, acts, helps, stalled)
+                }) => Some(reached),
+            };
+            match reached {
+                None => self.replace_the_dead().await,
+                Some(reached) => return reached,
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+        }
+    }
+
+    /// What crashed is dropped, and started again under another name a moment later.
+    async fn replace_the_dead(&mut self) {
+        let dead: Vec<String> = {
+            let cluster = self.world.cluster();
+            let names = self.fleet.iter().map(|process| process.name().to_owned());
+            names.filter(|name| cluster.faults.hangs(name)).collect()
+        };
+        self.fleet
+            .retain(|process| !dead.iter().any(|name| name == process.name()));
+        self.world.run_for(RESTART).await;
+        for name in dead {
+            self.world.cluster().faults.restarted(&name);
+            self.start();
+        }
+    }
+
+    /// How many calls there were.
+    fn work(&self) -> usize {
+        self.world.cluster().calls.all().len()
+    }
+
+    /// The calls of the controller since then, but for Lease and watches.
+    fn work_since(&self, before: usize) -> Vec<String> {
+        let cluster = self.world.cluster();
+        let calls = cluster.calls.all().iter().skip(before);
+        calls
+            .filter(|call| is_work(call))
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    fn outcome(mut self, problems: Vec<String>, lasted: Duration) -> Outcome {
+        let end = End::of(&mut self.world);
+        let scenario = &self.plan.scenario;
+        let mercy = Mercy {
+            floor: if self.plan.harmed { 0 } else { scenario.floor },
+            disturbed: scenario.disturbed || self.plan.harmed,
+        };
+        let cluster = self.world.cluster();
+        let history = History {
+            changes: cluster.store.changes(),
+            calls: cluster.calls.all(),
+            deeds: &cluster.search.deeds,
+            processes: &cluster.processes,
+        };
+        let violations = invariants::check(history, mercy);
+        let own = cluster.calls.all().iter();
+        let calls: Vec<Call> = own
+            .filter(|call| call.actor.starts_with(CONTROLLER))
+            .cloned()
+            .collect();
+        let wrong = !violations.is_empty() || !problems.is_empty();
+        let trace = if wrong {
+            story::short(history.changes, &calls)
+        } else {
+            String::new()
+        };
+        Outcome {
+            name: self.plan.name(),
+            violations,
+            problems,
+            end,
+            calls,
+            asked: cluster.search.requests.len(),
+            trace,
+            helps: self.helps,
+            lasted,
+        }
+    }
+}
+
+/// Whether a call is more than keeping the Lease and the watches.
+pub fn is_work(call: &Call) -> bool {
+    call.actor.starts_with(CONTROLLER) && call.kind != Some(Kind::Lease) && call.verb != "watch"
+}
+
+/// Lets people do what is due. Returns whether the story is at its end.
+fn advance(
+    plan: &Plan,
+    world: &mut World,
+    acts: &mut usize,
+    helps: &mut usize,
+    stalled: &mut Option<Instant>,
+) -> bool {
+    let scenario = &plan.scenario;
+    if let Some(act) = scenario.acts.get(*acts)
+        && (act.when)(world)
+    {
+        (act.then)(world);
+        *acts += 1;
+    }
+    if *acts == scenario.acts.len() && (scenario.end)(world) {
+        return true;
+    }
+    if plan.helped {
+        help(world, helps, stalled);
+    }
+    false
+}
+
+/// A person says `retry` to a Release that has waited for one for a while.
+fn help(world: &mut World, helps: &mut usize, stalled: &mut Option<Instant>) {
+    if !scenario::stalled(world) {
+        *stalled = None;
+        return;
+    }
+    let since = *stalled.get_or_insert_with(Instant::now);
+    if since.elapsed() >= PATIENCE && *helps < 5 {
+        *stalled = None;
+        *helps += 1;
+        let release = scenario::release(world);
+        let revision = super::super::fields::text(&release, "/status/revision/name").to_owned();
+        scenario::lever(world, "retry", &format!("{revision}/help-{helps}"));
+    }
+}

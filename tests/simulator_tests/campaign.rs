@@ -1,0 +1,173 @@
+//! The real controller through whole releases with everything that can go wrong.
+//!
+//! Every campaign is played in part here and in full by `cargo campaign`.
+
+use std::{sync::OnceLock, time::Instant};
+
+use slipway_tests::simulator::{
+    campaign::{
+        plans::{ALL, References, choose, judge},
+        run::Plan,
+        scenes, teeth,
+    },
+    kind::Kind,
+};
+
+fn references() -> &'static References {
+    static REFERENCES: OnceLock<References> = OnceLock::new();
+    REFERENCES.get_or_init(|| References::play(&scenes::ALL))
+}
+
+/// Plays so many runs of a campaign, spread evenly over it.
+fn campaign(name: &str, most: usize) {
+    let begun = Instant::now();
+    let campaign = ALL.iter().find(|campaign| campaign.name == name).unwrap();
+    let all = (campaign.plans)(references());
+    let step = all.len().div_ceil(most);
+    let plans = choose(all, step);
+    let failures = judge(&plans, references(), &|_| {});
+    println!(
+        "{name}: {} runs in {:?}: {}",
+        plans.len(),
+        begun.elapsed(),
+        campaign.about
+    );
+    let told: Vec<String> = failures.iter().take(3).map(ToString::to_string).collect();
+    let names: Vec<_> = failures
+        .iter()
+        .map(|failure| format!("{}: {}", failure.name, failure.wrong.join("; ")))
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {} failed:\n{}\n{}",
+        failures.len(),
+        plans.len(),
+        names.join("\n"),
+        told.join("\n")
+    );
+}
+
+#[test]
+fn every_scenario_comes_to_its_end_in_peace() {
+    for (scenario, reference) in references().all() {
+        let again = Plan::peaceful(scenario, 2).play();
+        let wrong = [reference.wrong(None), again.wrong(Some(&reference.end))].concat();
+        assert!(
+            wrong.is_empty(),
+            "{}\n{}\n{}",
+            again.name,
+            wrong.join("\n"),
+            again.trace
+        );
+    }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    let play = |seed| {
+        let calls = Plan::peaceful(scenes::PLAIN, seed).play().calls;
+        // Kube's recorder writes the machine's own time into events.
+        let calls = calls.iter().filter(|call| call.kind != Some(Kind::Event));
+        calls.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let first = play(7);
+    assert_eq!(first, play(7));
+    assert_ne!(first, play(8));
+}
+
+/// Runs that went wrong once, as docs/reliability.md tells.
+#[test]
+fn what_was_found_stays_mended() {
+    let found = [
+        ("C2", "whole/Pod held for 40 s from 0 s/seed 1"),
+        ("C2", "job-deleted/Job 30 s late/seed 1"),
+    ];
+    for (name, run) in found {
+        let campaign = ALL.iter().find(|campaign| campaign.name == name).unwrap();
+        let plans = (campaign.plans)(references());
+        let plan: Vec<Plan> = plans.into_iter().filter(|plan| plan.name() == run).collect();
+        assert_eq!(plan.len(), 1, "{run}");
+        let failures = judge(&plan, references(), &|_| {});
+        assert!(failures.is_empty(), "{}", failures[0]);
+    }
+}
+
+#[test]
+fn c1_crashes() {
+    campaign("C1", 20);
+}
+
+#[test]
+fn c1_pairs_of_crashes() {
+    campaign("C1 pairs", 8);
+}
+
+#[test]
+fn c2_stale_watches() {
+    campaign("C2", 10);
+}
+
+#[test]
+fn c3_broken_watches() {
+    campaign("C3", 10);
+}
+
+#[test]
+fn c4_faults_of_calls() {
+    campaign("C4", 24);
+}
+
+#[test]
+fn c5_lasting_faults() {
+    campaign("C5", 8);
+}
+
+#[test]
+fn c6_clocks() {
+    campaign("C6", 8);
+}
+
+#[test]
+fn c7_leaders() {
+    campaign("C7", 8);
+}
+
+#[test]
+fn c8_hostile_world() {
+    campaign("C8", 8);
+}
+
+#[test]
+fn c9_changes_of_mind() {
+    campaign("C9", 12);
+}
+
+#[test]
+fn c12_one_poisoned_release() {
+    campaign("C12", 1);
+}
+
+#[test]
+fn c11_random_runs() {
+    campaign("C11", 10);
+}
+
+#[test]
+fn planted_errors_are_caught_by_the_invariant_that_is_there_for_them() {
+    let mut missed = Vec::new();
+    for tooth in teeth::ALL {
+        let outcome = tooth.plan().play();
+        let caught = outcome
+            .violations
+            .iter()
+            .find(|found| found.invariant == tooth.caught_by && found.what.contains(tooth.says));
+        match caught {
+            Some(caught) => println!("{:?}: {caught}", tooth.error),
+            None => missed.push(format!(
+                "{:?}: {:?} {:?}\n{}",
+                tooth.error, outcome.violations, outcome.problems, outcome.trace
+            )),
+        }
+    }
+    assert!(missed.is_empty(), "not caught: {}", missed.join("\n"));
+}
