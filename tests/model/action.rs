@@ -163,14 +163,17 @@ fn look(mind: &mut Mind, state: &mut State, at: usize) {
     }
     let mut id = mind.decide(&view);
     let first = mind.get(id);
-    if first.fresh_pods || !first.fresh_sides.is_empty() {
+    if first.fresh_pods || first.fresh_jobs || !first.fresh_sides.is_empty() {
         refresh(&first, &mut view, &state.world);
         if let Some(lag) = &mut state.controllers[at].lag {
             lag.seen = lag.seen.renewed_as(&view);
         }
         id = mind.decide(&view);
         let second = mind.get(id);
-        if !second.fresh_sides.is_subset(&first.fresh_sides) || second.fresh_pods && !first.fresh_pods {
+        if !second.fresh_sides.is_subset(&first.fresh_sides)
+            || second.fresh_pods && !first.fresh_pods
+            || second.fresh_jobs && !first.fresh_jobs
+        {
             return;
         }
     }
@@ -204,6 +207,9 @@ fn refresh(thought: &Thought, view: &mut World, world: &World) {
     for image in &thought.fresh_sides {
         let place = usize::from(*image) - 1;
         view.sets[place].clone_from(&world.sets[place]);
+    }
+    if thought.fresh_jobs {
+        view.jobs.clone_from(&world.jobs);
     }
     if thought.fresh_pods {
         // A list brings what is there; what is gone is noticed by the watch.

@@ -9,6 +9,8 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::match_wildcard_for_single_variants,
+    clippy::print_stdout,
+    clippy::struct_excessive_bools,
     clippy::wildcard_enum_match_arm,
     reason = "test code: a broken assumption ends the test"
 )]

@@ -318,7 +318,7 @@ impl Controller {
                 };
             }
             Some(Seen::Deployment(old)) => view.deployment = old.clone(),
-            Some(Seen::Sets(old)) => view.sets = old.clone(),
+            Some(Seen::Sets(old)) => view.sets.clone_from(old),
             Some(Seen::Service(old)) => view.service = old.clone(),
             Some(Seen::Endpoints(old)) => view.endpoints = *old,
             Some(Seen::Jobs(old)) => view.jobs.clone_from(old),

@@ -28,6 +28,8 @@ pub(crate) struct Thought {
     pub fresh_sides: BTreeSet<u8>,
     /// The tasks' pods are read again before.
     pub fresh_pods: bool,
+    /// The Jobs are read again before.
+    pub fresh_jobs: bool,
     /// An invariant that the engine says is broken.
     pub broken: Option<&'static str>,
 }
@@ -149,14 +151,17 @@ impl Mind {
         let seen = observed(view, self.replicas);
         let decision: Decision = decide(&intent, &committed, &seen, *NOW);
         let broken = invariants::broken(&intent, &committed, &seen, &decision);
-        let after = self.memories.id(decision.progress.status);
-        let mut fresh = (BTreeSet::new(), false);
-        for wanted in live::wanted(&decision.effects, &seen) {
+        let (mut fresh_sides, mut fresh_pods, mut fresh_jobs) = (BTreeSet::new(), false, false);
+        for wanted in live::wanted(&committed, &decision, &seen) {
             match wanted {
-                Fresh::ReplicaSet(name) => drop(fresh.0.insert(image_named(name.trim_start_matches("web-")))),
-                Fresh::TaskPods => fresh.1 = true,
+                Fresh::ReplicaSet(name) => {
+                    fresh_sides.insert(image_named(name.trim_start_matches("web-")));
+                }
+                Fresh::TaskPods => fresh_pods = true,
+                Fresh::Job(_) => fresh_jobs = true,
             }
         }
+        let after = self.memories.id(decision.progress.status);
         let itself = |effect: &Effect| matches!(effect, Effect::Patch(patch) if patch.kind == Kind::Release);
         let commits = after != view.release.status && !decision.effects.iter().any(itself);
         Thought {
@@ -167,8 +172,9 @@ impl Mind {
                 Wake::After(length) if length.as_secs() <= 60 => Some(Tick::Minute),
                 Wake::After(_) => Some(Tick::Day),
             },
-            fresh_sides: fresh.0,
-            fresh_pods: fresh.1,
+            fresh_sides,
+            fresh_pods,
+            fresh_jobs,
             broken: (!broken.is_empty()).then(|| &*broken.join("; ").leak()),
         }
     }

@@ -239,6 +239,7 @@ fn task_pod(pod: &TaskPod) -> TaskPodView {
             .into_iter()
             .collect(),
         deleting: pod.deleting,
+        assigned: true,
         disrupted: pod.disrupted.then(|| "EvictionByEvictionAPI".to_owned()),
         phase: match pod.phase {
             PodPhase::Pending => TaskPodPhase::Pending,
