@@ -37,6 +37,7 @@ const LOOKS: usize = 8;
 ///
 /// Total and deterministic: the same input gives the same decision, and no input makes it fail.
 pub fn decide(intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
+    let now = committed.latest().map_or(now, |latest| latest.max(now));
     let asked = needs(intent, committed, now);
     let mut decision = one_look(intent, committed, observed, now);
     for _ in 1..LOOKS {

@@ -136,6 +136,20 @@ impl Progress {
         self.status.workloads.iter().any(|workload| workload.window)
     }
 
+    /// The latest time that the clock of a controller has written: time does not go back when another leader's clock
+    /// does, else what was done a moment ago would count as done too early, and be done again.
+    pub fn latest(&self) -> Option<Timestamp> {
+        let status = &self.status;
+        let steps = status.steps.iter();
+        let steps = steps.flat_map(|step| [step.started_at, step.finished_at]);
+        let tasks = status.tasks.iter().map(|task| Some(task.intent_at));
+        let cutover = status
+            .cutover
+            .into_iter()
+            .flat_map(|cutover| [Some(cutover.intent_at), cutover.confirmed_at]);
+        steps.chain(tasks).chain(cutover).flatten().max()
+    }
+
     /// The search part, made when it is missing.
     pub fn search_mut(&mut self) -> &mut SearchStatus {
         self.status.search.get_or_insert_with(SearchStatus::default)

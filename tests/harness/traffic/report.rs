@@ -114,6 +114,14 @@ impl TrafficReport {
             .count()
     }
 
+    /// How many answers of this version had arrived by then, whenever their requests were to leave.
+    pub fn arrived_before(&self, version: &str, moment: Duration) -> usize {
+        let answers = self.answers().filter(|(_, seen)| &*seen.name == version);
+        answers
+            .filter(|(sample, _)| sample.at + sample.latency < moment)
+            .count()
+    }
+
     /// When the first request that this version answered was to leave.
     pub fn first_answer(&self, version: &str) -> Option<Duration> {
         self.answers()
