@@ -206,6 +206,8 @@ impl<'a> Run<'a> {
                 status("conditions"),
             ));
         }
+        // What was to go wrong later than the end would look like work at rest.
+        self.world.cluster().faults.heal();
         self.go_on(Instant::now() + REST, false).await;
         let before = self.work();
         self.go_on(Instant::now() + QUIET, false).await;

@@ -30,8 +30,10 @@ pub(super) fn spoil(
 ) -> Decision {
     match error {
         Error::BoltTooEarly => {
-            let locks = purposes(&decision).any(|purpose| purpose == Purpose::Lock);
-            decision.effects.extend(locks.then(|| bolt(observed)).flatten());
+            let mut workloads = committed.status.workloads.iter();
+            let locked = workloads.any(|workload| workload.locked_at.is_some());
+            let early = locked && committed.status.cutover.is_none();
+            decision.effects.extend(early.then(|| bolt(observed)).flatten());
         }
         Error::HoldInTwoPatches => bodies(&mut decision, Purpose::Hold, |body| {
             let template = body["spec"]["template"].clone();
@@ -111,7 +113,8 @@ fn bolt(observed: &Observed) -> Option<Effect> {
     let old = web
         .replica_sets
         .iter()
-        .find(|set| set.wanted > 0 && set.template_digest != web.template.digest())?;
+        .find(|set| set.wanted > 0 && set.template_digest != web.template.digest())
+        .filter(|old| old.min_ready_seconds.map(i64::from) != Some(HOLD))?;
     Some(Effect::Patch(Patch {
         kind: Kind::ReplicaSet,
         name: old.name.clone(),
