@@ -95,52 +95,52 @@ fn what_was_found_stays_mended() {
 
 #[test]
 fn c1_crashes() {
-    campaign("C1", 20);
+    campaign("C1", 8);
 }
 
 #[test]
 fn c1_pairs_of_crashes() {
-    campaign("C1 pairs", 8);
+    campaign("C1 pairs", 4);
 }
 
 #[test]
 fn c2_stale_watches() {
-    campaign("C2", 10);
+    campaign("C2", 5);
 }
 
 #[test]
 fn c3_broken_watches() {
-    campaign("C3", 10);
+    campaign("C3", 5);
 }
 
 #[test]
 fn c4_faults_of_calls() {
-    campaign("C4", 24);
+    campaign("C4", 10);
 }
 
 #[test]
 fn c5_lasting_faults() {
-    campaign("C5", 8);
+    campaign("C5", 5);
 }
 
 #[test]
 fn c6_clocks() {
-    campaign("C6", 8);
+    campaign("C6", 5);
 }
 
 #[test]
 fn c7_leaders() {
-    campaign("C7", 8);
+    campaign("C7", 5);
 }
 
 #[test]
 fn c8_hostile_world() {
-    campaign("C8", 8);
+    campaign("C8", 5);
 }
 
 #[test]
 fn c9_changes_of_mind() {
-    campaign("C9", 12);
+    campaign("C9", 5);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn c12_one_poisoned_release() {
 
 #[test]
 fn c11_random_runs() {
-    campaign("C11", 10);
+    campaign("C11", 5);
 }
 
 #[test]

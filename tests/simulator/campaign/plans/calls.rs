@@ -16,6 +16,7 @@ use super::{
             world::World,
         },
         run::{Outcome, Plan},
+        scenes,
     },
     Campaign, References, SEED, is_write,
 };
@@ -112,6 +113,8 @@ fn lasting(references: &References) -> Vec<Plan> {
                     fail_for_a_while(world, &write, &fault);
                 });
                 plan.helped = true;
+                // The time for the boot may pass while nothing can be booted.
+                plan.free = scenario.name == scenes::NEVER_READY.name;
                 plans.push(plan);
             }
         }
