@@ -9,7 +9,7 @@ use crate::decision::Effect;
 use crate::intent::ReindexPlan;
 use crate::observed::{JobState, SearchView};
 use crate::turn::{StepInput, Turn};
-use crate::window::patches::{claim_deployment, claim_service, unpin};
+use crate::window::patches::{claim_deployment, let_go};
 
 /// An index that something else still needs is looked at again after this long.
 const AGAIN: SignedDuration = SignedDuration::from_hours(1);
@@ -35,13 +35,8 @@ pub fn strays(input: &StepInput<'_>, turn: &mut Turn) {
             .workloads
             .iter()
             .any(|workload| workload.services.contains(&service.name));
-        if service.claim.as_ref() != uid {
-            continue;
-        }
-        if service.window {
-            unpin(service, turn);
-        } else if !named {
-            claim_service(service, None, turn);
+        if service.claim.as_ref() == uid && (service.window || !named) {
+            let_go(service, turn);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::intent::{Intent, ReindexPlan};
 use crate::observed::{Observed, SearchView};
 use crate::task::stop_all;
 use crate::turn::{StepInput, Turn, Verdict};
-use crate::window::patches::{claim_deployment, claim_service, unpin};
+use crate::window::patches::{claim_deployment, let_go};
 use crate::window::{Which, settle};
 use crate::{ending, revision};
 
@@ -150,12 +150,7 @@ fn unclaim(uid: &str, observed: &Observed, turn: &mut Turn) -> bool {
         .values()
         .filter(|seen| seen.claim.as_deref() == Some(uid))
     {
-        // A pin that came late, on its way when its window ended, goes before the claim.
-        if service.window {
-            unpin(service, turn);
-        } else {
-            claim_service(service, None, turn);
-        }
+        let_go(service, turn);
     }
     turn.effects.len() == before
 }

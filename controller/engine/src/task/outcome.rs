@@ -183,10 +183,15 @@ pub(super) fn failed(
     TaskState::Unknown(record(turn, task, pod, TaskOutcome::Unknown, Some("Interrupted")))
 }
 
+/// Whether anything of a task was ever seen to run.
+fn started(task: &TaskStatus, pods: &[&TaskPodView]) -> bool {
+    task.started_at.is_some() || pods.iter().any(|pod| pod.started_at.is_some())
+}
+
 /// The Job is gone and nothing of it runs.
 pub(super) fn without_job(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskState {
     let pod = pods.first().copied();
-    let started = task.started_at.is_some() || pods.iter().any(|pod| pod.started_at.is_some());
+    let started = started(task, pods);
     match task.reason.as_deref() {
         Some("StartDeadlineExceeded") if !started => TaskState::Failed(record(
             turn,
@@ -205,7 +210,7 @@ pub(super) fn without_job(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodVi
 /// A task that was stopped for the end of its revision. What a migration did that started in that very moment
 /// cannot be known.
 pub(super) fn stopped(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskStatus {
-    let started = task.started_at.is_some() || pods.iter().any(|pod| pod.started_at.is_some());
+    let started = started(task, pods);
     let (outcome, reason) = if task.step == StepName::Expand && started {
         (TaskOutcome::Unknown, "Interrupted")
     } else {

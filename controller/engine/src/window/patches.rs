@@ -81,6 +81,15 @@ pub fn claim_deployment(deployment: &DeploymentView, claim: Option<&str>, turn: 
     patch_deployment(deployment, purpose, body, turn);
 }
 
+/// Lets go of a Service. A pin that came late, on its way when its window ended, goes before the claim.
+pub fn let_go(service: &ServiceView, turn: &mut Turn) {
+    if service.window {
+        unpin(service, turn);
+    } else {
+        claim_service(service, None, turn);
+    }
+}
+
 /// Claims or frees a Service.
 pub fn claim_service(service: &ServiceView, claim: Option<&str>, turn: &mut Turn) {
     let purpose = if claim.is_some() {
