@@ -1,6 +1,8 @@
 //! The watches: one stream a kind, pruned into the caches, each change asking for a look at the Releases that
 //! it concerns.
 
+mod rooms;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, pin_mut};
@@ -19,19 +21,11 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use serde_json::Value;
 use slipway_crds::{names, v1alpha1::Release};
-use slipway_engine::{
-    classify,
-    observed::{JobView, TaskPodView},
-};
 
-use crate::{
-    admin::Readiness,
-    cache::{Cache, Key},
-    context::{AddressedService, Caches, OwnedReplicaSet, Slice},
-    queue::Queue,
-};
+use self::rooms::{About, DEPLOYMENTS, JOBS, RELEASES, REPLICA_SETS, Room, SERVICES, SLICES, TASK_PODS, key};
+pub use self::rooms::{enter_deployment, enter_job, enter_replica_set, enter_service, enter_task_pod};
+use crate::{admin::Readiness, cache::Key, context::Caches, queue::Queue};
 
 /// Where the watches look, and whom they tell.
 #[derive(Clone)]
@@ -46,22 +40,6 @@ pub struct Watches {
     pub queue: Arc<Queue>,
     /// Which of them have not read their first list yet.
     pub readiness: Readiness,
-}
-
-/// What an object is about: names of Deployments or Services, or of the Release itself.
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum About {
-    Release(Key),
-    Deployment(Key),
-    Service(Key),
-}
-
-/// How objects of a kind get into the caches.
-struct Room {
-    kind: &'static str,
-    enter: fn(&Caches, &DynamicObject) -> Option<About>,
-    leave: fn(&Caches, &Key) -> Option<About>,
-    keep: fn(&Caches, &BTreeSet<Key>) -> Vec<About>,
 }
 
 impl Watches {
@@ -193,226 +171,4 @@ fn uses_service(release: &Release, name: &str) -> bool {
             .iter()
             .flat_map(|workload| &workload.services)
             .any(|service| service.name == name)
-}
-
-fn key(object: &DynamicObject) -> Option<Key> {
-    Some(Key::new(
-        object.metadata.namespace.clone()?,
-        object.metadata.name.clone()?,
-    ))
-}
-
-fn version(object: &DynamicObject) -> &str {
-    object.metadata.resource_version.as_deref().unwrap_or_default()
-}
-
-/// The whole object as JSON: nothing that a newer Kubernetes added is lost.
-fn json(object: &DynamicObject) -> Value {
-    serde_json::to_value(object).unwrap_or_default()
-}
-
-fn kept<V: Clone>(cache: &Cache<V>, listed: &BTreeSet<Key>, about: impl Fn(Key, V) -> About) -> Vec<About> {
-    cache
-        .retain(listed)
-        .into_iter()
-        .map(|(key, value)| about(key, value))
-        .collect()
-}
-
-const RELEASES: Room = Room {
-    kind: "releases",
-    enter: |caches, object| {
-        let key = key(object)?;
-        match serde_json::from_value::<Release>(json(object)) {
-            Ok(release) => caches
-                .releases
-                .apply(key.clone(), version(object), Arc::new(release)),
-            // One that cannot be read, of a newer version say, is left alone and disturbs no other.
-            Err(error) => {
-                tracing::error!(release = %key, %error, "a Release cannot be read; it is left alone");
-            }
-        }
-        Some(About::Release(key))
-    },
-    leave: |caches, key| {
-        caches.releases.remove(key);
-        Some(About::Release(key.clone()))
-    },
-    keep: |caches, listed| kept(&caches.releases, listed, |key, _| About::Release(key)),
-};
-
-const DEPLOYMENTS: Room = Room {
-    kind: "deployments",
-    enter: |caches, object| {
-        enter_deployment(caches, object);
-        key(object).map(About::Deployment)
-    },
-    leave: |caches, key| {
-        caches.deployments.remove(key);
-        Some(About::Deployment(key.clone()))
-    },
-    keep: |caches, listed| kept(&caches.deployments, listed, |key, _| About::Deployment(key)),
-};
-
-const REPLICA_SETS: Room = Room {
-    kind: "replicasets",
-    enter: |caches, object| {
-        enter_replica_set(caches, object);
-        let key = key(object)?;
-        let owner = caches.replica_sets.get(&key)?.deployment;
-        Some(About::Deployment(Key::new(key.namespace, owner)))
-    },
-    leave: |caches, key| {
-        let set = caches.replica_sets.remove(key)?;
-        Some(About::Deployment(Key::new(key.namespace.clone(), set.deployment)))
-    },
-    keep: |caches, listed| {
-        kept(&caches.replica_sets, listed, |key, set| {
-            About::Deployment(Key::new(key.namespace, set.deployment))
-        })
-    },
-};
-
-const SERVICES: Room = Room {
-    kind: "services",
-    enter: |caches, object| {
-        enter_service(caches, object);
-        key(object).map(About::Service)
-    },
-    leave: |caches, key| {
-        caches.services.remove(key);
-        Some(About::Service(key.clone()))
-    },
-    keep: |caches, listed| kept(&caches.services, listed, |key, _| About::Service(key)),
-};
-
-const SLICES: Room = Room {
-    kind: "endpointslices",
-    enter: |caches, object| {
-        let key = key(object)?;
-        let service = object.metadata.labels.as_ref()?.get(names::SERVICE_NAME)?.clone();
-        let slice = Slice {
-            service: service.clone(),
-            ready_pods: classify::ready_pods(&json(object)),
-        };
-        caches.slices.apply(key.clone(), version(object), slice);
-        Some(About::Service(Key::new(key.namespace, service)))
-    },
-    leave: |caches, key| {
-        let slice = caches.slices.remove(key)?;
-        Some(About::Service(Key::new(key.namespace.clone(), slice.service)))
-    },
-    keep: |caches, listed| {
-        kept(&caches.slices, listed, |key, slice| {
-            About::Service(Key::new(key.namespace, slice.service))
-        })
-    },
-};
-
-fn of_release(object: &DynamicObject) -> Option<About> {
-    let namespace = object.metadata.namespace.clone()?;
-    let release = object.metadata.labels.as_ref()?.get(names::RELEASE)?.clone();
-    Some(About::Release(Key::new(namespace, release)))
-}
-
-/// The Release with a UID: what is left to know of one whose Job or pod is gone. It may wait for nothing else.
-fn of_uid(caches: &Caches, namespace: &str, uid: &str) -> Option<About> {
-    let releases = caches.releases.namespace(namespace).into_iter();
-    let mut own = releases.filter(|(_, release)| release.metadata.uid.as_deref() == Some(uid));
-    own.next()
-        .map(|(name, _)| About::Release(Key::new(namespace, name)))
-}
-
-const JOBS: Room = Room {
-    kind: "jobs",
-    enter: |caches, object| {
-        enter_job(caches, object);
-        of_release(object)
-    },
-    leave: |caches, key| {
-        let job = caches.jobs.remove(key)?;
-        of_uid(caches, &key.namespace, job.release_uid.as_ref()?)
-    },
-    keep: |caches, listed| {
-        let gone = caches.jobs.retain(listed);
-        let told = |(key, job): (Key, JobView)| of_uid(caches, &key.namespace, job.release_uid.as_ref()?);
-        gone.into_iter().filter_map(told).collect()
-    },
-};
-
-const TASK_PODS: Room = Room {
-    kind: "task pods",
-    enter: |caches, object| {
-        enter_task_pod(caches, object);
-        of_release(object)
-    },
-    leave: |caches, key| {
-        let pod = caches.task_pods.remove(key)?;
-        of_uid(caches, &key.namespace, pod.release_uid.as_ref()?)
-    },
-    keep: |caches, listed| {
-        let gone = caches.task_pods.retain(listed);
-        let told = |(key, pod): (Key, TaskPodView)| of_uid(caches, &key.namespace, pod.release_uid.as_ref()?);
-        gone.into_iter().filter_map(told).collect()
-    },
-};
-
-/// Enters a Deployment as the API server returned it.
-pub fn enter_deployment(caches: &Caches, object: &DynamicObject) {
-    if let Some(key) = key(object) {
-        caches
-            .deployments
-            .apply(key, version(object), classify::deployment(&json(object)));
-    }
-}
-
-/// Enters a ReplicaSet as the API server returned it.
-pub fn enter_replica_set(caches: &Caches, object: &DynamicObject) {
-    let owners = object.metadata.owner_references.iter().flatten();
-    let owner = owners
-        .into_iter()
-        .find(|owner| owner.controller == Some(true) && owner.kind == "Deployment");
-    if let (Some(key), Some(owner)) = (key(object), owner) {
-        let view = classify::replica_set(&json(object));
-        let set = OwnedReplicaSet {
-            owner: owner.uid.clone(),
-            deployment: owner.name.clone(),
-            view,
-        };
-        caches.replica_sets.apply(key, version(object), set);
-    }
-}
-
-/// Enters a Service as the API server returned it.
-pub fn enter_service(caches: &Caches, object: &DynamicObject) {
-    if let Some(key) = key(object) {
-        let json = json(object);
-        let address = json
-            .pointer("/spec/clusterIP")
-            .and_then(Value::as_str)
-            .and_then(|ip| ip.parse().ok());
-        let service = AddressedService {
-            address,
-            view: classify::service(&json),
-        };
-        caches.services.apply(key, version(object), service);
-    }
-}
-
-/// Enters a Job as the API server returned it.
-pub fn enter_job(caches: &Caches, object: &DynamicObject) {
-    if let Some(key) = key(object) {
-        caches
-            .jobs
-            .apply(key, version(object), classify::job(&json(object)));
-    }
-}
-
-/// Enters a task's pod as the API server returned it.
-pub fn enter_task_pod(caches: &Caches, object: &DynamicObject) {
-    if let Some(key) = key(object) {
-        caches
-            .task_pods
-            .apply(key, version(object), classify::task_pod(&json(object)));
-    }
 }

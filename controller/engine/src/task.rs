@@ -2,8 +2,11 @@
 //! outcome recorded before any clean-up.
 
 mod outcome;
+mod stop;
 
 pub(crate) use outcome::{doubt, failure};
+pub(crate) use stop::cannot_start;
+pub use stop::{free_pods, stop_all};
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_crds::v1alpha1::OnTimeout;
@@ -11,7 +14,7 @@ use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskStatus};
 
 use crate::build::job::{JobInput, job};
 use crate::build::job_name;
-use crate::decision::{Effect, Kind, Purpose};
+use crate::decision::Effect;
 use crate::intent::TaskPlan;
 use crate::observed::{JobState, JobView, Observed, TaskPodView};
 use crate::progress::{since, spoken};
@@ -179,12 +182,7 @@ fn overlapping(observed: &Observed, step: StepName) -> Option<String> {
 
 /// Looks at an attempt whose end was not seen.
 pub fn observe(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: &TaskStatus) -> TaskState {
-    let pods: Vec<&TaskPodView> = input
-        .observed
-        .task_pods
-        .iter()
-        .filter(|pod| pod.job == task.job)
-        .collect();
+    let pods = pods_of(input, task);
     match input.observed.jobs.get(&task.job) {
         Some(found) if foreign(input, found, task) => TaskState::Foreign(format!(
             "a Job named {} exists that this revision did not make; look at it, delete it if nobody needs it, then annotate slipway.dev/retry={}",
@@ -209,6 +207,11 @@ pub fn observe(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: 
         }
         None => outcome::without_job(turn, task, &pods),
     }
+}
+
+fn pods_of<'a>(input: &StepInput<'a>, task: &TaskStatus) -> Vec<&'a TaskPodView> {
+    let pods = input.observed.task_pods.iter();
+    pods.filter(|pod| pod.job == task.job).collect()
 }
 
 fn foreign(input: &StepInput<'_>, found: &JobView, task: &TaskStatus) -> bool {
@@ -322,87 +325,6 @@ fn note(turn: &mut Turn, task: &TaskStatus, reason: &str) {
     if let Some(task) = turn.progress.task_mut(&task.job) {
         task.reason = Some(reason.to_owned());
     }
-}
-
-/// Whether nothing of a task ever ran, and its pod says why.
-pub(crate) fn cannot_start(input: &StepInput<'_>, task: &TaskStatus) -> bool {
-    let mut pods = input.observed.task_pods.iter().filter(|pod| pod.job == task.job);
-    task.started_at.is_none()
-        && pods.clone().all(|pod| pod.started_at.is_none())
-        && pods.any(|pod| pod.trouble.is_some() || pod.deleting)
-}
-
-/// Asks for the end of tasks that are at work and may be stopped; migrations that have started are waited for.
-/// Says what is still at work.
-pub fn stop_all(input: &StepInput<'_>, turn: &mut Turn) -> Vec<String> {
-    let mut waits = Vec::new();
-    for task in input.committed.open_tasks() {
-        let pods: Vec<&TaskPodView> = input
-            .observed
-            .task_pods
-            .iter()
-            .filter(|pod| pod.job == task.job)
-            .collect();
-        let found = input
-            .observed
-            .jobs
-            .get(&task.job)
-            .filter(|job| !foreign(input, job, task));
-        match found {
-            None if pods.iter().any(|pod| pod.at_work()) => {
-                waits.push(format!("pod of {} to end", task.name));
-            }
-            None => {
-                let _recorded = outcome::stopped(turn, task, &pods);
-            }
-            Some(job) => match &job.state {
-                JobState::Complete => drop(outcome::complete(turn, task, &pods)),
-                JobState::Failed { reason, message } => {
-                    drop(outcome::failed(turn, task, &pods, reason, message));
-                }
-                JobState::Active => {
-                    if task.step == StepName::Expand && !cannot_start(input, task) {
-                        waits.push(format!("the migration {} to end; it is not killed", task.job));
-                    } else {
-                        if task.reason.as_deref() != Some("Stopped") {
-                            note(turn, task, "Stopped");
-                        } else if !job.deleting {
-                            turn.effects.push(Effect::DeleteJob {
-                                name: job.name.clone(),
-                                uid: job.uid.clone(),
-                            });
-                        }
-                        waits.push(format!("task {} to stop", task.name));
-                    }
-                }
-            },
-        }
-    }
-    waits
-}
-
-/// Takes our finalizer off the pods of tasks whose outcome is committed.
-pub fn free_pods(input: &StepInput<'_>, turn: &mut Turn) {
-    let tasks = &input.committed.status.tasks;
-    for pod in input.observed.task_pods.iter().filter(|pod| pod.finalizer) {
-        let task = tasks.iter().find(|task| task.job == pod.job);
-        let recorded = task.is_none_or(|task| task.outcome.is_some());
-        if (recorded && !pod.at_work()) || pod.never_ran() {
-            free(pod, turn);
-        }
-    }
-}
-
-fn free(pod: &TaskPodView, turn: &mut Turn) {
-    let others: Vec<&String> = pod
-        .finalizers
-        .iter()
-        .filter(|name| *name != slipway_crds::names::TASK_POD_FINALIZER)
-        .collect();
-    let body = serde_json::json!({
-        "metadata": { "resourceVersion": pod.resource_version, "uid": pod.uid, "finalizers": others },
-    });
-    turn.patch(Kind::Pod, &pod.name, &pod.uid, Purpose::FreePod, body);
 }
 
 #[cfg(test)]

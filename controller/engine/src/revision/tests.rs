@@ -1,7 +1,7 @@
 use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 
-use super::first_number;
+use super::adoption::first_number;
 use crate::fixture::{Row, Scene, World, full, table};
 use crate::intent::Plan;
 

@@ -113,6 +113,10 @@ fn documents(output: &str) -> Option<i64> {
         .as_i64()
 }
 
+fn being_read(task: &TaskStatus) -> TaskState {
+    TaskState::Running(format!("{} has ended; its pod is being read", task.name))
+}
+
 /// A Job reads Complete: believed only if its one pod ended undisturbed.
 pub(super) fn complete(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskState {
     let undisturbed =
@@ -123,7 +127,7 @@ pub(super) fn complete(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]
         }
         [pod] if matches!(pod.phase, TaskPodPhase::Pending | TaskPodPhase::Running) && !pod.deleting => {
             turn.wake_after(SignedDuration::from_secs(1));
-            TaskState::Running(format!("{} has ended; its pod is being read", task.name))
+            being_read(task)
         }
         [] => {
             let Some(ended) = task.finished_at else {
@@ -131,12 +135,12 @@ pub(super) fn complete(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]
                 if let Some(task) = turn.progress.task_mut(&task.job) {
                     task.finished_at = Some(now);
                 }
-                return TaskState::Running(format!("{} has ended; its pod is being read", task.name));
+                return being_read(task);
             };
             if turn.passed(ended, POD_LAG) {
                 return TaskState::Unknown(record(turn, task, None, TaskOutcome::Unknown, Some("PodLost")));
             }
-            TaskState::Running(format!("{} has ended; its pod is being read", task.name))
+            being_read(task)
         }
         [pod, ..] => TaskState::Unknown(record(
             turn,
@@ -184,7 +188,7 @@ pub(super) fn failed(
 }
 
 /// Whether anything of a task was ever seen to run.
-fn started(task: &TaskStatus, pods: &[&TaskPodView]) -> bool {
+pub(super) fn started(task: &TaskStatus, pods: &[&TaskPodView]) -> bool {
     task.started_at.is_some() || pods.iter().any(|pod| pod.started_at.is_some())
 }
 
@@ -209,12 +213,12 @@ pub(super) fn without_job(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodVi
 
 /// A task that was stopped for the end of its revision. What a migration did that started in that very moment
 /// cannot be known.
-pub(super) fn stopped(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskStatus {
+pub(super) fn stopped(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) {
     let started = started(task, pods);
     let (outcome, reason) = if task.step == StepName::Expand && started {
         (TaskOutcome::Unknown, "Interrupted")
     } else {
         (TaskOutcome::Failed, "Stopped")
     };
-    record(turn, task, pods.first().copied(), outcome, Some(reason))
+    record(turn, task, pods.first().copied(), outcome, Some(reason));
 }

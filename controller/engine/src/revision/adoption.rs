@@ -1,0 +1,128 @@
+//! What runs already becomes the first revision, without a pod restarted or a task run.
+
+use slipway_crds::v1alpha1::status::{Ended, Generation, Outcome, PastRevision};
+
+use super::recovery::recover;
+use super::{begin, deployments, nothing_runs, revision, running_image};
+use crate::ending::ran_by;
+use crate::intent::Plan;
+use crate::observed::Observed;
+use crate::search;
+use crate::steps::preflight;
+use crate::turn::{StepInput, Turn, Verdict};
+
+/// A Release without a status: an open window is ended on the side that serves, then what runs is adopted.
+pub fn adopt(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
+    let plan = input.plan;
+    if recover(input, turn) {
+        return Verdict::working(
+            "recovering",
+            "a window that was found open to be ended on the side that serves",
+        );
+    }
+    if let Err(finding) = preflight::inspect(input, plan) {
+        return match finding {
+            preflight::Finding::Wrong { reason, message } => Verdict::stalled(reason, message),
+            preflight::Finding::Unsettled(message) => Verdict::working("waiting", message),
+        };
+    }
+    let first = nothing_runs(input.observed, plan);
+    let unsettled = deployments(input.observed, plan).find(|deployment| !deployment.settled() && !first);
+    if let Some(deployment) = unsettled {
+        return Verdict::working(
+            "waiting",
+            format!(
+                "Deployment {0} to finish the rollout that is under way, before it is adopted. See kubectl rollout status deployment/{0}",
+                deployment.name
+            ),
+        );
+    }
+    if !preflight::claim(input.observed, &input.intent.meta.uid, plan, turn) {
+        return Verdict::working(
+            "claiming",
+            "the Deployments and Services to carry the claim label",
+        );
+    }
+    let number = first_number(input.observed, plan);
+    remember_live(input, turn, plan, first);
+    if first {
+        begin(input.intent, plan, input.observed, number, turn);
+        return Verdict::working("begins", "the first revision to begin");
+    }
+    let name = format!("{}-{number}", input.intent.meta.name);
+    turn.progress.status.serving = Some(name.clone());
+    turn.tell(
+        "Adopted",
+        name.clone(),
+        format!(
+            "what runs is {name} ({}); no pod was restarted",
+            running_image(input.observed, plan).unwrap_or_default()
+        ),
+    );
+    if same_version(input.observed, plan) {
+        let now = turn.now();
+        let mut revision = revision(input.intent, plan, number, now);
+        revision.ended = Some(Ended {
+            outcome: Outcome::Adopted,
+            at: now,
+        });
+        turn.progress.status.revision = Some(revision);
+        return Verdict::Done;
+    }
+    let now = turn.now();
+    turn.progress.status.history = vec![PastRevision {
+        number,
+        name,
+        digest: String::new(),
+        image: running_image(input.observed, plan).unwrap_or_default(),
+        outcome: Outcome::Adopted,
+        reason: None,
+        started_at: now,
+        ended_at: now,
+        tasks: ran_by(plan, &running_image(input.observed, plan).unwrap_or_default()),
+    }];
+    begin(input.intent, plan, input.observed, number + 1, turn);
+    Verdict::working("begins", "the revision to begin")
+}
+
+fn same_version(observed: &Observed, plan: &Plan) -> bool {
+    plan.workloads.iter().all(|workload| {
+        let deployment = observed.deployments.get(&workload.deployment);
+        deployment.is_some_and(|deployment| {
+            preflight::image_changes(workload, &deployment.template, &plan.image).is_empty()
+        })
+    })
+}
+
+/// Above every number that left a trace, so that a lost status never meets its own leftovers.
+pub(super) fn first_number(observed: &Observed, plan: &Plan) -> i64 {
+    let jobs = observed.jobs.values().filter_map(|job| job.revision).max();
+    let token = live_token(observed, plan).as_deref().and_then(search::number_of);
+    jobs.max(token).map_or(1, |number| number + 1)
+}
+
+fn live_token(observed: &Observed, plan: &Plan) -> Option<String> {
+    let variable = &plan.reindex.as_ref()?.variable;
+    plan.workloads.iter().find_map(|workload| {
+        let template = &observed.deployments.get(&workload.deployment)?.template;
+        template.variable(&preflight::container(workload, template)?, variable)
+    })
+}
+
+/// What the running version reads: the token in its pods, or the plain names. Where nothing runs, nothing was
+/// built yet.
+fn remember_live(input: &StepInput<'_>, turn: &mut Turn, plan: &Plan, first: bool) {
+    let Some(reindex) = &plan.reindex else {
+        return;
+    };
+    let token = live_token(input.observed, plan);
+    let fingerprint = reindex
+        .fingerprint
+        .clone()
+        .filter(|_| !first && same_version(input.observed, plan));
+    turn.progress.search_mut().live = Some(Generation {
+        token,
+        fingerprint,
+        indices: Vec::new(),
+    });
+}
