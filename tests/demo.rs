@@ -4,10 +4,8 @@ mod account;
 mod application;
 mod engine;
 mod journey;
-mod measure;
 mod numbers;
 mod screen;
-mod sides;
 mod summary;
 
 use std::{process, thread, time::Duration};

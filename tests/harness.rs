@@ -13,6 +13,7 @@ pub mod image;
 pub mod namespaces;
 pub mod network;
 pub mod observer;
+pub mod own_time;
 pub mod packages;
 pub mod postgres;
 pub mod process;

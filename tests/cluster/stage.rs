@@ -30,7 +30,7 @@ use views::UserValues;
 pub(crate) use setup::Setup;
 
 /// How long a test waits for what it wants to see, unless it says otherwise. Two cores are easily busy.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// One application in a namespace of its own, with everything around it.
 pub(crate) struct Stage {

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 use slipway_tests::harness::observer::Move;
 use slipway_tests::harness::observer::Move::{
     Bolt, Claim, Close, Flip, Hold, Lock, Open, Pin, Retire, Unpin,
 };
+use slipway_tests::harness::own_time::{self, sides::Watching};
 
-use super::stage::{Setup, revision};
+use super::stage::{PATIENCE, Setup, phase, revision};
 
 /// The writes of a window, in the order in which they keep every request safe.
 pub(crate) const STORY: [Move; 10] = [Claim, Open, Pin, Hold, Lock, Bolt, Flip, Retire, Unpin, Close];
@@ -96,5 +97,56 @@ async fn connections_that_stay_open_are_drained() -> Result<()> {
     assert_eq!(report.answered_between("1", ended, Duration::MAX), 0);
     assert!(report.answered_between("2", ended, Duration::MAX) > 0);
     assert_eq!(account.seen.order(), STORY);
+    Ok(())
+}
+
+/// Slipway's own time for a release, at the median, where nothing else keeps the machine busy.
+const OWN_TIME: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+#[ignore = "needs the cluster: cargo verify"]
+async fn the_median_release_takes_less_than_a_second_of_slipways_own_time() -> Result<()> {
+    let stage = Setup::hello("own-time").alone().open().await?;
+    let watching = Watching::start(stage.client.clone(), &stage.namespace);
+    stage
+        .release(&json!({
+            "image": "shop:1.0", "watch": {"for": "1s"},
+            "migrate": {"expand": {"command": ["/shop", "--version"]}},
+        }))
+        .await?;
+    stage.until_phase(Phase::Complete).await?;
+    let mut own_times = Vec::new();
+    for (number, version) in ["2.0", "1.0", "2.0", "1.0", "2.0"].into_iter().enumerate() {
+        let begun = stage.observer.mark("release");
+        stage
+            .edit(&json!({"spec": {"image": format!("shop:{version}")}}))
+            .await?;
+        let wanted = format!("shop-{}", number + 2);
+        let release = stage.until("the next version complete", |release| {
+            revision(release) == wanted && phase(release) == Some(Phase::Complete)
+        });
+        let release = release.await?;
+        let status = release.status.clone().unwrap_or_default();
+        let seen = stage
+            .observer
+            .until(PATIENCE, |seen| seen.order_since(&begun).last() == Some(&Close));
+        let seen = seen.await.context("the window was not closed")?;
+        let waits = own_time::waits(&release, &seen, &watching.sides());
+        let whole = own_time::whole(&status).context("the release has no end")?;
+        println!(
+            "{wanted}: {:.3?} of {:.3?} by Slipway itself",
+            whole.own(&waits),
+            whole.length()
+        );
+        for step in own_time::steps(&status, &waits) {
+            println!("  {:?} {:.3?}", step.name, step.times);
+        }
+        own_times.push(whole.own(&waits));
+    }
+    stage.close().await?;
+    own_times.sort();
+    let median = own_times[own_times.len() / 2];
+    println!("median {median:.3?} of {own_times:.3?}");
+    assert!(median <= OWN_TIME, "{median:.3?} of {own_times:.3?}");
     Ok(())
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::measure::Span;
-use crate::harness::observer::{Mark, Observation, moves};
+use crate::harness::{
+    observer::{Mark, Observation, moves},
+    own_time::Span,
+};
 
 /// The controller's requests.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,12 +14,11 @@ use super::{
     NAMESPACE, Options, SYSTEM, account,
     application::{Application, manifest},
     engine::Watermark,
-    measure::{self, Measured},
     screen::Screen,
-    sides::Watching,
 };
 use crate::harness::{
     observer::{Observation, Observer, ObserverConfig},
+    own_time::{self, Measured, sides::Watching},
     progress::Progress,
     traffic::{Mix, Traffic, TrafficConfig, TrafficReport, Version},
 };
@@ -109,11 +108,11 @@ pub(super) async fn travel(
     let comparison = application.shop("2", &token, &["check"], |_| {}).await;
     let at_end = engine.watermark(&old_index).await;
     let new_index = format!("products_{token}");
-    let waits = measure::waits(&followed.release, &seen, &watching.sides());
+    let waits = own_time::waits(&followed.release, &seen, &watching.sides());
     let mut told = Told {
         version: followed.release.spec.image.clone(),
-        whole: measure::whole(&status).map(|span| (span.length(), span.own(&waits))),
-        steps: measure::steps(&status, &waits),
+        whole: own_time::whole(&status).map(|span| (span.length(), span.own(&waits))),
+        steps: own_time::steps(&status, &waits),
         wrongly_paired: wrongly_paired(&report, &new_index),
         traffic: report,
         old_index: (old_index, followed.at_cutover.clone().unwrap_or_default()),

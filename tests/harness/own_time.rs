@@ -1,5 +1,7 @@
-//! How long each step took, and how much of that was the controller's own doing: not a task's, not a pod's start
-//! or end, not a wait that the Release asks for.
+//! How long a release and each of its steps took, and how much of that was the controller's own doing: not a
+//! task's, not a pod's start or end, not a wait that the Release asks for.
+
+pub mod sides;
 
 use std::time::Duration;
 
@@ -9,26 +11,30 @@ use slipway_crds::v1alpha1::{
     status::{ReleaseStatus, Side, StepName, StepState},
 };
 
-use super::sides::Sides;
-use crate::harness::observer::{Move, Observation};
+use super::observer::{Move, Observation};
+use sides::Sides;
 
 /// A Deployment is not touched sooner than this after its Service was pointed elsewhere: kube-proxy follows by then.
 const AFTER_A_PIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// From one moment to another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Span {
-    pub(super) from: Timestamp,
-    pub(super) to: Timestamp,
+pub struct Span {
+    /// Its begin.
+    pub from: Timestamp,
+    /// Its end, not before its begin.
+    pub to: Timestamp,
 }
 
-/// One line of the table.
+/// How long a step took.
 #[derive(Clone, Debug)]
-pub(super) struct Measured {
-    pub(super) name: StepName,
-    pub(super) state: StepState,
+pub struct Measured {
+    /// The step.
+    pub name: StepName,
+    /// How it ended.
+    pub state: StepState,
     /// Its length and the controller's part of it; none for a step that was not taken.
-    pub(super) times: Option<(Duration, Duration)>,
+    pub times: Option<(Duration, Duration)>,
 }
 
 impl Span {
@@ -38,7 +44,8 @@ impl Span {
         (from <= to).then_some(Self { from, to })
     }
 
-    pub(super) fn length(self) -> Duration {
+    /// How long it is.
+    pub fn length(self) -> Duration {
         Duration::try_from(self.to.duration_since(self.from)).unwrap_or_default()
     }
 
@@ -47,7 +54,7 @@ impl Span {
     }
 
     /// What is left of it without the time in which something was waited for.
-    pub(super) fn own(self, waits: &[Self]) -> Duration {
+    pub fn own(self, waits: &[Self]) -> Duration {
         let mut inside: Vec<Self> = waits.iter().filter_map(|wait| wait.within(self)).collect();
         inside.sort_by_key(|wait| wait.from);
         let mut counted = self.from;
@@ -63,7 +70,7 @@ impl Span {
 }
 
 /// The steps of a status.
-pub(super) fn steps(status: &ReleaseStatus, waits: &[Span]) -> Vec<Measured> {
+pub fn steps(status: &ReleaseStatus, waits: &[Span]) -> Vec<Measured> {
     let measured = status.steps.iter().map(|step| {
         let span = Span::new(step.started_at, step.finished_at).filter(|_| step.state != StepState::Skipped);
         Measured {
@@ -76,19 +83,21 @@ pub(super) fn steps(status: &ReleaseStatus, waits: &[Span]) -> Vec<Measured> {
 }
 
 /// The whole revision, from its beginning to its end.
-pub(super) fn whole(status: &ReleaseStatus) -> Option<Span> {
+pub fn whole(status: &ReleaseStatus) -> Option<Span> {
     let revision = status.revision.as_ref()?;
     Span::new(Some(revision.started_at), revision.ended.map(|ended| ended.at))
 }
 
-/// Everything that was waited for and was not the controller's doing.
-pub(super) fn waits(release: &Release, seen: &Observation, sides: &Sides) -> Vec<Span> {
+/// Everything that was waited for in the newest revision and was not the controller's doing.
+pub fn waits(release: &Release, seen: &Observation, sides: &Sides) -> Vec<Span> {
     let mut waits: Vec<Option<Span>> = Vec::new();
     for job in &seen.jobs {
         let ended = job.ended.as_ref().map(|(_, at)| *at);
         waits.push(Span::new(Some(job.created_at), ended));
     }
     let status = release.status.clone().unwrap_or_default();
+    let begun = status.revision.as_ref().map(|revision| revision.started_at);
+    let writes = || seen.moves.iter().filter(|moved| Some(moved.at) >= begun);
     let preboot = release.spec.preboot.as_ref();
     let minimum = preboot
         .and_then(|preboot| preboot.minimum_wait.as_ref()?.parse())
@@ -96,19 +105,21 @@ pub(super) fn waits(release: &Release, seen: &Observation, sides: &Sides) -> Vec
     for workload in &status.workloads {
         let deployment = workload.deployment.as_str();
         let moved = |what: &Move| {
-            let mut own = seen.moves.iter().filter(|moved| moved.name == deployment);
+            let mut own = writes().filter(|moved| moved.name == deployment);
             own.find(|moved| moved.what == *what).map(|moved| moved.at)
         };
         let [old, new] = [&workload.old, &workload.new].map(|side| name_of(deployment, side.as_ref()));
-        let full = new.as_ref().and_then(|name| sides.full_at(name));
-        let gone = old.as_ref().and_then(|name| sides.gone_at(name));
+        let full = new
+            .zip(begun)
+            .and_then(|(name, begun)| sides.full_at(&name, begun));
+        let gone = old.and_then(|name| sides.gone_at(&name));
         waits.push(Span::new(moved(&Move::Retire), gone));
         waits.push(Span::new(moved(&Move::Roll), gone.max(full)));
         let held = moved(&Move::Hold);
         waits.push(Span::new(held, full));
         waits.push(Span::new(held, held.map(|at| at + minimum)));
     }
-    for moved in seen.moves.iter().filter(|moved| moved.what == Move::Flip) {
+    for moved in writes().filter(|moved| moved.what == Move::Flip) {
         waits.push(Span::new(Some(moved.at), Some(moved.at + AFTER_A_PIN)));
     }
     if let Some(cutover) = &status.cutover {

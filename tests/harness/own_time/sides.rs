@@ -25,17 +25,17 @@ struct Size {
 
 /// The sizes of all ReplicaSets over time, by name.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sides(BTreeMap<String, Vec<Size>>);
+pub struct Sides(BTreeMap<String, Vec<Size>>);
 
 impl Sides {
-    /// When it first had all the pods that it wanted, and at least one.
-    pub(super) fn full_at(&self, name: &str) -> Option<Timestamp> {
-        let is_full = |size: &&Size| size.wanted > 0 && size.ready >= size.wanted;
+    /// When it first had all the pods that it wanted, and at least one, from a moment on.
+    pub fn full_at(&self, name: &str, since: Timestamp) -> Option<Timestamp> {
+        let is_full = |size: &&Size| size.at >= since && size.wanted > 0 && size.ready >= size.wanted;
         self.0.get(name)?.iter().find(is_full).map(|size| size.at)
     }
 
     /// When its last pod was gone.
-    pub(super) fn gone_at(&self, name: &str) -> Option<Timestamp> {
+    pub fn gone_at(&self, name: &str) -> Option<Timestamp> {
         let sizes = self.0.get(name)?;
         let last = sizes.iter().rposition(|size| size.there > 0)?;
         sizes.get(last + 1).map(|size| size.at)
@@ -59,20 +59,21 @@ impl Sides {
 }
 
 /// A running watch; dropping it ends it.
-pub(super) struct Watching {
+pub struct Watching {
     sides: Arc<Mutex<Sides>>,
     task: JoinHandle<()>,
 }
 
 impl Watching {
-    pub(super) fn start(client: Client, namespace: &str) -> Self {
+    /// Begins to watch the ReplicaSets of a namespace.
+    pub fn start(client: Client, namespace: &str) -> Self {
         let sides = Arc::new(Mutex::new(Sides::default()));
         let task = tokio::spawn(follow(Api::namespaced(client, namespace), Arc::clone(&sides)));
         Self { sides, task }
     }
 
     /// What was seen up to now.
-    pub(super) fn sides(&self) -> Sides {
+    pub fn sides(&self) -> Sides {
         self.sides
             .lock()
             .expect("nobody panics while adding a size")
@@ -133,9 +134,12 @@ mod tests {
             (5, 0, 1, 0),
             (6, 0, 0, 0),
         ]);
-        assert_eq!(sides.full_at("web-1"), Timestamp::from_second(3).ok());
+        assert_eq!(
+            sides.full_at("web-1", Timestamp::MIN),
+            Timestamp::from_second(3).ok()
+        );
         assert_eq!(sides.gone_at("web-1"), Timestamp::from_second(6).ok());
-        assert_eq!(sides.full_at("web-2"), None);
+        assert_eq!(sides.full_at("web-2", Timestamp::MIN), None);
     }
 
     #[test]
