@@ -79,7 +79,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         decisions: decisions.clone(),
     };
     let listener = admin::bind(admin_address).await?;
-    let mut admin = tokio::spawn(admin::serve(listener, admin));
+    let admin = tokio::spawn(admin::serve(listener, admin));
 
     let (keeper, leadership) = leadership();
     let client = client::connect(leadership.fence(), metrics.clone()).await?;
@@ -114,41 +114,69 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     };
     let context = Arc::new(Context::new(parts, Box::new(connect_http)));
 
-    let asked_to_end = CancellationToken::new();
-    let writers_ended = CancellationToken::new();
-    let all_ended = CancellationToken::new();
-    let mut writer = tokio::spawn(writer.run(writers_ended.clone().cancelled_owned()));
-    let mut elector = tokio::spawn(elector.run(all_ended.clone().cancelled_owned()));
-    let mut watching = tokio::spawn(watches.run());
-    let stop = asked_to_end.clone().cancelled_owned();
-    let mut worker = tokio::spawn(work_once_read(
+    let ends = Ends::default();
+    let worker = work_once_read(
         context,
         queue,
         leadership,
         Limits::new(concurrency.into()),
         readiness,
-        stop,
-    ));
-
-    // A part that ends by itself leaves a process that looks alive and does nothing: better to start anew.
-    let end = tokio::select! {
-        signal = until_signal(&heartbeat) => signal.map_err(RunError::Signals),
-        _ = &mut admin => Err(RunError::Ended("admin server")),
-        _ = &mut writer => Err(RunError::Ended("event writer")),
-        _ = &mut elector => Err(RunError::Ended("elector")),
-        _ = &mut watching => Err(RunError::Ended("watches")),
-        _ = &mut worker => Err(RunError::Ended("worker")),
+        ends.asked.clone().cancelled_owned(),
+    );
+    let process = Process {
+        admin,
+        writer: tokio::spawn(writer.run(ends.written.clone().cancelled_owned())),
+        elector: tokio::spawn(elector.run(ends.all.clone().cancelled_owned())),
+        watching: tokio::spawn(watches.run()),
+        worker: tokio::spawn(worker),
+        ends,
     };
-    tracing::info!(?end, "slipway ends");
-    asked_to_end.cancel();
-    finished(worker).await;
-    writers_ended.cancel();
-    finished(writer).await;
-    all_ended.cancel();
-    finished(elector).await;
-    watching.abort();
-    admin.abort();
-    end.map(drop)
+    process.run_to_its_end(&heartbeat).await
+}
+
+/// What its parts are told to end by, in this order.
+#[derive(Debug, Default)]
+struct Ends {
+    /// The process is asked to end.
+    asked: CancellationToken,
+    /// Nobody writes any more.
+    written: CancellationToken,
+    /// Everything is told.
+    all: CancellationToken,
+}
+
+/// The parts that run at the same time.
+struct Process {
+    admin: JoinHandle<std::io::Result<()>>,
+    writer: JoinHandle<()>,
+    elector: JoinHandle<()>,
+    watching: JoinHandle<()>,
+    worker: JoinHandle<()>,
+    ends: Ends,
+}
+
+impl Process {
+    /// A part that ends by itself leaves a process that looks alive and does nothing: better to start anew.
+    async fn run_to_its_end(mut self, heartbeat: &Heartbeat) -> Result<(), RunError> {
+        let end = tokio::select! {
+            signal = until_signal(heartbeat) => signal.map_err(RunError::Signals),
+            _ = &mut self.admin => Err(RunError::Ended("admin server")),
+            _ = &mut self.writer => Err(RunError::Ended("event writer")),
+            _ = &mut self.elector => Err(RunError::Ended("elector")),
+            _ = &mut self.watching => Err(RunError::Ended("watches")),
+            _ = &mut self.worker => Err(RunError::Ended("worker")),
+        };
+        tracing::info!(?end, "slipway ends");
+        self.ends.asked.cancel();
+        finished(self.worker).await;
+        self.ends.written.cancel();
+        finished(self.writer).await;
+        self.ends.all.cancel();
+        finished(self.elector).await;
+        self.watching.abort();
+        self.admin.abort();
+        end.map(drop)
+    }
 }
 
 /// A guard that only warns stops nobody.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
-use slipway_crds::v1alpha1::status::{Outcome, RetiredIndex};
+use slipway_crds::v1alpha1::status::{Outcome, RetiredIndex, SearchStatus};
 
 use crate::decision::Effect;
 use crate::intent::ReindexPlan;
-use crate::observed::{JobState, SearchView};
+use crate::observed::{JobState, SearchFacts, SearchView};
 use crate::turn::{StepInput, Turn};
 use crate::window::patches::{claim_deployment, let_go};
 
@@ -85,75 +85,77 @@ pub fn old_indices(input: &StepInput<'_>, turn: &mut Turn) {
     };
     failed_candidate(input, turn, reindex);
     let search = input.committed.status.search.clone().unwrap_or_default();
-    if let Some(next) = search
-        .retired
-        .iter()
-        .map(|index| index.delete_after)
-        .filter(|time| *time > input.now)
-        .min()
-    {
+    let times = search.retired.iter().map(|index| index.delete_after);
+    if let Some(next) = times.filter(|time| *time > input.now).min() {
         turn.wake_after(next.duration_since(input.now));
     }
     let facts = match &input.observed.search {
         SearchView::Read(facts) => facts,
-        SearchView::Unknown(_) => {
-            turn.wake_after(ENGINE_AWAY);
-            return;
-        }
+        SearchView::Unknown(_) => return turn.wake_after(ENGINE_AWAY),
         SearchView::NotRead => return,
     };
-    let live: BTreeSet<&str> = search
-        .live
-        .iter()
-        .flat_map(|live| &live.indices)
-        .map(|index| index.uuid.as_str())
-        .collect();
-    for index in search
-        .retired
-        .iter()
-        .filter(|index| due(&search.retired, index, reindex.keep_generations, input.now))
-    {
-        let view = facts
-            .indices
-            .get(&index.index)
-            .filter(|view| view.uuid == index.uuid);
-        let Some(view) = view else {
-            forget(turn, index);
-            continue;
-        };
-        let own = ReindexPlan::name(&index.alias, index.token.as_deref());
-        let others: Vec<&String> = view
-            .aliases
-            .iter()
-            .filter(|alias| **alias != own || index.token.is_none())
-            .collect();
-        if live.contains(index.uuid.as_str()) || !others.is_empty() {
-            let later = turn.now() + AGAIN;
-            if let Some(known) = turn
-                .progress
-                .search_mut()
-                .retired
-                .iter_mut()
-                .find(|known| known.uuid == index.uuid)
-            {
-                known.delete_after = later;
-            }
-            continue;
+    let is_due = |index: &&RetiredIndex| due(&search.retired, index, reindex.keep_generations, input.now);
+    for index in search.retired.iter().filter(is_due) {
+        let own_alias = index
+            .token
+            .as_deref()
+            .map(|token| ReindexPlan::name(&index.alias, Some(token)));
+        match fate(index, own_alias.as_ref(), &search, facts) {
+            Fate::Gone => forget(turn, index),
+            Fate::Needed => look_later(turn, index),
+            Fate::Free => return delete(turn, index, own_alias, reindex),
         }
-        let own_alias = index.token.as_ref().map(|_| own);
-        turn.effects.push(Effect::DeleteIndex {
-            url: reindex.url.clone(),
-            own_alias,
-            index: index.index.clone(),
-            uuid: index.uuid.clone(),
-        });
-        turn.tell(
-            "IndexDeleted",
-            index.index.clone(),
-            format!("index {} is deleted: nothing needs it any more", index.index),
-        );
-        return;
     }
+}
+
+/// What becomes of an index whose time is over.
+enum Fate {
+    /// It is there no more.
+    Gone,
+    /// It is live, or an alias of somebody else holds it.
+    Needed,
+    /// Nothing needs it.
+    Free,
+}
+
+fn fate(
+    index: &RetiredIndex,
+    own_alias: Option<&String>,
+    search: &SearchStatus,
+    facts: &SearchFacts,
+) -> Fate {
+    let view = facts.indices.get(&index.index);
+    let Some(view) = view.filter(|view| view.uuid == index.uuid) else {
+        return Fate::Gone;
+    };
+    let mut live = search.live.iter().flat_map(|live| &live.indices);
+    let is_live = live.any(|live| live.uuid == index.uuid);
+    if is_live || view.aliases.iter().any(|alias| Some(alias) != own_alias) {
+        return Fate::Needed;
+    }
+    Fate::Free
+}
+
+fn look_later(turn: &mut Turn, index: &RetiredIndex) {
+    let later = turn.now() + AGAIN;
+    let retired = &mut turn.progress.search_mut().retired;
+    if let Some(known) = retired.iter_mut().find(|known| known.uuid == index.uuid) {
+        known.delete_after = later;
+    }
+}
+
+fn delete(turn: &mut Turn, index: &RetiredIndex, own_alias: Option<String>, reindex: &ReindexPlan) {
+    turn.effects.push(Effect::DeleteIndex {
+        url: reindex.url.clone(),
+        own_alias,
+        index: index.index.clone(),
+        uuid: index.uuid.clone(),
+    });
+    turn.tell(
+        "IndexDeleted",
+        index.index.clone(),
+        format!("index {} is deleted: nothing needs it any more", index.index),
+    );
 }
 
 fn forget(turn: &mut Turn, index: &RetiredIndex) {
