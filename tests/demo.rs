@@ -8,7 +8,12 @@ mod numbers;
 mod screen;
 mod summary;
 
-use std::{process, thread, time::Duration};
+use std::{
+    process,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,8 +69,11 @@ pub fn run(options: &Options) -> Result<bool> {
     } else {
         Lifetime::Attached
     };
-    let cluster = start(lifetime, &binaries, &built, &progress)?;
+    let started = start(lifetime, &binaries, &built, &progress);
+    wait_if_told_to_end();
+    let cluster = started?;
     let result = play(&cluster, options, &built, &progress);
+    wait_if_told_to_end();
     match &result {
         Ok(_) if options.keep => progress.line(LOOK_AROUND),
         Ok(_) => {
@@ -152,6 +160,7 @@ fn clean_up_when_told_to_end() -> Result<()> {
                 _ = hang_up.recv() => {}
             }
         });
+        TOLD_TO_END.store(true, Ordering::SeqCst);
         eprintln!("\n taking the demo away");
         if let Err(error) = down() {
             eprintln!("{error:#}");
@@ -159,6 +168,16 @@ fn clean_up_when_told_to_end() -> Result<()> {
         process::exit(130);
     });
     Ok(())
+}
+
+/// Set when somebody ended the demo.
+static TOLD_TO_END: AtomicBool = AtomicBool::new(false);
+
+/// An error on the way down says nothing: the process ends when everything is taken away.
+fn wait_if_told_to_end() {
+    while TOLD_TO_END.load(Ordering::SeqCst) {
+        thread::park();
+    }
 }
 
 /// Time as the demo prints it: `0.9s`, `61s`, `3m05s`.

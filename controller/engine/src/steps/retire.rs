@@ -182,7 +182,7 @@ fn become_live(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan, ca
         "AliasMoved",
         candidate.token.clone(),
         format!(
-            "alias {}; the indices of {} are kept until {delete_after}",
+            "alias {}; the indices of {} are kept until {delete_after:.0}",
             names.join(", "),
             input
                 .committed
