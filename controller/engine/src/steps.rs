@@ -9,7 +9,7 @@ pub mod reindex;
 pub mod retire;
 pub mod watch;
 
-use slipway_crds::v1alpha1::status::{StepName, StepState};
+use slipway_crds::v1alpha1::status::{StepName, StepState, TaskStatus};
 
 use crate::intent::TaskPlan;
 use crate::observed::{JobState, TaskPodPhase};
@@ -150,6 +150,19 @@ pub(crate) fn order<'a>(input: &StepInput<'_>, plan: &'a TaskPlan) -> Option<Ord
     })
 }
 
+/// A task failed before anything was booted.
+fn failed_before_boot(input: &StepInput<'_>, reason: &'static str, ended: &TaskStatus) -> Verdict {
+    Verdict::failed(
+        reason,
+        format!(
+            "{}. Nothing was booted; {} serves unchanged. {}",
+            task::failure(ended),
+            serving(input),
+            again(input)
+        ),
+    )
+}
+
 /// Runs a prepare or migrate task, once for what it is given.
 pub(crate) fn run_once(input: &StepInput<'_>, turn: &mut Turn, plan: &TaskPlan) -> Verdict {
     let Some(mut order) = order(input, plan) else {
@@ -182,19 +195,10 @@ pub(crate) fn run_once(input: &StepInput<'_>, turn: &mut Turn, plan: &TaskPlan) 
     match task::run(input, turn, &order) {
         TaskState::Running(message) => Verdict::working(plan.name.clone(), message),
         TaskState::Succeeded(_) => Verdict::Done,
-        TaskState::Failed(ended) => Verdict::failed(
-            if plan.step == StepName::Expand {
-                "MigrationFailed"
-            } else {
-                "TaskFailed"
-            },
-            format!(
-                "{}. Nothing was booted; {} serves unchanged. {}",
-                task::failure(&ended),
-                serving(input),
-                again(input)
-            ),
-        ),
+        TaskState::Failed(ended) if plan.step == StepName::Expand => {
+            failed_before_boot(input, "MigrationFailed", &ended)
+        }
+        TaskState::Failed(ended) => failed_before_boot(input, "TaskFailed", &ended),
         TaskState::Unknown(ended) => Verdict::stalled(
             "TaskUnknown",
             format!(

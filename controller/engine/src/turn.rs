@@ -71,6 +71,14 @@ impl Verdict {
         }
     }
 
+    /// In need of a Deployment that was deleted.
+    pub fn deployment_gone(name: &str) -> Self {
+        Self::stalled(
+            "DeploymentMissing",
+            format!("Deployment {name} is gone; make it again"),
+        )
+    }
+
     /// Gone wrong.
     pub fn failed(reason: &'static str, message: impl Into<String>) -> Self {
         Self::Failed {

@@ -305,10 +305,7 @@ fn install(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     let mut available = true;
     for workload in &input.committed.status.workloads {
         let Some(deployment) = input.observed.deployments.get(&workload.deployment) else {
-            return Verdict::stalled(
-                "DeploymentMissing",
-                format!("Deployment {} is gone; make it again", workload.deployment),
-            );
+            return Verdict::deployment_gone(&workload.deployment);
         };
         if !deployment
             .template

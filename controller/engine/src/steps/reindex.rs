@@ -5,7 +5,7 @@ mod passes;
 
 use slipway_crds::v1alpha1::status::{Candidate, Generation, TaskStatus};
 
-use super::{again, begun, order, serving};
+use super::{again, begun, failed_before_boot, order, serving};
 use crate::intent::{Plan, ReindexPlan};
 use crate::observed::{NameView, SearchFacts, SearchView};
 use crate::search::{baseline, index_of, moved, rebuilds, retired, seen, token};
@@ -134,15 +134,7 @@ fn build(
         TaskState::Succeeded(ended) => after_build(input, turn, reindex, candidate, facts, &ended),
         TaskState::Failed(ended) => {
             remember_seen(turn, reindex, candidate, facts);
-            Verdict::failed(
-                "BuildFailed",
-                format!(
-                    "{}. Nothing was booted; {} serves unchanged. {}",
-                    task::failure(&ended),
-                    serving(input),
-                    again(input)
-                ),
-            )
+            failed_before_boot(input, "BuildFailed", &ended)
         }
         TaskState::Unknown(ended) => Verdict::stalled(
             "TaskUnknown",

@@ -169,10 +169,7 @@ pub(crate) fn others(workloads: &[WorkloadStatus]) -> impl Iterator<Item = &Work
 fn roll_others(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     for workload in others(&input.committed.status.workloads) {
         let Some(deployment) = input.observed.deployments.get(&workload.deployment) else {
-            return Verdict::stalled(
-                "DeploymentMissing",
-                format!("Deployment {} is gone; make it again", workload.deployment),
-            );
+            return Verdict::deployment_gone(&workload.deployment);
         };
         if !deployment
             .template

@@ -12,6 +12,19 @@ fn migrating() -> World {
     World::adopted(spec)
 }
 
+/// A minute of a migration that takes ten, and ends well on SIGTERM.
+fn in_mid_migration(mut world: World) -> World {
+    let script = Script {
+        on_term: 0,
+        ..Script::takes(600)
+    };
+    world.script("expand", [script]);
+    world.release_image("shop:2");
+    world.reach(Phase::Expand);
+    world.pass(60);
+    world
+}
+
 fn reindexing() -> World {
     let mut world = World::adopted(full("shop:1", "one"));
     world.watch_traffic();
@@ -113,17 +126,7 @@ fn back_to_an_earlier_version_with_another_index_runs_no_migration_twice() {
 
 #[test]
 fn an_interrupted_migration_that_reads_complete_is_unknown_and_a_person_decides() {
-    let mut world = migrating();
-    world.script(
-        "expand",
-        [Script {
-            on_term: 0,
-            ..Script::takes(600)
-        }],
-    );
-    world.release_image("shop:2");
-    world.reach(Phase::Expand);
-    world.pass(60);
+    let mut world = in_mid_migration(migrating());
     world.evict_task("shop-2-expand-1");
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
@@ -138,17 +141,7 @@ fn an_interrupted_migration_that_reads_complete_is_unknown_and_a_person_decides(
 
 #[test]
 fn a_migration_whose_job_is_deleted_is_unknown_when_its_pod_has_ended() {
-    let mut world = migrating();
-    world.script(
-        "expand",
-        [Script {
-            on_term: 0,
-            ..Script::takes(600)
-        }],
-    );
-    world.release_image("shop:2");
-    world.reach(Phase::Expand);
-    world.pass(60);
+    let mut world = in_mid_migration(migrating());
     world.delete_job("shop-2-expand-1");
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
@@ -196,16 +189,7 @@ fn a_task_is_tried_again_as_often_as_its_retries_say() {
 fn a_task_that_may_be_repeated_is_after_an_unknown_outcome() {
     let mut world = migrating();
     world.edit(|spec| spec["migrate"]["expand"]["idempotent"] = json!(true));
-    world.script(
-        "expand",
-        [Script {
-            on_term: 0,
-            ..Script::takes(600)
-        }],
-    );
-    world.release_image("shop:2");
-    world.reach(Phase::Expand);
-    world.pass(60);
+    let mut world = in_mid_migration(world);
     world.evict_task("shop-2-expand-1");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete, "{}", world.lines.join("\n"));

@@ -2,7 +2,7 @@ use slipway_crds::v1alpha1::Phase;
 use slipway_crds::v1alpha1::status::{Cutover, StepName};
 
 use crate::fixture::{Row, Scene, table};
-use crate::observed::{NameView, SearchView};
+use crate::observed::SearchView;
 use crate::window::patches::HOLD_MIN_READY_SECONDS;
 
 /// A plain release right before its intent: all is ready, the minimum wait is over.
@@ -175,26 +175,19 @@ fn cutover_index_gone_moves_nothing() {
         },
         Row {
             name: "index_replaced_gives_up",
-            change: |scene| {
-                for view in scene.engine().indices.values_mut() {
-                    view.uuid = "another".to_owned();
-                }
-            },
+            change: Scene::replace_indices,
             does: &[],
             says: "GenerationLost",
         },
         Row {
             name: "live_alias_moved_gives_up",
-            change: |scene| {
-                let elsewhere = NameView::Alias(vec!["elsewhere".to_owned()]);
-                scene.engine().names.insert("products".to_owned(), elsewhere);
-            },
+            change: Scene::move_alias,
             does: &[],
             says: "LiveAliasMoved",
         },
         Row {
             name: "engine_away_waits",
-            change: |scene| scene.observed.search = SearchView::Unknown("no".to_owned()),
+            change: Scene::engine_away,
             does: &[],
             says: "SearchUnavailable",
         },

@@ -1,7 +1,7 @@
 use slipway_crds::v1alpha1::Phase;
 
 use crate::fixture::{Row, Scene, table};
-use crate::observed::{JobState, NameView, SearchView, TaskPodPhase};
+use crate::observed::{JobState, TaskPodPhase};
 
 fn ended(scene: &mut Scene, exit: i32) {
     let (job, pod) = if exit == 0 {
@@ -29,10 +29,7 @@ fn reindex_while_the_build_runs() {
         },
         Row {
             name: "live_alias_moved_gives_up",
-            change: |scene| {
-                let elsewhere = NameView::Alias(vec!["products_20261121".to_owned()]);
-                scene.engine().names.insert("products".to_owned(), elsewhere);
-            },
+            change: Scene::move_alias,
             does: &[],
             says: "LiveAliasMoved",
         },
@@ -52,7 +49,7 @@ fn reindex_while_the_build_runs() {
         },
         Row {
             name: "engine_away_waits",
-            change: |scene| scene.observed.search = SearchView::Unknown("no".to_owned()),
+            change: Scene::engine_away,
             does: &[],
             says: "SearchUnavailable",
         },

@@ -3,7 +3,7 @@ use slipway_crds::v1alpha1::status::{RollbackState, TaskOutcome, TaskStatus};
 
 use crate::decide;
 use crate::fixture::{Row, Scene, table, words};
-use crate::observed::{NameView, SearchView};
+use crate::observed::NameView;
 
 /// The end of the old side is committed, nothing is done yet.
 fn begun() -> Scene {
@@ -128,26 +128,19 @@ fn retire_once_the_old_side_is_gone() {
         },
         Row {
             name: "alias_moved_by_somebody_asks",
-            change: |scene| {
-                let elsewhere = NameView::Alias(vec!["elsewhere".to_owned()]);
-                scene.engine().names.insert("products".to_owned(), elsewhere);
-            },
+            change: Scene::move_alias,
             does: &[],
             says: "AliasConflict",
         },
         Row {
             name: "new_index_replaced_asks",
-            change: |scene| {
-                for view in scene.engine().indices.values_mut() {
-                    view.uuid = "another".to_owned();
-                }
-            },
+            change: Scene::replace_indices,
             does: &[],
             says: "AliasConflict",
         },
         Row {
             name: "engine_away_waits",
-            change: |scene| scene.observed.search = SearchView::Unknown("no".to_owned()),
+            change: Scene::engine_away,
             does: &[],
             says: "SearchUnavailable",
         },
