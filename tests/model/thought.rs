@@ -54,14 +54,14 @@ pub(crate) enum Deed {
 }
 
 impl Deed {
-    /// Whether no version of an object refuses it when it comes late: a Job has none before it is made, and a rollback
-    /// before the flip does not change the Service.
+    /// Whether no version of an object refuses it when it comes late: a Job has none before it is made; neither a
+    /// rollback before the flip nor the loss of the one side that is left, before the unpin, changes the Service.
     pub(crate) fn leans_on_the_lease(&self) -> bool {
         matches!(
             self,
             Self::Create { .. }
                 | Self::Service {
-                    purpose: Purpose::Flip,
+                    purpose: Purpose::Flip | Purpose::Unpin,
                     ..
                 }
         )
