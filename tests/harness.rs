@@ -18,6 +18,7 @@ pub mod packages;
 pub mod postgres;
 pub mod process;
 pub mod progress;
+pub mod reference;
 pub mod sandbox;
 pub mod search_engine;
 pub mod setup;

@@ -12,6 +12,7 @@
 
 mod adoption;
 mod by_hand;
+mod conformance;
 mod deletion;
 mod disturbance;
 mod leftovers;

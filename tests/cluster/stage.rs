@@ -6,7 +6,7 @@ mod diagnosis;
 pub(crate) mod follow;
 pub(crate) mod install;
 pub(crate) mod manifests;
-mod setup;
+pub(crate) mod setup;
 mod verbs;
 mod views;
 

@@ -301,7 +301,8 @@ async fn is_open(host: &str, port: u16) -> bool {
     TcpStream::connect((host, port)).await.is_ok()
 }
 
-async fn is_ready(client: &Client) -> bool {
+/// Whether an API server is up.
+pub(super) async fn is_ready(client: &Client) -> bool {
     let request = http::Request::get("/readyz")
         .body(Vec::new())
         .expect("the request is valid");

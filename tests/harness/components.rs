@@ -8,7 +8,9 @@ use serde_json::json;
 use super::{
     binaries::Binaries,
     control_groups,
-    network::{API_PORT, CLUSTER_DNS_ADDRESS, NODE_ADDRESS, NODE_NAME, POD_RANGE, SERVICE_RANGE},
+    network::{
+        API_PORT, CLUSTER_DNS_ADDRESS, NODE_ADDRESS, NODE_NAME, POD_RANGE, REFERENCE_PORT, SERVICE_RANGE,
+    },
     packages::CNI_PLUGINS,
     process::Process,
     sandbox::Sandbox,
@@ -63,36 +65,21 @@ impl Components<'_> {
     /// The API server, with every request in the audit log.
     pub fn api_server(&self, certificates: &Path) -> Result<Process> {
         let certificate = |name: &str| certificates.join(name).display().to_string();
-        let arguments = [
-            "--etcd-servers=http://127.0.0.1:2379".to_owned(),
-            format!("--advertise-address={NODE_ADDRESS}"),
-            format!("--secure-port={API_PORT}"),
-            format!("--service-cluster-ip-range={SERVICE_RANGE}"),
+        let mut arguments = served(certificates, API_PORT);
+        arguments.extend([
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),
             "--allow-privileged=true".to_owned(),
-            format!("--client-ca-file={}", certificate("ca.crt")),
-            format!("--tls-cert-file={}", certificate("server.crt")),
-            format!("--tls-private-key-file={}", certificate("server.key")),
             format!("--kubelet-client-certificate={}", certificate("admin.crt")),
             format!("--kubelet-client-key={}", certificate("admin.key")),
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
-            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!(
-                "--service-account-key-file={}",
-                certificate("service-accounts.pub")
-            ),
-            format!(
-                "--service-account-signing-key-file={}",
-                certificate("service-accounts.key")
-            ),
             format!(
                 "--audit-policy-file={}",
                 self.write("audit-policy.yaml", AUDIT_POLICY)?
             ),
             format!("--audit-log-path={}", self.file("audit.log")),
             "--audit-log-maxsize=0".to_owned(),
-        ];
+        ]);
         self.start("kube-apiserver", &arguments)
     }
 
@@ -212,4 +199,43 @@ impl Components<'_> {
         ];
         self.start("kubelet", &arguments)
     }
+}
+
+/// An API server without anything around it, which keeps its objects under a prefix of their own.
+pub(super) fn reference(sandbox: &Sandbox) -> Result<Process> {
+    let mut arguments = served(&sandbox.state().join("certificates"), REFERENCE_PORT);
+    arguments.extend(
+        [
+            "--etcd-prefix=/reference",
+            "--authorization-mode=AlwaysAllow",
+            // Nobody makes the accounts that it would ask for.
+            "--disable-admission-plugins=ServiceAccount",
+        ]
+        .map(str::to_owned),
+    );
+    let program = sandbox.state().join("bin/kube-apiserver");
+    Process::start(sandbox, "kube-apiserver-reference", program, &arguments, &[])
+}
+
+/// What every API server is told.
+fn served(certificates: &Path, port: u16) -> Vec<String> {
+    let certificate = |name: &str| certificates.join(name).display().to_string();
+    vec![
+        "--etcd-servers=http://127.0.0.1:2379".to_owned(),
+        format!("--advertise-address={NODE_ADDRESS}"),
+        format!("--secure-port={port}"),
+        format!("--service-cluster-ip-range={SERVICE_RANGE}"),
+        format!("--client-ca-file={}", certificate("ca.crt")),
+        format!("--tls-cert-file={}", certificate("server.crt")),
+        format!("--tls-private-key-file={}", certificate("server.key")),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        format!(
+            "--service-account-key-file={}",
+            certificate("service-accounts.pub")
+        ),
+        format!(
+            "--service-account-signing-key-file={}",
+            certificate("service-accounts.key")
+        ),
+    ]
 }

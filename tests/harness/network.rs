@@ -30,6 +30,9 @@ pub const POD_RANGE: &str = "10.244.0.0/16";
 /// The API server's port on [`NODE_ADDRESS`].
 pub const API_PORT: u16 = 6443;
 
+/// The port of the API server without controllers, where one runs; also on [`NODE_ADDRESS`].
+pub const REFERENCE_PORT: u16 = 6444;
+
 /// Gives a server that listens at [`NODE_ADDRESS`] on `target_port` a Service in a namespace, and returns the
 /// Service's ClusterIP: pods call it there, since there is no cluster DNS.
 ///

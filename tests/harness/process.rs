@@ -77,6 +77,13 @@ impl Process {
         }
     }
 
+    /// Ends it. One that was started from outside of the namespaces goes with them instead.
+    pub fn kill(&mut self) {
+        // A failure means that it has just ended by itself.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+
     /// The end of its log, for an error's text.
     pub fn last_lines(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();

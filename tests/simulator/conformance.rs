@@ -1,187 +1,193 @@
-//! The fake API server against a real one: the same random requests, the same answers.
+//! The simulator against the real thing.
 //!
-//! No controller runs on either side. Names, versions and times that a server chooses are taken out of the answers
+//! [`compare`] asks the fake API server and a real one the same; [`controllers`] does the same for the models of the
+//! controllers. With [`compare`] no controller runs on either side. Names, versions and times that a server chooses are taken out of the answers
 //! before they are compared.
 
+pub mod controllers;
+mod recorded;
 mod requests;
+mod side;
+mod wire;
 
-use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{Method, Request, header};
-use http_body_util::BodyExt;
-use kube::{Client, client::Body};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use serde_json::{Value, json};
 
-pub use self::requests::{Version, Wish, wishes};
-use super::{fields, kind::Kind};
+pub use self::{
+    requests::{Version, Wish, wishes},
+    side::{Answer, Side},
+};
+use super::{trace, world::World};
 
-/// What a server answered: the status, and the body without what servers choose.
-pub type Answer = (u16, Value);
+/// Requests of one round. Each round has a namespace of its own: one difference does not make all later ones.
+const ROUND: usize = 50;
+/// Rounds at a time.
+const ABREAST: usize = 4;
+/// How long a new kind may take until it is served.
+const PATIENCE: Duration = Duration::from_mins(1);
 
-/// One server under test.
-pub struct Side {
-    client: Client,
-    namespace: String,
-    /// The versions and UIDs seen of each object, oldest first.
-    seen: BTreeMap<(Kind, String), Vec<(String, String)>>,
+/// What a comparison came to.
+#[derive(Clone, Debug, Default)]
+pub struct Comparison {
+    /// The requests, and the watches, whose answers were compared.
+    pub asked: usize,
+    /// What was answered differently, in words.
+    pub differences: Vec<String>,
 }
 
-impl Side {
-    /// A server, with a fresh namespace of this name.
-    pub async fn new(client: Client, namespace: &str) -> Result<Self, kube::Error> {
-        let side = Self {
-            client,
-            namespace: namespace.to_owned(),
-            seen: BTreeMap::new(),
-        };
-        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-        side.exchange(&Method::POST, "/api/v1/namespaces", "application/json", &body)
-            .await?;
-        Ok(side)
-    }
-
-    /// Sends what is wished for and returns the answer.
-    pub async fn ask(&mut self, wish: &Wish) -> Result<Answer, kube::Error> {
-        let path = self.path(wish);
-        let body = self.filled(wish);
-        let (code, answer) = self
-            .exchange(&wish.method, &path, wish.content_type, &body)
-            .await?;
-        let uid = fields::uid(&answer);
-        if !uid.is_empty() && !wish.query.contains("dryRun") {
-            let version = fields::text(&answer, "/metadata/resourceVersion").to_owned();
-            let key = (wish.kind, fields::name(&answer).to_owned());
-            self.seen.entry(key).or_default().push((version, uid.to_owned()));
-        }
-        Ok((code, self.comparable(answer)))
-    }
-
-    fn path(&self, wish: &Wish) -> String {
-        let known = wish.kind.traits();
-        let root = if known.group.is_empty() { "api" } else { "apis" };
-        let (version, namespace) = (wish.kind.api_version(), &self.namespace);
-        let mut path = format!("/{root}/{version}/namespaces/{namespace}/{}", known.resource);
-        for part in [&wish.name, &wish.subresource]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-        {
-            path = format!("{path}/{part}");
-        }
-        format!("{path}?{}", wish.query)
-    }
-
-    /// The body with the versions and UIDs of this side.
-    fn filled(&self, wish: &Wish) -> Value {
-        let mut body = wish.body.clone();
-        let seen = self
-            .seen
-            .get(&(wish.kind, wish.target.clone()))
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let chosen = |version: Version| match version {
-            Version::None => None,
-            Version::Current => seen.last().cloned(),
-            Version::Old => seen.first().cloned(),
-            Version::Wrong => Some(("1".to_owned(), "00000000-0000-4000-8000-ffffffffffff".to_owned())),
-        };
-        let (version_at, uid_at) = if wish.method == Method::DELETE {
-            ("/preconditions/resourceVersion", "/preconditions/uid")
-        } else {
-            ("/metadata/resourceVersion", "/metadata/uid")
-        };
-        if let Some((version, _)) = chosen(wish.version) {
-            fields::set(&mut body, version_at, version);
-        }
-        if let Some((_, uid)) = chosen(wish.uid) {
-            fields::set(&mut body, uid_at, uid);
-        }
-        body
-    }
-
-    async fn exchange(
-        &self,
-        method: &Method,
-        path: &str,
-        content_type: &str,
-        body: &Value,
-    ) -> Result<(u16, Value), kube::Error> {
-        let body = if body.is_null() {
-            Vec::new()
-        } else {
-            body.to_string().into_bytes()
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::CONTENT_TYPE, content_type)
-            .header(header::ACCEPT, "application/json")
-            .body(Body::from(body))
-            .expect("a well-formed request");
-        let answer = self.client.send(request).await?;
-        let code = answer.status().as_u16();
-        let bytes = answer.into_body().collect().await?.to_bytes();
-        Ok((code, serde_json::from_slice(&bytes).unwrap_or_default()))
-    }
-
-    /// An answer without what only this side knows.
-    fn comparable(&self, answer: Value) -> Value {
-        let mut answer = answer;
-        let own = fields::uid(&answer).to_owned();
-        if let Some(items) = answer.get_mut("items").and_then(Value::as_array_mut) {
-            items.iter_mut().for_each(strip);
-        }
-        strip(&mut answer);
-        let mut text = answer.to_string();
-        if !own.is_empty() {
-            text = text.replace(&own, "UID");
-        }
-        for (version, uid) in self.seen.values().flatten() {
-            text = text
-                .replace(uid, "UID")
-                .replace(&format!("({version})"), "(VERSION)");
-        }
-        serde_json::from_str(&text).unwrap_or_default()
+impl Comparison {
+    fn join(mut self, other: Self) -> Self {
+        self.asked += other.asked;
+        self.differences.extend(other.differences);
+        self
     }
 }
 
-/// Takes out what a server chooses, and what no part of this project reads.
-fn strip(object: &mut Value) {
-    for name in ["uid", "resourceVersion", "creationTimestamp", "continue"] {
-        fields::remove(object, &format!("/metadata/{name}"));
-    }
-    if fields::terminating(object) {
-        fields::set(object, "/metadata/deletionTimestamp", "SOME TIME");
-    }
-    fields::remove(object, "/metadata/managedFields");
-    for pointer in ["/details/uid", "/spec/clusterIP", "/spec/clusterIPs"] {
-        fields::remove(object, pointer);
-    }
-    if object.get("status").is_some_and(empty_status) {
-        fields::remove(object, "/status");
-    }
-    if fields::text(object, "/message").contains("Precondition failed") {
-        // With a dry run the storage words it otherwise.
-        fields::set(object, "/message", "Precondition failed");
-    }
-    if fields::text(object, "/reason") == "Invalid" {
-        // Which fields break rules, and how, is what counts; the real server repeats some and orders them its way.
-        let causes = fields::list(object, "/details/causes").iter();
-        let mut broken: Vec<_> = causes
-            .map(|cause| json!([cause["field"], cause["reason"]]))
-            .collect();
-        broken.sort_by_key(Value::to_string);
-        broken.dedup();
-        object["details"]["causes"] = json!(broken);
-        fields::remove(object, "/message");
-    } else if let Some(causes) = object
-        .pointer_mut("/details/causes")
-        .and_then(Value::as_array_mut)
-    {
-        causes.sort_by_key(Value::to_string);
-    }
+/// So many random requests of a seed, and the recorded sequences, to a real server without controllers and to the
+/// fake one. `told` hears of progress: the requests so far.
+///
+/// # Errors
+/// When the real server does not answer.
+pub async fn compare(
+    reference: &Client,
+    seed: u64,
+    count: usize,
+    told: &(dyn Fn(usize) + Sync),
+) -> Result<Comparison, kube::Error> {
+    serve_releases(reference).await?;
+    let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let run = format!("conformance-{}", age.as_millis());
+    let recorded = recorded_sequences(reference, &run);
+    let random = stream::iter(0..count.div_ceil(ROUND) as u64)
+        .map(|round| random_round(reference, &run, seed, round).boxed())
+        .buffer_unordered(ABREAST)
+        .try_fold(Comparison::default(), |sum, one| {
+            let sum = sum.join(one);
+            told(sum.asked);
+            std::future::ready(Ok(sum))
+        });
+    let (recorded, random) = futures::try_join!(recorded, random)?;
+    Ok(random.join(recorded))
 }
 
-/// A status that says nothing: a server may write it out or leave it out.
-fn empty_status(status: &Value) -> bool {
-    *status == json!({}) || *status == json!({"loadBalancer": {}})
+/// Makes the real server serve Releases as the fake one does: with a status, and without a schema.
+async fn serve_releases(reference: &Client) -> Result<(), kube::Error> {
+    let kind = |group: &str, version: &str, kind: &str| {
+        ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+    };
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "releases.slipway.dev"},
+        "spec": {
+            "group": "slipway.dev",
+            "scope": "Namespaced",
+            "names": {"plural": "releases", "singular": "release", "kind": "Release", "listKind": "ReleaseList"},
+            "versions": [{
+                "name": "v1alpha1", "served": true, "storage": true, "subresources": {"status": {}}, "schema": schema,
+            }],
+        },
+    });
+    let definitions: Api<DynamicObject> = Api::all_with(
+        reference.clone(),
+        &kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
+    );
+    let definition: DynamicObject = serde_json::from_value(definition).expect("a well-formed object");
+    match definitions.create(&PostParams::default(), &definition).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        done => drop(done?),
+    }
+    let releases: Api<DynamicObject> =
+        Api::all_with(reference.clone(), &kind("slipway.dev", "v1alpha1", "Release"));
+    let begun = tokio::time::Instant::now();
+    while let Err(error) = releases.list(&ListParams::default()).await {
+        if begun.elapsed() > PATIENCE {
+            return Err(error);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// The two sides of one round, each with a fresh namespace of this name.
+async fn sides(reference: &Client, namespace: &str, seed: u64) -> Result<(World, Side, Side), kube::Error> {
+    let world = World::new(seed);
+    world.cluster().latency = Duration::ZERO..Duration::ZERO;
+    let real = Side::new(reference.clone(), namespace).await?;
+    let fake = Side::new(world.client("user"), namespace).await?;
+    Ok((world, real, fake))
+}
+
+async fn random_round(
+    reference: &Client,
+    run: &str,
+    seed: u64,
+    round: u64,
+) -> Result<Comparison, kube::Error> {
+    let (_world, mut real, mut fake) = sides(reference, &format!("{run}-{round}"), seed).await?;
+    let mut comparison = Comparison::default();
+    for wish in wishes(seed * 100_000 + round, ROUND) {
+        let (wanted, found) = (real.ask(&wish).await?, fake.ask(&wish).await?);
+        comparison.asked += 1;
+        if wanted != found {
+            let place = format!("seed {seed} round {round}: {wish}");
+            comparison.differences.push(difference(&place, &wanted, &found));
+            if wanted.0 != found.0 {
+                break;
+            }
+        }
+    }
+    Ok(comparison)
+}
+
+async fn recorded_sequences(reference: &Client, run: &str) -> Result<Comparison, kube::Error> {
+    let all = recorded::all();
+    let played = all.iter().enumerate().map(|(number, sequence)| {
+        let namespace = format!("{run}-recorded-{number}");
+        async move {
+            let (world, mut real, mut fake) = sides(reference, &namespace, 1).await?;
+            let mut comparison = Comparison::default();
+            for (index, step) in sequence.steps.iter().enumerate() {
+                let place = format!("{}, step {}: {step}", sequence.name, index + 1);
+                let (wanted, found) = match step {
+                    recorded::Step::Ask(wish) => (real.ask(wish).await?, fake.ask(wish).await?),
+                    recorded::Step::Watch(watch) => {
+                        let (wanted, found) = futures::try_join!(real.watch(watch), fake.watch(watch))?;
+                        ((200, Value::Array(wanted)), (200, Value::Array(found)))
+                    }
+                    recorded::Step::Forget => {
+                        world.cluster().store.compact();
+                        continue;
+                    }
+                };
+                comparison.asked += 1;
+                if wanted != found {
+                    comparison.differences.push(difference(&place, &wanted, &found));
+                }
+            }
+            Ok::<_, kube::Error>(comparison)
+        }
+    });
+    let played = futures::future::try_join_all(played).await?;
+    Ok(played.into_iter().fold(Comparison::default(), Comparison::join))
+}
+
+fn difference(place: &str, wanted: &Answer, found: &Answer) -> String {
+    let lines = trace::difference(&wanted.1, &found.1).join("\n    ");
+    let message = |answer: &Answer| answer.1["message"].to_string();
+    format!(
+        "{place}\n  real {} fake {} (real → fake)\n    {lines}\n    {}\n    {}",
+        wanted.0,
+        found.0,
+        message(wanted),
+        message(found)
+    )
 }

@@ -170,6 +170,22 @@ impl Refusal {
         refusal
     }
 
+    /// 422: a watch that wants to begin with the state of now, but does not say from which version on.
+    pub fn vague_beginning() -> Self {
+        let field = "resourceVersionMatch";
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: Forbidden: {why}");
+        let cause = Cause::forbidden(field, why);
+        Self {
+            details: json!({
+                "group": "meta.k8s.io",
+                "kind": "ListOptions",
+                "causes": [{"reason": cause.reason(), "message": cause.message(), "field": field}],
+            }),
+            ..Self::plain(422, "Invalid", message)
+        }
+    }
+
     /// 422: a JSON patch that does not fit; the real server says no more than this.
     pub fn unfit_patch() -> Self {
         let message = "the server rejected our request due to an error in our request";

@@ -260,6 +260,11 @@ impl Store {
             Event::Added | Event::Modified => self.objects.insert(key.clone(), Arc::clone(&object)),
             Event::Deleted => self.objects.remove(key),
         };
+        // What is told of a deletion is the last state that was stored, not what the last write made of it.
+        let told = match &before {
+            Some(before) if event == Event::Deleted => at_version(before, version),
+            Some(_) | None => Arc::clone(&object),
+        };
         self.changes.push(Change {
             version,
             at: self.now(),
@@ -267,9 +272,16 @@ impl Store {
             event,
             key: key.clone(),
             before,
-            object: Arc::clone(&object),
+            object: told,
         });
         self.signal.send_replace(version);
         object
     }
+}
+
+/// An object as it is told with the version of a later change.
+pub fn at_version(object: &Value, version: u64) -> Arc<Value> {
+    let mut object = object.clone();
+    fields::set(&mut object, "/metadata/resourceVersion", version.to_string());
+    Arc::new(object)
 }

@@ -1,25 +1,20 @@
-//! The fake API server against itself and, where one is named, against a real one.
-//!
-//! With `SIMULATOR_REFERENCE=<kubeconfig>` the requests go to that server too; it must have the Release resource
-//! with a schema that keeps unknown fields. `SIMULATOR_REQUESTS` says how many.
+//! What is compared with a real cluster, here in the simulator alone; and what the comparison has taught.
 
-use std::env;
+use std::time::Duration;
 
+use futures::StreamExt;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    Api,
+    api::{Patch, PatchParams, PostParams, WatchEvent, WatchParams},
 };
+use serde_json::{Value, json};
 use slipway_tests::simulator::{
-    conformance::{Side, wishes},
+    conformance::{Side, controllers, wishes},
     world::World,
 };
 
-fn number(name: &str, usual: u64) -> u64 {
-    env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(usual)
-}
+use super::stage::deployment;
 
 #[tokio::test(start_paused = true)]
 async fn the_same_requests_get_the_same_answers_twice() {
@@ -44,49 +39,102 @@ async fn the_same_requests_get_the_same_answers_twice() {
     assert_eq!(answers[0], answers[1]);
 }
 
-#[tokio::test]
-async fn a_real_server_answers_the_same() {
-    let Ok(path) = env::var("SIMULATOR_REFERENCE") else {
-        println!("skipped: SIMULATOR_REFERENCE names no kubeconfig");
-        return;
-    };
-    let kubeconfig = Kubeconfig::read_from(path).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .unwrap();
-    let reference = Client::try_from(config).unwrap();
-    let seed = number("SIMULATOR_SEED", 1);
-    let (mut differences, mut asked) = (0, 0);
-    // Short sequences in namespaces of their own: one difference does not make all later ones.
-    for round in 0..number("SIMULATOR_REQUESTS", 2000).div_ceil(50) {
-        let namespace = format!("conformance-{}-{round}", std::process::id());
-        let world = World::new(seed);
-        world.cluster().latency = std::time::Duration::ZERO..std::time::Duration::ZERO;
-        let mut real = Side::new(reference.clone(), &namespace).await.unwrap();
-        let mut fake = Side::new(world.client("user"), &namespace).await.unwrap();
-        for wish in wishes(seed * 100_000 + round, 50) {
-            let (wanted, found) = (real.ask(&wish).await.unwrap(), fake.ask(&wish).await.unwrap());
-            asked += 1;
-            if wanted != found {
-                differences += 1;
-                let lines = slipway_tests::simulator::trace::difference(&wanted.1, &found.1).join("\n    ");
-                println!(
-                    "{} {:?}/{} {} {}\n  {}\n  real {} fake {}\n    {lines}",
-                    wish.method,
-                    wish.kind,
-                    wish.name,
-                    wish.subresource,
-                    wish.query,
-                    wish.body,
-                    wanted.0,
-                    found.0
-                );
-                println!("    {}\n    {}", wanted.1["message"], found.1["message"]);
-                if wanted.0 != found.0 {
-                    break;
-                }
-            }
+#[test]
+fn every_story_comes_to_its_end_and_to_the_same_one_whatever_the_seed() {
+    let mut found = Vec::new();
+    for story in controllers::stories() {
+        let first = controllers::simulate(&story, 1).unwrap();
+        assert!(!first.is_empty());
+        for seed in World::seeds([2]) {
+            let other = controllers::simulate(&story, seed).unwrap();
+            found.extend(controllers::differences(&first, &other));
         }
     }
-    assert_eq!(differences, 0, "of {asked} answers");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_leaves_a_watch_is_told_as_it_was_stored_in_it() {
+    let mut world = World::new(1);
+    let api: Api<ConfigMap> = Api::default_namespaced(world.client("op"));
+    let map = |name: &str| -> ConfigMap {
+        let metadata = json!({"name": name, "labels": {"tier": "web"}, "finalizers": ["slipway.dev/test"]});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    };
+    for name in ["relabelled", "released"] {
+        api.create(&PostParams::default(), &map(name)).await.unwrap();
+    }
+    let from = world.cluster().store.version().to_string();
+    let patch = async |name: &str, metadata: Value| {
+        let patch = Patch::Merge(json!({"metadata": metadata}));
+        api.patch(name, &PatchParams::default(), &patch).await.unwrap()
+    };
+    patch("relabelled", json!({"labels": {"tier": "api"}})).await;
+    api.delete("released", &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    let answer = patch("released", json!({"finalizers": null})).await;
+    assert_eq!(
+        answer.metadata.finalizers, None,
+        "the answer is about what was written"
+    );
+    let events = WatchParams::default().labels("tier=web").timeout(5);
+    let events = api.watch(&events, &from).await.unwrap();
+    let reading = tokio::spawn(events.collect::<Vec<_>>());
+    world.run_for(Duration::from_secs(10)).await;
+    let gone: Vec<_> = reading
+        .await
+        .unwrap()
+        .into_iter()
+        .filter_map(|event| match event.unwrap() {
+            WatchEvent::Deleted(map) => Some(map.metadata),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gone.len(), 2);
+    assert_eq!(gone[0].labels.as_ref().unwrap()["tier"], "web");
+    assert!(gone[1].finalizers.is_some() && gone[1].deletion_timestamp.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_of_a_built_in_kind_takes_metadata_with_it() {
+    let world = World::new(1);
+    let api: Api<Deployment> = Api::default_namespaced(world.client("op"));
+    let web = serde_json::from_value(deployment(3, "shop:1")).unwrap();
+    api.create(&PostParams::default(), &web).await.unwrap();
+    let patch = json!({
+        "metadata": {"labels": {"a": "1"}, "annotations": {"a": "1"}, "finalizers": ["slipway.dev/test"]},
+        "spec": {"replicas": 9},
+        "status": {"observedGeneration": 1},
+    });
+    let written = api
+        .patch_status("web", &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .unwrap();
+    assert_eq!(written.spec.unwrap().replicas, Some(3));
+    assert_eq!(written.metadata.labels, None);
+    assert_eq!(written.metadata.annotations.unwrap()["a"], "1");
+    assert_eq!(written.metadata.finalizers.unwrap(), ["slipway.dev/test"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strategic_merge_keeps_order_and_finalizers() {
+    let world = World::new(1);
+    let api: Api<Deployment> = Api::default_namespaced(world.client("op"));
+    let mut web: Deployment = serde_json::from_value(deployment(3, "shop:1")).unwrap();
+    web.metadata.finalizers = Some(vec!["slipway.dev/first".to_owned()]);
+    api.create(&PostParams::default(), &web).await.unwrap();
+    let patch = json!({
+        "metadata": {"finalizers": ["slipway.dev/second"]},
+        "spec": {"template": {"spec": {"containers": [{"name": "side", "image": "side:1"}]}}},
+    });
+    let written = api
+        .patch("web", &PatchParams::default(), &Patch::Strategic(patch))
+        .await
+        .unwrap();
+    let pod = written.spec.unwrap().template.spec.unwrap();
+    let names: Vec<_> = pod.containers.iter().map(|found| found.name.as_str()).collect();
+    assert_eq!(names, ["side", "web"], "what is new goes first");
+    let finalizers = written.metadata.finalizers.unwrap();
+    assert_eq!(finalizers, ["slipway.dev/second", "slipway.dev/first"]);
 }

@@ -254,6 +254,8 @@ async fn a_suspended_job_loses_its_pod_and_starts_another_on_resume() {
         .unwrap();
     world.run_for(Duration::from_secs(20)).await;
     assert_eq!(conditions(&world), ["Suspended/JobSuspended"]);
+    let job = world.get(Kind::Job, "migrate");
+    assert!(fields::has(&job, "/status/startTime"), "kept until it resumes");
     world
         .kubectl(|kubectl| kubectl.patch(Kind::Job, "migrate", suspend(false)))
         .unwrap();
@@ -281,6 +283,12 @@ async fn a_pending_pod_that_is_deleted_counts_as_failed() {
         .unwrap();
     world.run_for(Duration::from_secs(40)).await;
     assert_eq!(conditions(&world)[1], "Failed/BackoffLimitExceeded");
+    let pod = pods(&world).remove(0);
+    assert_eq!(fields::text(&pod, "/status/phase"), "Failed");
+    assert!(
+        !fields::has(&pod, "/status/containerStatuses"),
+        "it never had a node"
+    );
     assert_eq!(
         fields::count(&world.get(Kind::Job, "migrate"), "/status/failed"),
         1

@@ -117,3 +117,26 @@ async fn start_template_first_freezes_the_damage() {
         "two of eight were killed, and the hold keeps it so"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_set_that_comes_back_remembers_its_revisions() {
+    let mut stage = Stage::new(1, 1).await;
+    for _ in 0..2 {
+        stage
+            .patch(Kind::Deployment, "web", template_patch("shop:2"))
+            .unwrap();
+        stage.rest().await;
+        stage
+            .patch(Kind::Deployment, "web", template_patch("shop:1"))
+            .unwrap();
+        stage.rest().await;
+    }
+    let revisions = |image: &str| {
+        let set = stage.set(image);
+        let read =
+            |name: &str| fields::annotation(&set, &format!("deployment.kubernetes.io/{name}")).to_owned();
+        (read("revision"), read("revision-history"))
+    };
+    assert_eq!(revisions("shop:1"), ("5".to_owned(), "1,3".to_owned()));
+    assert_eq!(revisions("shop:2"), ("4".to_owned(), "2".to_owned()));
+}

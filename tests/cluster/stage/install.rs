@@ -101,6 +101,17 @@ pub(crate) async fn shop() -> Result<PathBuf> {
     SHOP.lock().await.clone().context("the shop was not built yet")
 }
 
+/// Makes the images of the shop available to pods.
+pub(crate) async fn load_shop(cluster: &Cluster) -> Result<()> {
+    let mut known = SHOP.lock().await;
+    if known.is_none() {
+        let (shop, _) = binaries().await?;
+        cluster.load(&shop, &shops())?;
+        *known = Some(shop);
+    }
+    Ok(())
+}
+
 async fn prepare(cluster: &Cluster, guard: WindowGuard, floor: &mut Floor) -> Result<()> {
     floor.guard = None;
     let (shop, controller) = binaries().await?;

@@ -253,7 +253,7 @@ impl Setup {
 }
 
 /// A namespace of that name; with a number behind it, where an earlier run has left one.
-async fn namespace(client: &Client, name: &str) -> Result<String> {
+pub(crate) async fn namespace(client: &Client, name: &str) -> Result<String> {
     for number in 1..100 {
         let name = if number == 1 {
             name.to_owned()

@@ -1,9 +1,17 @@
 //! Random requests.
 
+mod objects;
+
+use std::fmt;
+
 use http::Method;
 use serde_json::{Value, json};
 
-use super::super::{kind::Kind, random::Random};
+use self::objects::object;
+use super::{
+    super::{kind::Kind, random::Random},
+    wire::{JSON, MERGE},
+};
 
 /// Which version, or UID, a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,19 +49,55 @@ pub struct Wish {
     pub version: Version,
     /// The UID that it names.
     pub uid: Version,
+    /// Whether no more than the metadata is wanted back.
+    pub metadata_only: bool,
 }
 
-const JSON: &str = "application/json";
-const MERGE: &str = "application/merge-patch+json";
+impl fmt::Display for Wish {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, method) = (self.kind.traits().kind, &self.method);
+        write!(
+            formatter,
+            "{method} {kind}/{} {} {}",
+            self.name, self.subresource, self.query
+        )?;
+        write!(
+            formatter,
+            " version {:?} uid {:?} {} {}",
+            self.version, self.uid, self.content_type, self.body
+        )
+    }
+}
+
+impl Wish {
+    /// A look at one object: what other wishes begin with.
+    pub(super) fn get(kind: Kind, name: &str) -> Self {
+        Self {
+            method: Method::GET,
+            kind,
+            name: name.to_owned(),
+            target: name.to_owned(),
+            subresource: String::new(),
+            query: String::new(),
+            content_type: JSON,
+            body: Value::Null,
+            version: Version::None,
+            uid: Version::None,
+            metadata_only: false,
+        }
+    }
+}
+
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const PATCH: &str = "application/json-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::ConfigMap,
     Kind::Deployment,
     Kind::Job,
     Kind::Lease,
     Kind::Release,
+    Kind::ReplicaSet,
     Kind::Service,
 ];
 const MANAGERS: [&str; 3] = ["flux", "op", "person"];
@@ -76,19 +120,12 @@ fn wish(random: &mut Random) -> Wish {
         Version::Wrong,
     ];
     let base = Wish {
-        method: Method::GET,
-        kind,
-        name: target.clone(),
-        target,
-        subresource: String::new(),
         query: format!("fieldManager={manager}"),
-        content_type: JSON,
-        body: Value::Null,
-        version: Version::None,
-        uid: Version::None,
+        metadata_only: random.chance(1, 20),
+        ..Wish::get(kind, &target)
     };
     let dry = random.chance(1, 12);
-    let mut wish = match random.below(16) {
+    let mut wish = match random.below(18) {
         0..=3 => create(random, base),
         4 => base,
         5 => Wish {
@@ -103,7 +140,7 @@ fn wish(random: &mut Random) -> Wish {
             body: random.pick(&operations()).clone(),
             ..base
         },
-        9 | 10 if !matches!(kind, Kind::Lease | Kind::Job) => apply(random, base),
+        9 | 10 if !matches!(kind, Kind::Lease | Kind::Job | Kind::ReplicaSet) => apply(random, base),
         11 => delete(random, base),
         12 if kind != Kind::Release => Wish {
             method: Method::PATCH,
@@ -111,14 +148,16 @@ fn wish(random: &mut Random) -> Wish {
             body: change(random, kind),
             ..base
         },
-        13 if matches!(kind, Kind::Deployment | Kind::Release) => Wish {
+        13 if matches!(kind, Kind::Deployment | Kind::Release | Kind::ReplicaSet) => Wish {
             method: Method::PATCH,
             content_type: MERGE,
             subresource: "status".to_owned(),
-            body: random.pick(&statuses()).clone(),
+            body: random.pick(&statuses(kind)).clone(),
             version: *random.pick(&versions),
             ..base
         },
+        14 if matches!(kind, Kind::Deployment | Kind::ReplicaSet) => scale(random, base),
+        15 if random.chance(1, 3) => delete_all(random, base),
         _ => Wish {
             method: Method::PATCH,
             content_type: MERGE,
@@ -188,6 +227,7 @@ fn delete(random: &mut Random, base: Wish) -> Wish {
         json!({}),
         json!({"propagationPolicy": "Background"}),
         json!({"propagationPolicy": "Foreground"}),
+        json!({"propagationPolicy": "Orphan"}),
     ];
     let version = *random.pick(&[Version::None, Version::None, Version::Current, Version::Wrong]);
     let uid = *random.pick(&[Version::None, Version::None, Version::Current, Version::Wrong]);
@@ -196,6 +236,37 @@ fn delete(random: &mut Random, base: Wish) -> Wish {
         body: random.pick(&policies).clone(),
         version,
         uid,
+        ..base
+    }
+}
+
+/// All objects of a kind at once, or those with a label.
+fn delete_all(random: &mut Random, base: Wish) -> Wish {
+    let query = random.pick(&["", "labelSelector=tier%3Dweb"]);
+    Wish {
+        method: Method::DELETE,
+        name: String::new(),
+        query: (*query).to_owned(),
+        body: json!({"propagationPolicy": "Background"}),
+        metadata_only: false,
+        ..base
+    }
+}
+
+fn scale(random: &mut Random, base: Wish) -> Wish {
+    let base = Wish {
+        subresource: "scale".to_owned(),
+        metadata_only: false,
+        ..base
+    };
+    if random.chance(1, 3) {
+        return base;
+    }
+    Wish {
+        method: Method::PATCH,
+        content_type: MERGE,
+        body: json!({"spec": {"replicas": random.pick(&[0, 2, 5])}}),
+        version: *random.pick(&[Version::None, Version::Current, Version::Old]),
         ..base
     }
 }
@@ -212,20 +283,30 @@ fn list_query(random: &mut Random) -> String {
     (*random.pick(&queries)).to_owned()
 }
 
-fn statuses() -> [Value; 3] {
-    [
+fn statuses(kind: Kind) -> Vec<Value> {
+    let mut all = vec![
         json!({"status": {"observedGeneration": 1}}),
         json!({"metadata": {"labels": {"from": "status"}, "annotations": {"from": "status"}}, "status": {"observedGeneration": 2}}),
         json!({"spec": {"replicas": 9}, "status": {"observedGeneration": 3}}),
-    ]
+        json!({"metadata": {"finalizers": ["slipway.dev/test"]}, "status": {"observedGeneration": 4}}),
+    ];
+    if kind == Kind::Release {
+        all.push(json!({"status": {"phase": "Watch", "conditions": [{"type": "Ready", "status": "False"}]}}));
+        all.push(json!({"status": {"phase": null}}));
+    }
+    all
 }
 
-fn operations() -> [Value; 4] {
+fn operations() -> [Value; 8] {
     [
         json!([{"op": "test", "path": "/metadata/name", "value": "a"}, {"op": "add", "path": "/metadata/labels", "value": {"tier": "api"}}]),
         json!([{"op": "replace", "path": "/metadata/labels/tier", "value": "web"}]),
         json!([{"op": "remove", "path": "/metadata/annotations"}]),
         json!([{"op": "add", "path": "/metadata/annotations/note", "value": "patched"}]),
+        json!([{"op": "test", "path": "/metadata/labels/tier", "value": "web"}, {"op": "remove", "path": "/metadata/labels/tier"}]),
+        json!([{"op": "add", "path": "/metadata/finalizers", "value": ["slipway.dev/test"]}]),
+        json!([{"op": "remove", "path": "/metadata/finalizers/0"}]),
+        json!([{"op": "replace", "path": "/metadata/name", "value": "other"}]),
     ]
 }
 
@@ -259,6 +340,14 @@ fn change(random: &mut Random, kind: Kind) -> Value {
             json!({"spec": {"template": {"metadata": {"labels": {"app": "other"}}}}}),
             json!({"spec": {"selector": {"matchLabels": {"app": "other"}}}}),
         ],
+        Kind::ReplicaSet => vec![
+            json!({"spec": {"replicas": 4}}),
+            json!({"spec": {"replicas": -1}}),
+            json!({"spec": {"minReadySeconds": 2_147_483_646}}),
+            json!({"spec": {"minReadySeconds": null}}),
+            json!({"spec": {"selector": {"matchLabels": {"app": "other"}}}}),
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "shop:2"}]}}}}),
+        ],
         Kind::Service => vec![
             json!({"spec": {"selector": {"pod-template-hash": "abc"}}}),
             json!({"spec": {"selector": {"pod-template-hash": null}}}),
@@ -287,69 +376,4 @@ fn change(random: &mut Random, kind: Kind) -> Value {
     } else {
         random.pick(&own).clone()
     }
-}
-
-/// A whole object, sometimes an invalid one.
-fn object(random: &mut Random, kind: Kind, name: &str) -> Value {
-    let bodies = match kind {
-        Kind::Deployment => deployments(),
-        Kind::Service => services(),
-        Kind::Job => jobs(),
-        Kind::Lease => vec![
-            json!({"spec": {"holderIdentity": "a", "leaseDurationSeconds": 15}}),
-            json!({"spec": {"leaseDurationSeconds": 0}}),
-        ],
-        Kind::Release => vec![
-            json!({"spec": {"image": "shop:1"}}),
-            json!({"spec": {"image": "shop:1"}, "status": {"phase": "Ready"}}),
-        ],
-        _ => vec![json!({"data": {"key": "1"}}), json!({})],
-    };
-    let mut object = random.pick(&bodies).clone();
-    object["apiVersion"] = json!(kind.api_version());
-    object["kind"] = json!(kind.traits().kind);
-    object["metadata"]["name"] = json!(name);
-    if random.chance(1, 3) {
-        object["metadata"]["labels"] = json!({"tier": random.pick(&["web", "api"])});
-    }
-    if random.chance(1, 6) {
-        object["metadata"]["finalizers"] = json!(["slipway.dev/test"]);
-    }
-    object
-}
-
-fn template(image: &str, policy: &str) -> Value {
-    let mut spec = json!({"containers": [{"name": "web", "image": image, "env": [{"name": "A", "value": "1"}], "ports": [{"containerPort": 80}]}]});
-    if !policy.is_empty() {
-        spec["restartPolicy"] = json!(policy);
-    }
-    json!({"metadata": {"labels": {"app": "web"}}, "spec": spec})
-}
-
-fn deployments() -> Vec<Value> {
-    let selector = json!({"matchLabels": {"app": "web"}});
-    vec![
-        json!({"spec": {"replicas": 3, "selector": selector, "template": template("shop:1", "")}}),
-        json!({"spec": {"selector": selector, "template": template("shop:2", ""), "minReadySeconds": 5, "strategy": {"rollingUpdate": {"maxSurge": 1}}}}),
-        json!({"spec": {"selector": selector, "template": template("shop", ""), "strategy": {"type": "Recreate"}, "paused": true}}),
-        json!({"spec": {"selector": {"matchLabels": {"app": "other"}}, "template": template("shop:1", "")}}),
-        json!({"spec": {"replicas": -1, "selector": selector, "template": template("shop:1", "")}}),
-    ]
-}
-
-fn services() -> Vec<Value> {
-    vec![
-        json!({"spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}}),
-        json!({"spec": {"selector": {"app": "web", "tier": "x"}, "ports": [{"name": "http", "port": 80}, {"name": "admin", "port": 81}]}}),
-        json!({"spec": {"selector": {"app": "web"}}}),
-    ]
-}
-
-fn jobs() -> Vec<Value> {
-    vec![
-        json!({"spec": {"backoffLimit": 0, "template": template("task:1", "Never"), "podFailurePolicy": {"rules": [
-            {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]}}}),
-        json!({"spec": {"suspend": true, "template": template("task:1", "OnFailure")}}),
-        json!({"spec": {"template": template("task:1", "")}}),
-    ]
 }

@@ -50,6 +50,8 @@ enum Stage {
     },
     /// Its process ended and is started again then.
     BackOff { until: Timestamp },
+    /// It was deleted before it had a node, and somebody has noticed.
+    Collected,
     /// Its process ended for good.
     Ended {
         since: Option<Timestamp>,
@@ -147,11 +149,7 @@ impl Sandbox {
                 let due = clock::after(asked, POD_COLLECTION);
                 let late = due <= now;
                 if late {
-                    self.stage = Stage::Ended {
-                        since: None,
-                        at: now,
-                        exit: Exit::new(Duration::ZERO, 137),
-                    };
+                    self.stage = Stage::Collected;
                 }
                 late
             }
@@ -181,7 +179,7 @@ impl Sandbox {
                 };
                 self.work(pod, cluster, since, now)
             }
-            Stage::Ended { .. } => false,
+            Stage::Collected | Stage::Ended { .. } => false,
         }
     }
 
@@ -316,7 +314,7 @@ impl Sandbox {
                 return Wake::Retry;
             }
         }
-        if matches!(self.stage, Stage::Ended { .. }) && fields::terminating(&pod) {
+        if matches!(self.stage, Stage::Collected | Stage::Ended { .. }) && fields::terminating(&pod) {
             let options = DeleteOptions {
                 uid: Some(self.uid.clone()),
                 grace: Some(0),
@@ -352,7 +350,7 @@ impl Sandbox {
                 let stop = stop.as_ref().map(|(at, _)| *at);
                 ready.into_iter().chain(work).chain(end).chain(stop).min()
             }
-            Stage::Ended { .. } => None,
+            Stage::Collected | Stage::Ended { .. } => None,
         }
     }
 }

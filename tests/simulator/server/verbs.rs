@@ -115,7 +115,10 @@ fn object(
         "delete" if part == Part::Main => {
             let options = DeleteOptions::parse(&asked.body);
             let (object, gone) = cluster.store.delete(caller, key, &options)?;
-            return Ok(Answer::Document(200, deleted(key, &object, gone)));
+            return Ok(Answer::Document(
+                200,
+                deleted(key, &object, gone, asked.metadata_only),
+            ));
         }
         _ => return Err(unknown_path()),
     };
@@ -132,14 +135,14 @@ fn read(cluster: &Cluster, key: &Key) -> Result<Arc<Value>, Refusal> {
 
 /// The answer to a deletion: the object itself while it is still there, and for the few kinds that return
 /// it; else a short success.
-fn deleted(key: &Key, object: &Value, gone: bool) -> Value {
+fn deleted(key: &Key, object: &Value, gone: bool, metadata_only: bool) -> Value {
     if !gone
         || matches!(
             key.kind,
             Kind::Pod | Kind::Service | Kind::PersistentVolumeClaim | Kind::ServiceAccount
         )
     {
-        return object.clone();
+        return shown(object, metadata_only);
     }
     let known = key.kind.traits();
     let mut details = json!({"name": key.name, "kind": known.resource, "uid": fields::uid(object)});
@@ -210,6 +213,11 @@ fn list(cluster: &Cluster, asked: &Asked, kind: Kind, namespace: Option<&str>) -
         item
     };
     let items: Vec<_> = found.map(|(_, object)| item(object)).collect();
+    let items = if items.is_empty() && asked.metadata_only {
+        Value::Null
+    } else {
+        json!(items)
+    };
     let (api_version, name) = if asked.metadata_only {
         (
             "meta.k8s.io/v1".to_owned(),
@@ -233,6 +241,9 @@ fn watch(
     namespace: Option<&String>,
 ) -> Result<Watching, Refusal> {
     let selector = selector(asked, kind)?;
+    if asked.flag("sendInitialEvents") && asked.parameter("resourceVersionMatch") != "NotOlderThan" {
+        return Err(Refusal::vague_beginning());
+    }
     let asked_version = asked.parameter("resourceVersion");
     let initial = asked.flag("sendInitialEvents") || matches!(asked_version, "" | "0");
     let mut backlog = Vec::new();
@@ -254,6 +265,7 @@ fn watch(
         backlog.reverse();
     }
     let seconds = asked.parameter("timeoutSeconds").parse().unwrap_or(1800);
+    let end = Instant::now() + Duration::from_secs(seconds);
     Ok(Watching {
         cluster: Arc::clone(shared),
         actor: Arc::clone(&caller.actor),
@@ -265,8 +277,8 @@ fn watch(
         position,
         backlog,
         bookmarks: asked.flag("allowWatchBookmarks"),
-        next_bookmark: Watching::first_bookmark(),
-        end: Instant::now() + Duration::from_secs(seconds),
+        next_bookmark: watching::next_bookmark(end),
+        end,
         signal: cluster.store.subscribe(),
         sent: 0,
         over: false,
@@ -287,10 +299,11 @@ fn delete_all(
         .filter(|(_, object)| selector.matches(object));
     let keys: Vec<_> = found.map(|(key, _)| key.clone()).collect();
     let options = DeleteOptions::parse(&asked.body);
+    let before = list(cluster, asked, kind, namespace)?;
     for key in keys {
         cluster.store.delete(caller, &key, &options)?;
     }
-    list(cluster, asked, kind, namespace).map(|list| Answer::Document(200, list))
+    Ok(Answer::Document(200, before))
 }
 
 /// The scale subresource.
@@ -325,7 +338,13 @@ fn scale(cluster: &mut Cluster, caller: &Caller, asked: &Asked, key: &Key) -> Re
 
 fn scale_of(object: &Value) -> Value {
     let metadata = |name: &str| fields::text(object, &format!("/metadata/{name}")).to_owned();
-    json!({
+    let labels = fields::map(object, "/spec/selector/matchLabels")
+        .into_iter()
+        .flatten();
+    let selector: Vec<_> = labels
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    let mut scale = json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {
@@ -335,9 +354,15 @@ fn scale_of(object: &Value) -> Value {
             "resourceVersion": metadata("resourceVersion"),
             "creationTimestamp": metadata("creationTimestamp"),
         },
-        "spec": {"replicas": fields::count(object, "/spec/replicas")},
-        "status": {"replicas": fields::count(object, "/status/replicas")},
-    })
+        "spec": {},
+        "status": {"replicas": fields::count(object, "/status/replicas"), "selector": selector.join(",")},
+    });
+    fields::set_count(
+        &mut scale,
+        "/spec/replicas",
+        fields::count(object, "/spec/replicas"),
+    );
+    scale
 }
 
 /// An object as the client asked to see it.

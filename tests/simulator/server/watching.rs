@@ -14,7 +14,7 @@ use super::{
         cluster::{self, Cluster, Lag, Shared},
         kind::Kind,
         refusal::Refusal,
-        store::{Change, Event, selector::Selector},
+        store::{Change, Event, at_version, selector::Selector},
     },
     AnswerBody,
     faults::WatchFault,
@@ -23,6 +23,8 @@ use super::{
 
 /// The time between bookmarks.
 const BOOKMARK: Duration = Duration::from_mins(1);
+/// The time from the last bookmark of a watch to its end.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// One watch.
 pub(super) struct Watching {
@@ -54,11 +56,6 @@ enum Next {
 }
 
 impl Watching {
-    /// The time of the first bookmark of a watch that begins now.
-    pub(super) fn first_bookmark() -> Instant {
-        Instant::now() + BOOKMARK
-    }
-
     /// The body of the answer: one JSON document a line.
     pub(super) fn into_body(self: Box<Self>) -> AnswerBody {
         let frames = stream::unfold(self, |mut watching| async move {
@@ -136,7 +133,7 @@ impl Watching {
             return Next::End;
         }
         if self.bookmarks && now >= self.next_bookmark {
-            self.next_bookmark = now + BOOKMARK;
+            self.next_bookmark = next_bookmark(self.end);
             return Next::Send(bookmark(self.kind, self.position, json!({})));
         }
         Next::Wait(until)
@@ -187,7 +184,13 @@ impl Watching {
             (true, false) => "DELETED",
             (false, false) => return None,
         };
-        Some(json!({"type": what, "object": verbs::shown(&change.object, self.metadata_only)}))
+        // An object that leaves the selection is told as it was in it.
+        let left = change.before.as_ref().filter(|_| before && !after);
+        let object = left.map_or_else(
+            || Arc::clone(&change.object),
+            |before| at_version(before, change.version),
+        );
+        Some(json!({"type": what, "object": verbs::shown(&object, self.metadata_only)}))
     }
 
     fn expired(&mut self, cluster: &Cluster) -> Next {
@@ -195,6 +198,13 @@ impl Watching {
         let refusal = Refusal::expired(self.position, cluster.store.compacted());
         Next::Send(json!({"type": "ERROR", "object": refusal.body()}))
     }
+}
+
+/// When the next bookmark is due on a watch that ends then; after the end when there is none any more.
+pub(super) fn next_bookmark(end: Instant) -> Instant {
+    let now = Instant::now();
+    let farewell = end.checked_sub(FAREWELL).filter(|farewell| *farewell > now);
+    farewell.unwrap_or(end + BOOKMARK).min(now + BOOKMARK)
 }
 
 /// A bookmark at a version.

@@ -34,7 +34,7 @@ impl Store {
         if kind == Kind::Service {
             self.allocate_address(&mut object);
         }
-        validation::check(kind, None, &object)?;
+        validation::check(kind, None, &object, None)?;
         self.admit(&Review {
             caller,
             operation: Operation::Create,

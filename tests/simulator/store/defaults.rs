@@ -23,6 +23,7 @@ pub(super) fn apply(kind: Kind, object: &mut Value) {
         Kind::Deployment => deployment(object),
         Kind::ReplicaSet => {
             default(object, "/spec/replicas", 1);
+            default(object, "/status/replicas", 0);
             drop_zero(object, "/spec/minReadySeconds");
             template(object);
         }

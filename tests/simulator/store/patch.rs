@@ -63,9 +63,11 @@ fn strategic<'a>(kind: Kind, target: &mut Value, patch: &'a Value, names: &mut V
     } else if let (Some(wanted), Shape::Keyed(keys), Some(found)) =
         (patch.as_array(), shape, target.as_array_mut())
     {
+        // A strategic merge goes by the first key alone: ports by their number, whatever the protocol.
+        let key = |element: &Value| keys.first().and_then(|key| element.get(key).cloned());
+        let before: Vec<_> = found.iter().map(key).collect();
         for element in wanted {
-            // A strategic merge goes by the first key alone: ports by their number, whatever the protocol.
-            let same = |other: &Value| keys.first().is_none_or(|key| other.get(key) == element.get(key));
+            let same = |other: &Value| key(other) == key(element);
             if fields::text(element, "/$patch") == "delete" {
                 found.retain(|other| !same(other));
             } else if let Some(other) = found.iter_mut().find(|other| same(other)) {
@@ -74,9 +76,44 @@ fn strategic<'a>(kind: Kind, target: &mut Value, patch: &'a Value, names: &mut V
                 found.push(element.clone());
             }
         }
+        let wanted: Vec<_> = wanted.iter().map(key).collect();
+        *found = in_order(std::mem::take(found), key, &before, &wanted);
+    } else if let (Some(wanted), Shape::Set, Some(found)) = (patch.as_array(), shape, target.as_array_mut()) {
+        let before = found.clone();
+        found.extend(wanted.iter().filter(|element| !before.contains(element)).cloned());
+        *found = in_order(std::mem::take(found), Value::clone, &before, wanted);
     } else {
         *target = patch.clone();
     }
+}
+
+/// A merged list in the order of the real server: elements of the patch in the patch's order, the others in theirs;
+/// between the two, what stood before goes before, and what is new goes first.
+fn in_order<K: PartialEq>(
+    merged: Vec<Value>,
+    key: impl Fn(&Value) -> K,
+    before: &[K],
+    patch: &[K],
+) -> Vec<Value> {
+    let place = |list: &[K], element: &Value| list.iter().position(|known| *known == key(element));
+    let (mut patched, kept): (Vec<_>, Vec<_>) = merged
+        .into_iter()
+        .partition(|element| place(patch, element).is_some());
+    patched.sort_by_key(|element| place(patch, element));
+    let mut ordered = Vec::new();
+    let mut patched = patched.into_iter().peekable();
+    for element in kept {
+        let own = place(before, &element);
+        while let Some(next) = patched.next_if(|next| {
+            let place = place(before, next);
+            place.is_none() || own.is_none() || place < own
+        }) {
+            ordered.push(next);
+        }
+        ordered.push(element);
+    }
+    ordered.extend(patched);
+    ordered
 }
 
 /// RFC 6902 without `move` and `copy`. Whatever does not fit is one indistinct 422.

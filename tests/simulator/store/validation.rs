@@ -14,15 +14,25 @@ use super::{
 const IMMUTABLE: &str = "field is immutable";
 const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 
-/// Checks an object that is created (`old` is none) or changed.
-pub(super) fn check(kind: Kind, old: Option<&Value>, new: &Value) -> Result<(), Refusal> {
+/// Checks an object that is created (`old` is none) or changed; `known` is wrong with it in any case.
+pub(super) fn check(
+    kind: Kind,
+    old: Option<&Value>,
+    new: &Value,
+    known: Option<Cause>,
+) -> Result<(), Refusal> {
     let mut causes = metadata(kind, new);
+    causes.extend(known);
     causes.extend(old.and_then(|old| late_finalizer(old, new)));
     match kind {
         Kind::Deployment => causes.extend(deployment(old, new)),
         Kind::ReplicaSet => {
             causes.extend(not_negative(new, &["/spec/replicas", "/spec/minReadySeconds"]));
             causes.extend(template(new));
+            causes.extend(
+                old.map(|old| immutable(old, new, &["/spec/selector"]))
+                    .unwrap_or_default(),
+            );
         }
         Kind::Job => causes.extend(job(old, new)),
         Kind::Pod => causes.extend(containers(new, "/spec")),

@@ -1,8 +1,8 @@
 //! Creating and changing objects.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     super::{
@@ -117,12 +117,6 @@ impl Store {
                 }
             }
         }
-        fresh(key, &current, &object)?;
-        let uid = object.pointer("/metadata/uid").cloned().unwrap_or_default();
-        if !uid.is_null() && uid != fields::uid(&current) {
-            let cause = Cause::invalid("metadata.uid", &uid, "field is immutable");
-            return Err(Refusal::invalid(key.kind, &key.name, &[cause]));
-        }
         let applied = matches!(patch, Patch::Apply { .. });
         self.update(caller, key, &current, object, part, !applied)
     }
@@ -144,12 +138,13 @@ impl Store {
             let why = format!("the name of the object ({found}) does not match the name on the URL ({name})");
             return Err(Refusal::bad_request(why));
         }
+        let another = another_uid(current, &wanted);
         let mut object = combine(key.kind, current, wanted, part);
         if key.kind == Kind::Service {
             keep_address(current, &mut object);
         }
         defaults::apply(key.kind, &mut object);
-        validation::check(key.kind, Some(current), &object)?;
+        validation::check(key.kind, Some(current), &object, another)?;
         count_generation(key.kind, current, &mut object, part);
         if track && part == Part::Main && key.kind.traits().managed {
             managed::track(key.kind, Some(current), &mut object, &caller.manager, self.now());
@@ -196,29 +191,31 @@ const SERVERS: [&str; 11] = [
 
 /// The current object with one part taken from the wanted one. What only the server sets stays.
 fn combine(kind: Kind, current: &Value, wanted: Value, part: Part) -> Value {
-    let mut object = match part {
-        Part::Main => wanted,
-        Part::Status => {
-            let (mut object, mut wanted) = (current.clone(), wanted);
-            take_over(&mut object, &mut wanted, "/status");
-            // The built-in kinds let a status write change annotations; custom resources do not.
-            if kind != Kind::Release {
-                take_over(&mut object, &mut wanted, "/metadata/annotations");
-            }
+    let mut object = wanted;
+    match part {
+        Part::Main if kind.traits().status => take_over(&mut object, current, "/status"),
+        Part::Main => {}
+        // A custom resource's status is written alone.
+        Part::Status if kind == Kind::Release => {
+            let status = object;
+            object = current.clone();
+            take_over(&mut object, &status, "/status");
             return object;
         }
-    };
-    if kind.traits().status {
-        match current.get("status") {
-            Some(status) => fields::set(&mut object, "/status", status.clone()),
-            None => drop(fields::remove(&mut object, "/status")),
+        // With that of the built-in kinds goes metadata, but for the labels of a Deployment.
+        Part::Status => {
+            let keys = [&object, current].into_iter().filter_map(Value::as_object);
+            let keys: BTreeSet<_> = keys.flat_map(Map::keys).cloned().collect();
+            for key in keys.iter().filter(|key| *key != "metadata" && *key != "status") {
+                take_over(&mut object, current, &format!("/{key}"));
+            }
+            if kind == Kind::Deployment {
+                take_over(&mut object, current, "/metadata/labels");
+            }
         }
     }
     for pointer in SERVERS {
-        match fields::at(current, pointer) {
-            Some(value) => fields::set(&mut object, pointer, value.clone()),
-            None => drop(fields::remove(&mut object, pointer)),
-        }
+        take_over(&mut object, current, pointer);
     }
     if !fields::has(&object, "/metadata/managedFields")
         && let Some(managed) = current.pointer("/metadata/managedFields")
@@ -229,9 +226,9 @@ fn combine(kind: Kind, current: &Value, wanted: Value, part: Part) -> Value {
 }
 
 /// Replaces a field by that of another object.
-fn take_over(object: &mut Value, other: &mut Value, pointer: &str) {
-    match other.pointer_mut(pointer).map(Value::take) {
-        Some(value) => fields::set(object, pointer, value),
+fn take_over(object: &mut Value, other: &Value, pointer: &str) {
+    match fields::at(other, pointer) {
+        Some(value) => fields::set(object, pointer, value.clone()),
         None => drop(fields::remove(object, pointer)),
     }
 }
@@ -267,6 +264,13 @@ fn fresh(key: &Key, current: &Value, wanted: &Value) -> Result<(), Refusal> {
     } else {
         Err(Refusal::stale(key.kind, &key.name))
     }
+}
+
+/// What is wrong with a write that names another UID.
+fn another_uid(current: &Value, wanted: &Value) -> Option<Cause> {
+    let uid = fields::at(wanted, "/metadata/uid")?;
+    let same = uid.is_null() || uid == fields::uid(current);
+    (!same).then(|| Cause::invalid("metadata.uid", uid, "field is immutable"))
 }
 
 /// A Service that is written without its address keeps it.

@@ -14,11 +14,13 @@ use super::{
     HASH, REVISION, Rollout, Write, same_template, scaling, size,
 };
 
+/// The annotation with the revisions that a ReplicaSet had before its present one.
+const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 /// Annotations of the Deployment that are not copied to its ReplicaSets.
 const PRIVATE: [&str; 6] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     REVISION,
-    "deployment.kubernetes.io/revision-history",
+    HISTORY,
     scaling::DESIRED,
     scaling::MAXIMUM,
     "deprecated.deployment.rollback.to",
@@ -134,9 +136,16 @@ impl Rollout<'_> {
             );
         }
         let next = self.old.iter().map(|set| revision(set)).max().unwrap_or_default() + 1;
+        let before = fields::annotation(set, REVISION).to_owned();
         if revision(set) < next {
-            let pointer = format!("/metadata/annotations/{}", fields::escape(REVISION));
-            fields::set(set, &pointer, next.to_string());
+            let pointer = |key: &str| format!("/metadata/annotations/{}", fields::escape(key));
+            fields::set(set, &pointer(REVISION), next.to_string());
+            if !before.is_empty() {
+                let history = fields::annotation(set, HISTORY);
+                let separator = if history.is_empty() { "" } else { "," };
+                let longer = format!("{history}{separator}{before}");
+                fields::set(set, &pointer(HISTORY), longer);
+            }
         }
     }
 

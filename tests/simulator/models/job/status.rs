@@ -37,7 +37,6 @@ pub(super) fn condition(job: &mut Value, kind: &str, reason: &str, message: &str
 /// Marks a Job as suspended.
 pub(super) fn suspend(job: &mut Value, now: Timestamp) {
     set(job, "Suspended", "True", "JobSuspended", "Job suspended", now);
-    fields::remove(job, "/status/startTime");
 }
 
 /// Marks a Job that was suspended as resumed. Returns whether it was.

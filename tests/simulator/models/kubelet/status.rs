@@ -15,7 +15,7 @@ impl Sandbox {
     pub(super) fn status(&self, pod: &Value, sick: bool, now: Timestamp) -> Value {
         let mut status = pod["status"].clone();
         fields::set(&mut status, "/phase", self.phase());
-        let placed = !matches!(self.stage, Stage::Unplaced { .. });
+        let placed = !matches!(self.stage, Stage::Unplaced { .. } | Stage::Collected);
         let ready = self.is_ready(sick, now);
         if placed {
             fields::default(&mut status, "/startTime", clock::seconds(now));
@@ -45,7 +45,7 @@ impl Sandbox {
             Stage::Unplaced { .. } | Stage::Making { .. } => "Pending",
             Stage::Running { .. } | Stage::BackOff { .. } => "Running",
             Stage::Ended { exit, .. } if exit.code == 0 => "Succeeded",
-            Stage::Ended { .. } => "Failed",
+            Stage::Collected | Stage::Ended { .. } => "Failed",
         }
     }
 
@@ -87,7 +87,7 @@ impl Sandbox {
         let waiting =
             |reason: &str, message: String| json!({"waiting": {"reason": reason, "message": message}});
         match &self.stage {
-            Stage::Unplaced { .. } => json!({}),
+            Stage::Unplaced { .. } | Stage::Collected => json!({}),
             Stage::Making { due: None } => {
                 waiting("ImagePullBackOff", format!("Back-off pulling image \"{image}\""))
             }
