@@ -1,4 +1,4 @@
-//! `cargo campaign`: every campaign of the simulator, with its counts.
+//! `cargo campaign`: every campaign of the simulator, with its counts, and the comparison with a real API server.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -8,13 +8,24 @@ use std::{
 use anyhow::{Result, bail, ensure};
 
 use crate::{
-    harness::progress::Progress,
-    simulator::campaign::{
-        plans::{ALL, Campaign, Failure, References, choose, judge},
-        run::Plan,
-        scenes, teeth,
+    harness::{
+        binaries::Binaries, cluster::Cluster, packages, progress::Progress, reference::Reference,
+        sandbox::Lifetime, setup,
+    },
+    simulator::{
+        campaign::{
+            plans::{ALL, Campaign, Failure, References, choose, judge},
+            run::Plan,
+            scenes, teeth,
+        },
+        conformance,
     },
 };
+
+/// The name of the comparison with a real API server, and of its cluster.
+const CONFORMANCE: &str = "conformance";
+/// The random requests of it.
+const REQUESTS: usize = 10_000;
 
 /// Failures of one campaign that are told in full.
 const TOLD: usize = 3;
@@ -30,40 +41,39 @@ pub struct Options {
     pub every: usize,
     /// The most runs of one campaign.
     pub most: Option<usize>,
+    /// The seed of the comparison with a real API server.
+    pub seed: u64,
 }
 
 /// Plays the campaigns. An error when a run went wrong.
 pub fn run(options: &Options) -> Result<()> {
     let progress = Progress::new();
     for name in &options.only {
-        let known = ALL.iter().any(|campaign| campaign.name == name);
         ensure!(
-            known,
+            names().contains(&name.as_str()),
             "there is no campaign {name}; there are {}",
             names().join(", ")
         );
     }
-    let stage = progress.stage("references");
-    let references = References::play(&scenes::ALL);
-    stage.done(&format!("{} scenarios", scenes::ALL.len()));
-    let mut failed = 0;
-    let mut runs = 0;
-    let chosen = ALL
-        .iter()
-        .filter(|campaign| options.only.is_empty() || options.only.iter().any(|name| name == campaign.name));
-    for campaign in chosen {
-        let (played, failures) = play(campaign, &references, options, &progress);
-        for failure in failures.iter().take(TOLD) {
-            progress.line(&failure.to_string());
-        }
-        for failure in failures.iter().skip(TOLD) {
-            progress.line(&format!("{}: {}", failure.name, failure.wrong.join("; ")));
-        }
-        failed += failures.len();
-        runs += played;
+    let all = options.only.is_empty();
+    let wanted = |name: &str| all || options.only.iter().any(|only| only == name);
+    if !all && wanted(CONFORMANCE) {
+        setup::ensure_root()?;
     }
-    if options.only.is_empty() {
+    let chosen: Vec<_> = ALL.iter().filter(|campaign| wanted(campaign.name)).collect();
+    let (mut runs, mut failed) = play_all(&chosen, options, &progress);
+    if all {
         failed += bite(&progress);
+    }
+    if wanted(CONFORMANCE) {
+        match setup::ensure_root() {
+            Ok(()) => {
+                let (asked, differ) = compare(options, &progress)?;
+                runs += asked;
+                failed += differ;
+            }
+            Err(why) => progress.line(&format!("{CONFORMANCE}: left out. {why}")),
+        }
     }
     progress.line(&format!("{runs} runs, {failed} went wrong"));
     if failed > 0 {
@@ -73,7 +83,31 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn names() -> Vec<&'static str> {
-    ALL.iter().map(|campaign| campaign.name).collect()
+    let campaigns = ALL.iter().map(|campaign| campaign.name);
+    campaigns.chain([CONFORMANCE]).collect()
+}
+
+/// Plays campaigns; the number of runs, and of those that went wrong.
+fn play_all(chosen: &[&Campaign], options: &Options, progress: &Progress) -> (usize, usize) {
+    if chosen.is_empty() {
+        return (0, 0);
+    }
+    let stage = progress.stage("references");
+    let references = References::play(&scenes::ALL);
+    stage.done(&format!("{} scenarios", scenes::ALL.len()));
+    let (mut runs, mut failed) = (0, 0);
+    for campaign in chosen {
+        let (played, failures) = play(campaign, &references, options, progress);
+        for failure in failures.iter().take(TOLD) {
+            progress.line(&failure.to_string());
+        }
+        for failure in failures.iter().skip(TOLD) {
+            progress.line(&format!("{}: {}", failure.name, failure.wrong.join("; ")));
+        }
+        failed += failures.len();
+        runs += played;
+    }
+    (runs, failed)
 }
 
 /// Plays one campaign; the number of its runs, and those that went wrong.
@@ -132,4 +166,38 @@ fn bite(progress: &Progress) -> usize {
         progress.line(&format!("nobody caught {error:?}"));
     }
     missed.len()
+}
+
+/// Starts a cluster and compares the fake API server with a real one; the number of answers, and of those that
+/// differ.
+fn compare(options: &Options, progress: &Progress) -> Result<(usize, usize)> {
+    packages::install_missing(progress)?;
+    let binaries = Binaries::prepare(progress)?;
+    let cluster = Cluster::start(CONFORMANCE, Lifetime::Attached, &binaries, progress)?;
+    let stage = progress.stage(CONFORMANCE);
+    let (seed, about) = (
+        options.seed,
+        "random requests and recorded sequences to both API servers",
+    );
+    let count = REQUESTS
+        .div_ceil(options.every)
+        .min(options.most.unwrap_or(REQUESTS));
+    let begun = Instant::now();
+    let compared = cluster.block_on(async {
+        let reference = Reference::start(&cluster).await?;
+        let told = |asked: usize| stage.flash(&format!("{asked} of {count}: {about}"));
+        Ok(conformance::compare(reference.client(), seed, count, &told).await?)
+    })?;
+    let seconds = begun.elapsed().as_secs();
+    stage.done(&format!("{} answers in {seconds} s", compared.asked));
+    for difference in &compared.differences {
+        progress.line(difference);
+    }
+    let differ = compared.differences.len();
+    progress.line(&format!(
+        "{CONFORMANCE}: {} answers, {differ} differ, seed {seed}: {about}",
+        compared.asked
+    ));
+    cluster.stop()?;
+    Ok((compared.asked, differ))
 }

@@ -6,7 +6,8 @@ use clap::Parser;
 use slipway_tests::campaign::{self, Options};
 
 /// Plays whole releases by the real controller in a simulated cluster, with crashes, faults, lies and strangers,
-/// and judges every one from outside.
+/// and judges every one from outside. As root it also compares the simulator's API server with a real one:
+/// `--only conformance`.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Play this campaign alone, such as C4; may be given several times.
@@ -18,11 +19,24 @@ struct Arguments {
     /// The most runs of one campaign, spread evenly.
     #[arg(long, value_name = "NUMBER")]
     most: Option<usize>,
+    /// The seed of the comparison's random requests.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    seed: u64,
 }
 
 fn main() -> ExitCode {
-    let Arguments { only, every, most } = Arguments::parse();
-    let options = Options { only, every, most };
+    let Arguments {
+        only,
+        every,
+        most,
+        seed,
+    } = Arguments::parse();
+    let options = Options {
+        only,
+        every: every.max(1),
+        most,
+        seed,
+    };
     match campaign::run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

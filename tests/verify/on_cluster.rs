@@ -21,6 +21,13 @@ use crate::harness::{
 /// Name of the cluster.
 const NAME: &str = "verify";
 
+/// The suites in their order: the title, what is run, and how long it may take. One that waits for ever fails in time.
+const SUITES: [(&str, &[&str], &str); 2] = [
+    // It starts many pods at once, and would make the times of other tests worse.
+    ("cluster: conformance", &["conformance::"], "10m"),
+    ("cluster: suites", &["--skip", "conformance::"], "35m"),
+];
+
 /// The test programs that have tests for inside.
 struct Programs {
     cluster: PathBuf,
@@ -43,13 +50,18 @@ pub(super) fn run(run: &mut Run, binaries: &Binaries) {
                 search_engine(shown, &cluster, engine, programs)
             });
         }
-        run.check("cluster: suites", |shown| {
-            // A suite that waits for ever fails in time.
-            let mut suites = cluster.command("timeout")?;
-            suites.arg("35m").arg(&programs.cluster).arg("--ignored");
-            let lines = shown.run(&mut suites)?;
-            Ok(((), tests_passed(&lines)))
-        });
+        for (title, chosen, limit) in SUITES {
+            run.check(title, |shown| {
+                let mut suite = cluster.command("timeout")?;
+                suite
+                    .arg(limit)
+                    .arg(&programs.cluster)
+                    .arg("--ignored")
+                    .args(chosen);
+                let lines = shown.run(&mut suite)?;
+                Ok(((), tests_passed(&lines)))
+            });
+        }
     }
     // Not a check that a failure leaves out: the cluster goes in any case.
     let keep_going = std::mem::replace(&mut run.keep_going, true);
