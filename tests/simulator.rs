@@ -11,6 +11,7 @@
 //! - [`oracle`]: what an observer outside of the controller sees;
 //! - [`conformance`]: the API server compared with a real one;
 //! - [`world`]: all of it together, moved forward in virtual time;
+//! - [`pause`]: a process that is stopped;
 //! - [`controller`]: a process of the real controller on it;
 //! - [`campaign`]: whole releases with everything that can go wrong.
 
@@ -28,6 +29,7 @@ pub mod fields;
 pub mod kind;
 pub mod models;
 pub mod oracle;
+pub mod pause;
 pub mod random;
 pub mod refusal;
 pub mod search;

@@ -1,41 +1,43 @@
 //! The wall clock, as a value that is handed in: nothing else in this crate asks the system for the time of day.
 
+use std::{fmt, sync::Arc};
+
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// Says what time it is. Cheap to copy.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock(Source);
-
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    System,
-    Runtime { start: Timestamp, at: Instant },
-}
+/// Says what time it is. Cheap to clone.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
     /// The clock of this machine.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self::reading(Timestamp::now)
+    }
+
+    /// A clock that reads whatever `now` says, right or wrong.
+    pub fn reading(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
     }
 
     /// A clock that reads `start` now and goes on as the runtime's clock does, which tests pause and advance.
     pub fn runtime(start: Timestamp) -> Self {
-        Self(Source::Runtime {
-            start,
-            at: Instant::now(),
+        let at = Instant::now();
+        Self::reading(move || {
+            let passed = SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
+            start.checked_add(passed).unwrap_or(Timestamp::MAX)
         })
     }
 
     /// The time of day now.
     pub fn now(&self) -> Timestamp {
-        match self.0 {
-            Source::System => Timestamp::now(),
-            Source::Runtime { start, at } => {
-                let passed = SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
-                start.checked_add(passed).unwrap_or(Timestamp::MAX)
-            }
-        }
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Clock({})", self.now())
     }
 }
 

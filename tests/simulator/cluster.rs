@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    clock::Clock,
+    clock::{Clock, Wall},
     kind::Kind,
     models::behaviour::Scripts,
     random::Random,
@@ -67,6 +67,8 @@ pub struct Cluster {
     pub faults: Faults,
     /// The lag of watches by client and kind.
     pub lags: BTreeMap<(Arc<str>, Kind), Lag>,
+    /// The wall clocks of the controller's machines by process.
+    pub walls: BTreeMap<String, Wall>,
     /// How long a request, and how long its answer, is on its way.
     pub latency: Range<Duration>,
     /// Draws latencies.
@@ -85,9 +87,26 @@ impl Cluster {
             calls: Calls::default(),
             faults: Faults::default(),
             lags: BTreeMap::new(),
+            walls: BTreeMap::new(),
             latency: Duration::ZERO..Duration::from_millis(3),
             random,
         }
+    }
+
+    /// The wall clock of a process; one that has none yet gets one that is so far ahead.
+    pub fn wall(&mut self, process: &str, ahead: SignedDuration) -> Wall {
+        let shown = self.clock.now() + ahead;
+        let wall = self.walls.entry(process.to_owned());
+        wall.or_insert_with(|| Wall::showing(shown)).clone()
+    }
+
+    /// The lag of one client's watches of a kind.
+    pub fn lag(&self, actor: &Arc<str>, kind: Kind) -> Lag {
+        if self.lags.is_empty() {
+            return Lag::None;
+        }
+        let own = self.lags.get(&(Arc::clone(actor), kind));
+        own.copied().unwrap_or_default()
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use serde_json::json;
 use slipway_controller::{
     admin::{LastDecisions, Readiness},
     backoff::Backoff,
@@ -11,7 +12,7 @@ use slipway_controller::{
     clock::Clock,
     context::{Caches, Context, Mind, Parts},
     events::events,
-    leader::{Elector, leadership},
+    leader::{Elector, Fence, leadership},
     metrics::Metrics,
     queue::Queue,
     run::work_once_read,
@@ -23,15 +24,17 @@ use slipway_engine::observed::WindowGuard;
 use tokio::task::JoinSet;
 use tower::Layer;
 
-use super::{search::SimulatedTransport, server::ApiServer, world::World};
+use super::{
+    cluster::Cluster, kind::Kind, search::SimulatedTransport, server::ApiServer, store::Caller, world::World,
+};
 
 /// What the names of all processes of the controller begin with.
 pub const CONTROLLER: &str = "slipway-";
 
 /// The Lease of the controller.
 pub const LEASE: &str = "slipway";
-/// The namespace of the Lease.
-const NAMESPACE: &str = "default";
+/// The namespace of the Lease: the controller's own.
+pub const NAMESPACE: &str = "slipway";
 
 /// Looks at a time.
 const CONCURRENCY: usize = 4;
@@ -44,8 +47,10 @@ pub struct Settings {
     pub seed: u64,
     /// The name of its Lease.
     pub lease: &'static str,
-    /// How far its wall clock is ahead of the cluster's.
+    /// How far its wall clock is ahead of the cluster's, unless it has one already.
     pub skew: SignedDuration,
+    /// Whether it writes only while it holds the Lease.
+    pub fenced: bool,
     /// What decides.
     pub mind: Box<dyn Mind>,
 }
@@ -65,21 +70,32 @@ impl Controller {
             seed,
             lease,
             skew,
+            fenced,
             mind,
         } = settings;
         let metrics = Metrics::new();
         let (keeper, leadership) = leadership();
-        let guard = GuardLayer::new(leadership.fence(), metrics.clone(), Deadlines::default());
+        let fence = if fenced {
+            leadership.fence()
+        } else {
+            Fence::always_open()
+        };
+        let guard = GuardLayer::new(fence.clone(), metrics.clone(), Deadlines::default());
         let server = ApiServer::new(world.shared(), &name);
         let client = kube::Client::new(guard.layer(server), "default");
-        let clock = Clock::runtime(world.now() + skew);
+        let (wall, pause) = {
+            let mut cluster = world.cluster();
+            make_namespace(&mut cluster);
+            (cluster.wall(&name, skew), cluster.faults.pause(&name))
+        };
+        let clock = Clock::reading(move || wall.now());
         let (events, writer) = events(client.clone(), &name, metrics.clone());
         let identity = format!("{name}_{seed:016x}");
         let elector = Elector::new(
             client.clone(),
             (NAMESPACE, lease),
             identity,
-            clock,
+            clock.clone(),
             keeper,
             metrics.clone(),
         );
@@ -96,7 +112,7 @@ impl Controller {
         let parts = Parts {
             client,
             clock,
-            fence: leadership.fence(),
+            fence,
             caches,
             events,
             metrics,
@@ -112,17 +128,12 @@ impl Controller {
         };
         let mut tasks = JoinSet::new();
         let never = std::future::pending::<()>;
-        tasks.spawn(writer.run(never()));
-        tasks.spawn(elector.run(never()));
-        tasks.spawn(watches.run());
-        tasks.spawn(work_once_read(
-            Arc::new(context),
-            queue,
-            leadership,
-            limits,
-            readiness,
-            never(),
-        ));
+        tasks.spawn(pause.clone().obeyed(writer.run(never())));
+        tasks.spawn(pause.clone().obeyed(elector.run(never())));
+        tasks.spawn(pause.clone().obeyed(watches.run()));
+        let context = Arc::new(context);
+        let worker = work_once_read(context, queue, leadership, limits, readiness, never());
+        tasks.spawn(pause.obeyed(worker));
         Self { name, tasks }
     }
 
@@ -134,5 +145,13 @@ impl Controller {
     /// Whether one of its parts has ended, which none ever should.
     pub fn ended(&mut self) -> bool {
         self.tasks.try_join_next().is_some()
+    }
+}
+
+fn make_namespace(cluster: &mut Cluster) {
+    if cluster.store.find(Kind::Namespace, "", NAMESPACE).is_none() {
+        let object = json!({"metadata": {"name": NAMESPACE}});
+        let caller = Caller::new("bootstrap");
+        drop(cluster.store.create(&caller, Kind::Namespace, "", object));
     }
 }

@@ -18,6 +18,7 @@ use hyper::body::Bytes;
 use kube::client::Body;
 use serde_json::Value;
 use std::future::Future;
+use tokio::time::Instant;
 
 use self::{
     calls::Call,
@@ -79,11 +80,17 @@ impl tower::Service<Request<Body>> for ApiServer {
 /// What goes back to the client.
 enum Answer {
     /// A status and a JSON document.
-    Document(u16, Value),
+    Document(u16, Arc<Value>),
     /// Plain text: a log.
     Text(String),
     /// The events of a watch.
     Stream(Box<watching::Watching>),
+}
+
+impl Answer {
+    fn document(code: u16, document: impl Into<Arc<Value>>) -> Self {
+        Self::Document(code, document.into())
+    }
 }
 
 async fn answer(
@@ -94,13 +101,23 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let asked = Asked::read(&parts, &body);
+    let pause = cluster::lock(&cluster).faults.pause(&actor);
+    pause.over().await;
     let (number, fault) = begin(&cluster, &actor, &asked);
+    if let Some(Fault::Stopped { sent, lasts }) = fault {
+        pause.until(Instant::now() + lasts);
+        if !sent {
+            pause.over().await;
+            let cluster = &mut *cluster::lock(&cluster);
+            cluster.calls.sent(number, cluster.clock.now());
+        }
+    }
     travel(&cluster).await;
     match &fault {
         Some(Fault::Answer(refusal)) => {
             finish(&cluster, number, refusal.code);
             return respond(
-                Answer::Document(refusal.code, refusal.body()),
+                Answer::document(refusal.code, refusal.body()),
                 refusal.retry_after,
                 false,
             );
@@ -109,6 +126,7 @@ async fn answer(
             return std::future::pending().await;
         }
         Some(Fault::Reset { applied: false }) => return Err("connection reset by peer".into()),
+        Some(Fault::Meddled(meddling)) => (meddling.act)(&mut cluster::lock(&cluster)),
         _ => {}
     }
     let (result, retry_after) = if let Some(Fault::Late(by)) = fault {
@@ -124,7 +142,7 @@ async fn answer(
     match &fault {
         Some(Fault::Applied(refusal)) => {
             return respond(
-                Answer::Document(refusal.code, refusal.body()),
+                Answer::document(refusal.code, refusal.body()),
                 refusal.retry_after,
                 false,
             );
@@ -136,8 +154,9 @@ async fn answer(
         _ => {}
     }
     travel(&cluster).await;
+    pause.over().await;
     let truncated = matches!(fault, Some(Fault::Truncated));
-    let answer = result.unwrap_or_else(|refusal| Answer::Document(refusal.code, refusal.body()));
+    let answer = result.unwrap_or_else(|refusal| Answer::document(refusal.code, refusal.body()));
     respond(answer, retry_after, truncated)
 }
 

@@ -128,6 +128,14 @@ pub struct Store {
     /// The pods that a namespace may have, where that is limited.
     pub pod_quota: BTreeMap<String, usize>,
     signal: watch::Sender<u64>,
+    trails: BTreeMap<Kind, Trail>,
+}
+
+/// The changes of one kind.
+#[derive(Default)]
+struct Trail {
+    versions: Vec<u64>,
+    signal: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Store {
@@ -154,6 +162,7 @@ impl Store {
             admission: Vec::new(),
             pod_quota: BTreeMap::new(),
             signal: watch::Sender::new(0),
+            trails: BTreeMap::new(),
         };
         let default = json!({"metadata": {"name": "default"}});
         store
@@ -195,6 +204,21 @@ impl Store {
     /// Tells of every new version.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.signal.subscribe()
+    }
+
+    /// Tells of every new version that an object of a kind made.
+    pub fn subscribe_to(&mut self, kind: Kind) -> watch::Receiver<u64> {
+        self.trails.entry(kind).or_default().signal.subscribe()
+    }
+
+    /// The changes of a kind after a version.
+    pub fn changes_of(&self, kind: Kind, after: u64) -> impl Iterator<Item = &Change> {
+        let versions = self.trails.get(&kind).map(|trail| trail.versions.as_slice());
+        let versions = versions.unwrap_or_default();
+        let seen = versions.partition_point(|version| *version <= after);
+        versions[seen..]
+            .iter()
+            .map(|version| &self.changes[usize::try_from(*version - 1).expect("a log in memory")])
     }
 
     /// The object of a key.
@@ -274,6 +298,9 @@ impl Store {
             before,
             object: told,
         });
+        let trail = self.trails.entry(key.kind).or_default();
+        trail.versions.push(version);
+        trail.signal.send_replace(version);
         self.signal.send_replace(version);
         object
     }

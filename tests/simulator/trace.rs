@@ -50,36 +50,47 @@ pub fn tail(changes: &[Change], count: usize) -> String {
 /// Which fields differ, as `path: before → after`.
 pub fn difference(before: &Value, after: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    compare("", Some(before), Some(after), &mut found);
+    compare("", Some(before), Some(after), &mut |path, before, after| {
+        found.push(format!("{path} {} → {}", short(before), short(after)));
+    });
     found
 }
 
-fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mut Vec<String>) {
+/// The paths of the fields that differ.
+pub fn paths(before: &Value, after: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    compare("", Some(before), Some(after), &mut |path, _, _| {
+        found.push(path.to_owned())
+    });
+    found
+}
+
+fn compare(
+    path: &str,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    tell: &mut dyn FnMut(&str, Option<&Value>, Option<&Value>),
+) {
     if before == after {
         return;
     }
     if let (Some(Value::Object(old)), Some(Value::Object(new))) = (before, after) {
+        let added = new.keys().filter(|key| !old.contains_key(*key));
         let mut keys: Vec<_> = old
             .keys()
-            .chain(new.keys())
-            .filter(|key| !NOISE.contains(&key.as_str()))
+            .chain(added)
+            .filter(|key| !NOISE.contains(&key.as_str()) && old.get(*key) != new.get(*key))
             .collect();
         keys.sort();
-        keys.dedup();
         for key in keys {
-            compare(&format!("{path}.{key}"), old.get(key), new.get(key), found);
+            compare(&format!("{path}.{key}"), old.get(key), new.get(key), tell);
         }
     } else if let (Some(Value::Array(old)), Some(Value::Array(new))) = (before, after) {
         for index in 0..old.len().max(new.len()) {
-            compare(&format!("{path}[{index}]"), old.get(index), new.get(index), found);
+            compare(&format!("{path}[{index}]"), old.get(index), new.get(index), tell);
         }
     } else {
-        found.push(format!(
-            "{} {} → {}",
-            path.trim_start_matches('.'),
-            short(before),
-            short(after)
-        ));
+        tell(path.trim_start_matches('.'), before, after);
     }
 }
 

@@ -48,7 +48,9 @@ async fn every_fault_hits_the_call_it_was_meant_for() {
             Fault::Reset { .. } | Fault::Truncated => {
                 assert!(result.unwrap().is_err(), "{name}: a broken one");
             }
-            Fault::Crash(_) | Fault::Late(_) => panic!("not a usual fault"),
+            Fault::Crash(_) | Fault::Late(_) | Fault::Stopped { .. } | Fault::Meddled(_) => {
+                panic!("not a usual fault")
+            }
             Fault::Watch(_) => assert!(result.unwrap().is_ok(), "{name}: not for writes"),
         }
         // A fault strikes once.

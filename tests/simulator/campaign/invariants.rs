@@ -62,13 +62,15 @@ pub struct Mercy {
     pub floor: usize,
     /// Whether people or strangers change the objects of a window, so that the controller has to repair them.
     pub disturbed: bool,
+    /// Whether the controller's clocks go right, so that its waits can be measured.
+    pub timed: bool,
 }
 
 /// Finds what a history breaks.
 pub fn check(history: History<'_>, mercy: Mercy) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut past = Past::default();
-    let mut window = window::Window::new(mercy.disturbed);
+    let mut window = window::Window::new(mercy);
     let mut data = data::Data::new(history.deeds, history.processes);
     for change in history.changes {
         data.until(change, &past, &mut found);

@@ -86,6 +86,13 @@ impl Past {
             .collect()
     }
 
+    /// The Release that a Deployment whose traffic is moved belongs to.
+    pub fn release_of(&self, namespace: &str, deployment: &str) -> Option<Arc<Value>> {
+        let mut pinned = self.pinned(namespace).into_iter();
+        let own = pinned.find(|pinned| fields::name(&pinned.deployment) == deployment);
+        own.map(|pinned| pinned.release)
+    }
+
     /// The workload that a Service takes its traffic to.
     pub fn behind(&self, namespace: &str, service: &str) -> Option<Pinned> {
         self.pinned(namespace)

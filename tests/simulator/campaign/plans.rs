@@ -4,9 +4,11 @@ mod calls;
 mod clocks;
 mod crashes;
 mod hostile;
-mod leaders;
+pub(super) mod leaders;
 mod poison;
 mod random;
+mod refusals;
+mod spec;
 mod watches;
 
 use std::{
@@ -21,9 +23,17 @@ use std::{
 };
 
 use super::{
-    super::{kind::Kind, server::calls::Call},
+    super::{
+        cluster::Cluster,
+        kind::Kind,
+        server::{
+            calls::Call,
+            faults::{Fault, Meddling},
+        },
+        world::World,
+    },
     end::End,
-    run::{Outcome, Plan, is_work},
+    run::{ONLY, Outcome, Plan, is_work},
     scenario::Scenario,
 };
 
@@ -53,7 +63,7 @@ pub const ALL: [Campaign; 12] = [
     clocks::SKEWED,
     leaders::LOST,
     hostile::CHILDREN,
-    hostile::SPEC,
+    spec::WALK,
     poison::PILL,
     random::SOAK,
 ];
@@ -99,6 +109,8 @@ impl References {
 pub struct Failure {
     /// Its name.
     pub name: String,
+    /// Its troubles.
+    pub troubles: Vec<String>,
     /// Why.
     pub wrong: Vec<String>,
     /// What happened.
@@ -107,10 +119,16 @@ pub struct Failure {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, wrong, trace } = self;
+        let Self {
+            name,
+            troubles,
+            wrong,
+            trace,
+        } = self;
         write!(
             formatter,
-            "{name} (alone again: {RUN}={name:?})\n  {}\n{trace}",
+            "{name} (alone again: {RUN}={name:?})\n  troubles: {}\n  {}\n{trace}",
+            troubles.join("; "),
             wrong.join("\n  ")
         )
     }
@@ -118,31 +136,58 @@ impl std::fmt::Display for Failure {
 
 /// Every `step`-th run of a list, or the one that the environment names.
 pub fn choose(plans: Vec<Plan>, step: usize) -> Vec<Plan> {
-    match env::var(RUN) {
-        Ok(name) => plans.into_iter().filter(|plan| plan.name() == name).collect(),
-        Err(_) => plans.into_iter().step_by(step.max(1)).collect(),
-    }
+    let Ok(name) = env::var(RUN) else {
+        return plans.into_iter().step_by(step.max(1)).collect();
+    };
+    let mut parts = name.split(ONLY);
+    let whole = parts.next().unwrap_or_default();
+    let kept: Vec<usize> = parts.filter_map(|number| number.parse().ok()).collect();
+    let named = plans.into_iter().filter(|plan| plan.name() == whole);
+    named
+        .map(|plan| {
+            if kept.is_empty() {
+                plan
+            } else {
+                plan.only(kept.clone())
+            }
+        })
+        .collect()
 }
 
-/// Plays runs and judges them; `done` is told how many are.
+/// Plays runs and judges them; `done` is told how many are. Of a run that goes wrong the smallest part is told that
+/// still does.
 pub fn judge(plans: &[Plan], references: &References, done: &(dyn Fn(usize) + Sync)) -> Vec<Failure> {
-    let one = |plan: &Plan| {
-        let played = panic::catch_unwind(AssertUnwindSafe(|| plan.play()));
-        let Ok(outcome) = played else {
-            return Some(Failure {
-                name: plan.name(),
-                wrong: vec!["the run panicked; what it said is above".to_owned()],
-                trace: String::new(),
-            });
-        };
-        let wrong = outcome.wrong(references.end(plan, &outcome));
-        (!wrong.is_empty()).then_some(Failure {
-            name: outcome.name,
-            wrong,
-            trace: outcome.trace,
-        })
-    };
+    let one = |plan: &Plan| verdict(plan, references).map(|failure| smallest(plan, failure, references));
     play_all(plans, &one, done).into_iter().flatten().collect()
+}
+
+/// Plays a run; what is wrong with it.
+fn verdict(plan: &Plan, references: &References) -> Option<Failure> {
+    let played = panic::catch_unwind(AssertUnwindSafe(|| plan.play()));
+    let failure = |wrong: Vec<String>, trace: String| Failure {
+        name: plan.name(),
+        troubles: plan.words().into_iter().map(str::to_owned).collect(),
+        wrong,
+        trace,
+    };
+    let Ok(outcome) = played else {
+        let wrong = "the run panicked; what it said is above".to_owned();
+        return Some(failure(vec![wrong], String::new()));
+    };
+    let wrong = outcome.wrong(references.end(plan, &outcome));
+    (!wrong.is_empty()).then(|| failure(wrong, outcome.trace))
+}
+
+/// Leaves out one trouble after the other as long as the run still goes wrong.
+fn smallest(plan: &Plan, failure: Failure, references: &References) -> Failure {
+    let smaller = plan.smaller().into_iter().find_map(|plan| {
+        let failure = verdict(&plan, references)?;
+        Some((plan, failure))
+    });
+    match smaller {
+        Some((plan, failure)) => smallest(&plan, failure, references),
+        None => failure,
+    }
 }
 
 /// Plays runs on all cores; each is a world of its own on its thread.
@@ -176,6 +221,24 @@ fn play_all<R: Send>(
 /// Whether a call is one of the writes that a release is made of.
 fn is_write(call: &Call) -> bool {
     is_work(call) && call.mutating() && call.kind != Some(Kind::Event)
+}
+
+/// At the write of this number by the process that writes first, something goes wrong.
+fn at_write(world: &World, write: usize, mut strike: impl FnMut(&Call) -> Option<Fault> + Send + 'static) {
+    let (mut seen, mut first) = (0, None);
+    world.cluster().faults.rule("at a write", move |call| {
+        if !is_write(call) || *first.get_or_insert_with(|| call.actor.clone()) != call.actor {
+            return None;
+        }
+        seen += 1;
+        if seen == write + 1 { strike(call) } else { None }
+    });
+}
+
+/// Just before the write of this number is carried out, somebody does something.
+fn meddle(world: &World, write: usize, what: &str, act: impl Fn(&mut Cluster) + Send + Sync + 'static) {
+    let meddling = Meddling::new(what, act);
+    at_write(world, write, move |_| Some(Fault::Meddled(meddling.clone())));
 }
 
 /// The number of writes of a run.

@@ -1,6 +1,6 @@
 //! One run: a scenario, its troubles, its verdict.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use slipway_controller::context::{Engine, Mind};
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         controller::{CONTROLLER, Controller, LEASE, Settings},
+        fields,
         kind::Kind,
         server::calls::Call,
         store::admission::window_guard,
@@ -31,11 +32,33 @@ const RESTART: Duration = Duration::from_secs(1);
 /// A person looks after a Release that has waited for one this long.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Before each number of a trouble in the name of a run that was made smaller.
+pub const ONLY: &str = "/only ";
+
 /// Makes the mind of a process.
 pub type MakeMind = Arc<dyn Fn() -> Box<dyn Mind> + Send + Sync>;
 
 /// Something that is arranged in a world before the controller starts.
 pub type Arrange = Arc<dyn Fn(&mut World) + Send + Sync>;
+
+/// One thing that goes wrong in a run.
+#[derive(Clone)]
+pub struct Trouble {
+    /// In words.
+    pub words: String,
+    /// Arranges it.
+    pub arrange: Arrange,
+}
+
+impl Trouble {
+    /// One of these words.
+    pub fn new(words: impl Into<String>, arrange: impl Fn(&mut World) + Send + Sync + 'static) -> Self {
+        Self {
+            words: words.into(),
+            arrange: Arc::new(arrange),
+        }
+    }
+}
 
 /// What is done in one run.
 #[derive(Clone)]
@@ -50,14 +73,24 @@ pub struct Plan {
     pub seed: u64,
     /// What goes wrong, in words; with scenario and seed it names the run.
     pub trouble: String,
-    /// Arranges what goes wrong.
-    pub arrange: Arrange,
+    /// All that goes wrong.
+    pub troubles: Vec<Trouble>,
+    /// Those of them that are left in a run that is made smaller; none for all.
+    pub kept: Option<Vec<usize>>,
     /// Processes that take part in the election at a time.
     pub processes: usize,
     /// Whether each has a Lease of its own, so that all of them lead.
     pub own_leases: bool,
     /// How far the clock of every second process is ahead.
     pub skew: SignedDuration,
+    /// Whether all clocks go right.
+    pub timed: bool,
+    /// How much longer than others a run may take.
+    pub slack: Duration,
+    /// Whether its processes write only while they hold the Lease.
+    pub fenced: bool,
+    /// Whether the Lease has to stay with its first holder.
+    pub steady: bool,
     /// What decides.
     pub mind: MakeMind,
     /// Whether a person says `retry` to what waits for one, so that the end may have more attempts.
@@ -77,10 +110,15 @@ impl Plan {
             scenario,
             seed,
             trouble: "nothing".to_owned(),
-            arrange: Arc::new(|_| {}),
+            troubles: Vec::new(),
+            kept: None,
             processes: 1,
             own_leases: false,
             skew: SignedDuration::ZERO,
+            timed: true,
+            slack: Duration::ZERO,
+            fenced: true,
+            steady: false,
             mind: Arc::new(|| Box::new(Engine)),
             helped: false,
             harmed: false,
@@ -97,13 +135,55 @@ impl Plan {
         arrange: impl Fn(&mut World) + Send + Sync + 'static,
     ) -> Self {
         self.trouble = trouble.into();
-        self.arrange = Arc::new(arrange);
+        self.troubles = vec![Trouble::new(self.trouble.clone(), arrange)];
         self
+    }
+
+    /// The same with several things that go wrong.
+    #[must_use]
+    pub fn with_all(mut self, trouble: impl Into<String>, troubles: Vec<Trouble>) -> Self {
+        self.trouble = trouble.into();
+        self.troubles = troubles;
+        self
+    }
+
+    /// The same with these of its troubles alone, by their numbers.
+    #[must_use]
+    pub fn only(mut self, kept: Vec<usize>) -> Self {
+        self.kept = Some(kept);
+        self
+    }
+
+    /// The numbers of its troubles.
+    fn numbers(&self) -> Vec<usize> {
+        let all = || (0..self.troubles.len()).collect();
+        self.kept.clone().unwrap_or_else(all)
+    }
+
+    /// The same with one trouble less, in every way; nothing for a run with a single one.
+    pub fn smaller(&self) -> Vec<Self> {
+        let numbers = self.numbers();
+        if numbers.len() < 2 {
+            return Vec::new();
+        }
+        let without = |left_out: &usize| {
+            let kept = numbers.iter().filter(|number| *number != left_out);
+            self.clone().only(kept.copied().collect())
+        };
+        numbers.iter().map(without).collect()
+    }
+
+    /// Its troubles in words.
+    pub fn words(&self) -> Vec<&str> {
+        let troubles = self.numbers().into_iter().map(|number| &self.troubles[number]);
+        troubles.map(|trouble| trouble.words.as_str()).collect()
     }
 
     /// The name of the run.
     pub fn name(&self) -> String {
-        format!("{}/{}/seed {}", self.scenario.name, self.trouble, self.seed)
+        let kept = self.kept.iter().flatten().map(|number| format!("{ONLY}{number}"));
+        let kept: String = kept.collect();
+        format!("{}/{}/seed {}{kept}", self.scenario.name, self.trouble, self.seed)
     }
 
     /// Plays it in a runtime of its own: one thread, paused time.
@@ -186,14 +266,16 @@ impl<'a> Run<'a> {
         self.world.cluster().store.admission.push(guard);
         (self.plan.scenario.scene)(&mut self.world);
         self.world.run_for(Duration::from_secs(20)).await;
-        (self.plan.arrange)(&mut self.world);
+        for number in self.plan.numbers() {
+            (self.plan.troubles[number].arrange)(&mut self.world);
+        }
         for _ in 0..self.plan.processes {
             self.start();
         }
         let begun = Instant::now();
         let mut problems = Vec::new();
         // A clock that is behind makes every wait longer by as much.
-        let longest = LONGEST + self.plan.skew.unsigned_abs();
+        let longest = LONGEST + self.plan.skew.unsigned_abs() + self.plan.slack;
         let reached = self.go_on(begun + longest, true).await;
         let lasted = begun.elapsed();
         if !reached {
@@ -215,6 +297,12 @@ impl<'a> Run<'a> {
         if reached && !late.is_empty() && !self.plan.restless {
             problems.push(format!("converges: calls at rest: {}", late.join("; ")));
         }
+        let holders = self.holders();
+        if self.plan.steady && holders > 1 {
+            problems.push(format!(
+                "fenced: {holders} processes held the Lease, one after the other"
+            ));
+        }
         if self.fleet.iter_mut().any(Controller::ended) {
             problems.push("bounded: a part of the process has ended or panicked".to_owned());
         }
@@ -235,6 +323,7 @@ impl<'a> Run<'a> {
                 LEASE
             },
             skew: if odd { self.plan.skew } else { SignedDuration::ZERO },
+            fenced: self.plan.fenced,
             mind: (self.plan.mind)(),
         };
         self.fleet.push(Controller::start(&self.world, settings));
@@ -247,11 +336,14 @@ impl<'a> Run<'a> {
             let left = until.saturating_duration_since(Instant::now());
             let plan = self.plan;
             let (acts, helps, stalled) = (&mut self.acts, &mut self.helps, &mut self.stalled_since);
+            let mut seen = None;
             let reached = tokio::select! {
                 biased;
                 () = stopped.notified() => None,
                 reached = self.world.run_until(left, |world| {
-                    story && advance(plan, world, acts, helps, stalled)
+                    // Nothing to see where nothing has changed.
+                    let version = world.cluster().store.version();
+                    story && seen.replace(version) != Some(version) && advance(plan, world, acts, helps, stalled)
                 }) => Some(reached),
             };
             match reached {
@@ -280,6 +372,14 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// How many processes held the Lease.
+    fn holders(&self) -> usize {
+        let cluster = self.world.cluster();
+        let leases = cluster.store.changes_of(Kind::Lease, 0);
+        let holders = leases.map(|change| fields::text(&change.object, "/spec/holderIdentity"));
+        holders.collect::<BTreeSet<_>>().len()
+    }
+
     /// How many calls there were.
     fn work(&self) -> usize {
         self.world.cluster().calls.all().len()
@@ -301,6 +401,7 @@ impl<'a> Run<'a> {
         let mercy = Mercy {
             floor: if self.plan.harmed { 0 } else { scenario.floor },
             disturbed: scenario.disturbed || self.plan.harmed,
+            timed: self.plan.timed,
         };
         let cluster = self.world.cluster();
         let history = History {
@@ -375,7 +476,7 @@ fn help(world: &mut World, helps: &mut usize, stalled: &mut Option<Instant>) {
         *stalled = None;
         *helps += 1;
         let release = scenario::release(world);
-        let revision = super::super::fields::text(&release, "/status/revision/name").to_owned();
+        let revision = fields::text(&release, "/status/revision/name").to_owned();
         scenario::lever(world, "retry", &format!("{revision}/help-{helps}"));
     }
 }

@@ -221,6 +221,47 @@ pub const ASKED_BACK: Scenario = Scenario {
     ..PLAIN
 };
 
+/// A person changes the Deployment in the moment in which the next version is asked for. Not one of [`ALL`]: what
+/// the user changed stays, and is nobody's reference.
+pub const UNSETTLED: Scenario = Scenario {
+    name: "unsettled",
+    acts: &[Act {
+        when: |world| at(world, 1, "Complete"),
+        then: |world| {
+            let changed = world.kubectl(|kubectl| kubectl.set_env("web", "main", "CHANGED", "1"));
+            drop(changed.expect("a person may change a Deployment"));
+            image(world, "shop:2");
+        },
+    }],
+    ..PLAIN
+};
+
+/// All old pods stop answering while the new ones boot. Not one of [`ALL`] either: nobody serves for a while.
+pub const OLD_SIDE_DIES: Scenario = Scenario {
+    name: "old-side-dies",
+    scene: |world| {
+        apply(world, &deployment("web", PODS));
+        apply(world, &service("web"));
+        apply(
+            world,
+            &shop(&json!({"preboot": {"minimumWait": "30s", "timeout": "2m"}})),
+        );
+    },
+    acts: &[
+        UPGRADE,
+        Act {
+            when: |world| at(world, 2, "Preboot"),
+            then: |world| {
+                for pod in pods(world, "shop:1") {
+                    world.set_sick(&pod, true);
+                }
+            },
+        },
+    ],
+    floor: 0,
+    ..PLAIN
+};
+
 /// Whether the worker runs version 2 alone.
 fn rolled(world: &World) -> bool {
     let worker = world.get(Kind::Deployment, "worker");

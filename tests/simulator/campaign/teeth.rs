@@ -6,13 +6,16 @@
 mod bent;
 mod spoilt;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use slipway_controller::context::{Engine, Mind};
 use slipway_engine::{Decision, Intent, Observed, Progress};
 
-use super::{run::Plan, scenario::Scenario, scenes};
+use super::{plans::leaders, run::Plan, scenario::Scenario, scenes};
 
 /// An error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,12 @@ pub enum Error {
     ForeignField,
     /// A recorded outcome is changed.
     OutcomeChanged,
+    /// The window opens on a Deployment whose rollout is under way.
+    UnsettledWindow,
+    /// A process goes on with what it was about to write when its Lease has run out.
+    LeaseOutlived,
+    /// When the old side dies the traffic goes to a side that has passed no gate.
+    UngatedRescue,
 }
 
 /// An error, where it is planted, and what has to catch it.
@@ -81,7 +90,7 @@ const fn tooth(error: Error, scenario: Scenario, caught_by: &'static str, says: 
 const WINDOW: &str = "order of the window";
 
 /// All of them.
-pub const ALL: [Tooth; 19] = [
+pub const ALL: [Tooth; 22] = [
     tooth(Error::PinBeforeOpen, scenes::PLAIN, WINDOW, "not in a window"),
     tooth(
         Error::HoldWithoutLock,
@@ -171,7 +180,28 @@ pub const ALL: [Tooth; 19] = [
         "spec.replicas",
     ),
     tooth(Error::OutcomeChanged, scenes::WHOLE, "monotone", "outcome of"),
+    tooth(
+        Error::UnsettledWindow,
+        scenes::UNSETTLED,
+        WINDOW,
+        "whose rollout is under way",
+    ),
+    tooth(
+        Error::LeaseOutlived,
+        scenes::PLAIN,
+        "fenced",
+        "sent while the Lease",
+    ),
+    tooth(
+        Error::UngatedRescue,
+        scenes::OLD_SIDE_DIES,
+        WINDOW,
+        "passed no gate",
+    ),
 ];
+
+/// Longer than a Lease is valid.
+const STOPPED: Duration = Duration::from_mins(1);
 
 impl Tooth {
     /// The run in which the error is made.
@@ -188,6 +218,13 @@ impl Tooth {
         if error == Error::OwnLease {
             plan.processes = 2;
             plan.own_leases = true;
+        }
+        if error == Error::LeaseOutlived {
+            plan = plan.with("planted LeaseOutlived", |world| {
+                leaders::stop(world, 6, false, STOPPED);
+            });
+            plan.processes = 2;
+            plan.fenced = false;
         }
         plan
     }

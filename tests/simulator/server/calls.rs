@@ -153,6 +153,11 @@ impl Calls {
         self.all[number].code = Some(code);
     }
 
+    /// The call leaves only now.
+    pub(super) fn sent(&mut self, number: usize, at: Timestamp) {
+        self.all[number].at = at;
+    }
+
     pub(super) fn note_fault(&mut self, number: usize, fault: &Fault) {
         self.all[number].fault = Some(format!("{fault:?}"));
     }

@@ -1,11 +1,16 @@
 //! What can go wrong between a client and the API server.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::Notify;
 
 use super::{
-    super::{kind::Kind, refusal::Refusal},
+    super::{cluster::Cluster, kind::Kind, pause::Pause, refusal::Refusal},
     calls::Call,
 };
 
@@ -43,8 +48,48 @@ pub enum Fault {
     Late(Duration),
     /// The client dies; see [`Faults::crashed`].
     Crash(Moment),
+    /// The client is stopped as a whole, and goes on later.
+    Stopped {
+        /// Whether the request is on its way already; else it is about to be sent.
+        sent: bool,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// Somebody does something just before the request is carried out.
+    Meddled(Meddling),
     /// A watch misbehaves.
     Watch(WatchFault),
+}
+
+/// What somebody does to the cluster.
+#[derive(Clone)]
+pub struct Meddling {
+    /// In words.
+    pub what: String,
+    /// Does it.
+    pub act: Arc<dyn Fn(&mut Cluster) + Send + Sync>,
+}
+
+impl Meddling {
+    /// One of these words.
+    pub fn new(what: impl Into<String>, act: impl Fn(&mut Cluster) + Send + Sync + 'static) -> Self {
+        Self {
+            what: what.into(),
+            act: Arc::new(act),
+        }
+    }
+}
+
+impl PartialEq for Meddling {
+    fn eq(&self, other: &Self) -> bool {
+        self.what == other.what
+    }
+}
+
+impl fmt::Debug for Meddling {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.what)
+    }
 }
 
 /// How a watch misbehaves, counted in events of this watch from 0.
@@ -60,6 +105,10 @@ pub enum WatchFault {
     Duplicated(usize),
     /// This event never comes.
     Dropped(usize),
+    /// This event comes only after so many later events of other kinds.
+    Overtaken(usize, usize),
+    /// This event waits so long, and then every object's changes until there come as one.
+    Merged(usize, Duration),
 }
 
 /// A rule that may give a call its fault.
@@ -72,6 +121,7 @@ pub struct Faults {
     crashed: BTreeSet<Arc<str>>,
     dying: BTreeSet<Arc<str>>,
     stopped: Arc<Notify>,
+    pauses: BTreeMap<String, Pause>,
 }
 
 impl fmt::Debug for Faults {
@@ -125,6 +175,14 @@ impl Faults {
     /// Every call is offered to this rule until [`Faults::heal`].
     pub fn rule(&mut self, name: &str, rule: impl FnMut(&Call) -> Option<Fault> + Send + 'static) {
         self.rules.push((name.to_owned(), Box::new(rule)));
+    }
+
+    /// Whether a client is stopped as a whole.
+    pub fn pause(&mut self, actor: &str) -> Pause {
+        if let Some(pause) = self.pauses.get(actor) {
+            return pause.clone();
+        }
+        self.pauses.entry(actor.to_owned()).or_default().clone()
     }
 
     /// Ends all faults.

@@ -34,19 +34,19 @@ pub(super) fn serve(
         (Route::Version, "get") => {
             let version = json!({"major": "1", "minor": "34", "gitVersion": "v1.34.4", "gitCommit": "", "gitTreeState": "",
                 "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
-            Ok(Answer::Document(200, version))
+            Ok(Answer::document(200, version))
         }
-        (Route::Resources(group, version), "get") => Ok(Answer::Document(200, resources(group, version))),
+        (Route::Resources(group, version), "get") => Ok(Answer::document(200, resources(group, version))),
         (Route::Collection(kind, namespace), "watch") => {
             let fault = match fault {
                 Some(Fault::Watch(fault)) => Some(*fault),
                 _ => None,
             };
-            let watching = watch(shared, &cluster, caller, asked, *kind, namespace.as_ref())?;
+            let watching = watch(shared, &mut cluster, caller, asked, *kind, namespace.as_ref())?;
             Ok(Answer::Stream(Box::new(Watching { fault, ..watching })))
         }
         (Route::Collection(kind, namespace), "list") => {
-            list(&cluster, asked, *kind, namespace.as_deref()).map(|list| Answer::Document(200, list))
+            list(&cluster, asked, *kind, namespace.as_deref()).map(|list| Answer::document(200, list))
         }
         (Route::Collection(kind, namespace), "create") => {
             let namespace = namespace.as_deref().unwrap_or_default();
@@ -54,7 +54,7 @@ pub(super) fn serve(
             let object = cluster
                 .store
                 .create(caller, *kind, namespace, Value::clone(&asked.body))?;
-            Ok(Answer::Document(201, shown(&object, asked.metadata_only)))
+            Ok(Answer::document(201, shown(&object, asked.metadata_only)))
         }
         (Route::Collection(kind, namespace), "deletecollection") => {
             delete_all(&mut cluster, caller, asked, *kind, namespace.as_deref())
@@ -88,7 +88,7 @@ fn object(
         "eviction" if key.kind == Kind::Pod && asked.verb() == "create" => {
             disruption::evict(cluster, caller, key)?;
             let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-            return Ok(Answer::Document(201, done));
+            return Ok(Answer::document(201, done));
         }
         _ => return Err(unknown_path()),
     };
@@ -104,25 +104,25 @@ fn object(
             let object = cluster
                 .store
                 .replace(caller, key, Value::clone(&asked.body), part)?;
-            return Ok(Answer::Document(code, shown(&object, asked.metadata_only)));
+            return Ok(Answer::document(code, shown(&object, asked.metadata_only)));
         }
         "patch" => {
             let new = cluster.store.get(key).is_none();
             let object = cluster.store.patch(caller, key, &patch(asked, key.kind)?, part)?;
             let code = if new { 201 } else { 200 };
-            return Ok(Answer::Document(code, shown(&object, asked.metadata_only)));
+            return Ok(Answer::document(code, shown(&object, asked.metadata_only)));
         }
         "delete" if part == Part::Main => {
             let options = DeleteOptions::parse(&asked.body);
             let (object, gone) = cluster.store.delete(caller, key, &options)?;
-            return Ok(Answer::Document(
+            return Ok(Answer::document(
                 200,
                 deleted(key, &object, gone, asked.metadata_only),
             ));
         }
         _ => return Err(unknown_path()),
     };
-    Ok(Answer::Document(200, shown(&object, asked.metadata_only)))
+    Ok(Answer::document(200, shown(&object, asked.metadata_only)))
 }
 
 fn read(cluster: &Cluster, key: &Key) -> Result<Arc<Value>, Refusal> {
@@ -135,7 +135,7 @@ fn read(cluster: &Cluster, key: &Key) -> Result<Arc<Value>, Refusal> {
 
 /// The answer to a deletion: the object itself while it is still there, and for the few kinds that return
 /// it; else a short success.
-fn deleted(key: &Key, object: &Value, gone: bool, metadata_only: bool) -> Value {
+fn deleted(key: &Key, object: &Arc<Value>, gone: bool, metadata_only: bool) -> Arc<Value> {
     if !gone
         || matches!(
             key.kind,
@@ -149,7 +149,9 @@ fn deleted(key: &Key, object: &Value, gone: bool, metadata_only: bool) -> Value 
     if !known.group.is_empty() {
         details["group"] = known.group.into();
     }
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+    Arc::new(
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}),
+    )
 }
 
 fn patch(asked: &Asked, kind: Kind) -> Result<Patch, Refusal> {
@@ -203,8 +205,8 @@ fn list(cluster: &Cluster, asked: &Asked, kind: Kind, namespace: Option<&str>) -
         .store
         .list(kind, namespace)
         .filter(|(_, object)| selector.matches(object));
-    let item = |object: &Value| {
-        let mut item = shown(object, asked.metadata_only);
+    let item = |object: &Arc<Value>| {
+        let mut item = Value::clone(&shown(object, asked.metadata_only));
         // Lists of built-in kinds do not repeat the kind with each item.
         if kind != Kind::Release && !asked.metadata_only {
             fields::remove(&mut item, "/kind");
@@ -234,7 +236,7 @@ fn list(cluster: &Cluster, asked: &Asked, kind: Kind, namespace: Option<&str>) -
 
 fn watch(
     shared: &Shared,
-    cluster: &Cluster,
+    cluster: &mut Cluster,
     caller: &Caller,
     asked: &Asked,
     kind: Kind,
@@ -252,9 +254,7 @@ fn watch(
         position = cluster.store.version();
         let found = cluster.store.list(kind, namespace.map(String::as_str));
         let found = found.filter(|(_, object)| selector.matches(object));
-        backlog.extend(
-            found.map(|(_, object)| json!({"type": "ADDED", "object": shown(object, asked.metadata_only)})),
-        );
+        backlog.extend(found.map(|(_, object)| watching::line("ADDED", &shown(object, asked.metadata_only))));
         if asked.flag("sendInitialEvents") {
             backlog.push(watching::bookmark(
                 kind,
@@ -274,12 +274,14 @@ fn watch(
         selector,
         metadata_only: asked.metadata_only,
         fault: None,
+        pause: cluster.faults.pause(&caller.actor),
         position,
+        begun: false,
         backlog,
         bookmarks: asked.flag("allowWatchBookmarks"),
         next_bookmark: watching::next_bookmark(end),
         end,
-        signal: cluster.store.subscribe(),
+        signal: cluster.store.subscribe_to(kind),
         sent: 0,
         over: false,
     })
@@ -303,7 +305,7 @@ fn delete_all(
     for key in keys {
         cluster.store.delete(caller, &key, &options)?;
     }
-    Ok(Answer::Document(200, before))
+    Ok(Answer::document(200, before))
 }
 
 /// The scale subresource.
@@ -311,7 +313,7 @@ fn scale(cluster: &mut Cluster, caller: &Caller, asked: &Asked, key: &Key) -> Re
     let mut object = read(cluster, key)?;
     let mut shown = scale_of(&object);
     match asked.verb() {
-        "get" => return Ok(Answer::Document(200, shown)),
+        "get" => return Ok(Answer::document(200, shown)),
         "update" => shown = Value::clone(&asked.body),
         "patch" => match patch(asked, key.kind)? {
             Patch::Merge(change) | Patch::Strategic(change) => {
@@ -333,7 +335,7 @@ fn scale(cluster: &mut Cluster, caller: &Caller, asked: &Asked, key: &Key) -> Re
     object = cluster.store.modify(caller, key, Part::Main, |object| {
         fields::set(object, "/spec/replicas", wanted);
     })?;
-    Ok(Answer::Document(200, scale_of(&object)))
+    Ok(Answer::document(200, scale_of(&object)))
 }
 
 fn scale_of(object: &Value) -> Value {
@@ -366,11 +368,14 @@ fn scale_of(object: &Value) -> Value {
 }
 
 /// An object as the client asked to see it.
-pub(super) fn shown(object: &Value, metadata_only: bool) -> Value {
+pub(super) fn shown(object: &Arc<Value>, metadata_only: bool) -> Arc<Value> {
     if metadata_only {
-        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+        let metadata = &object["metadata"];
+        Arc::new(
+            json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
+        )
     } else {
-        object.clone()
+        Arc::clone(object)
     }
 }
 

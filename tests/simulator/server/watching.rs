@@ -1,6 +1,6 @@
 //! The stream of a watch.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
@@ -13,8 +13,9 @@ use super::{
         clock,
         cluster::{self, Cluster, Lag, Shared},
         kind::Kind,
+        pause::Pause,
         refusal::Refusal,
-        store::{Change, Event, at_version, selector::Selector},
+        store::{Change, Event, Key, at_version, selector::Selector},
     },
     AnswerBody,
     faults::WatchFault,
@@ -25,6 +26,10 @@ use super::{
 const BOOKMARK: Duration = Duration::from_mins(1);
 /// The time from the last bookmark of a watch to its end.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// An event that is to be overtaken waits no longer than this for others.
+const OVERTAKEN: Duration = Duration::from_secs(10);
+/// How often it looks whether they have come.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// One watch.
 pub(super) struct Watching {
@@ -35,10 +40,13 @@ pub(super) struct Watching {
     pub(super) selector: Selector,
     pub(super) metadata_only: bool,
     pub(super) fault: Option<WatchFault>,
+    pub(super) pause: Pause,
     /// The version of the last change that was looked at.
     pub(super) position: u64,
-    /// What is sent before any change, the last one first.
-    pub(super) backlog: Vec<Value>,
+    /// Whether the position was there when the watch began.
+    pub(super) begun: bool,
+    /// The lines that are sent before any change, the last one first.
+    pub(super) backlog: Vec<Bytes>,
     pub(super) bookmarks: bool,
     pub(super) next_bookmark: Instant,
     pub(super) end: Instant,
@@ -50,7 +58,7 @@ pub(super) struct Watching {
 
 /// What comes next on a watch.
 enum Next {
-    Send(Value),
+    Send(Bytes),
     Wait(Option<Instant>),
     End,
 }
@@ -60,13 +68,13 @@ impl Watching {
     pub(super) fn into_body(self: Box<Self>) -> AnswerBody {
         let frames = stream::unfold(self, |mut watching| async move {
             let event = watching.event().await?;
-            let line = format!("{event}\n").into_bytes();
-            Some((Ok(Frame::data(Bytes::from(line))), watching))
+            watching.pause.over().await;
+            Some((Ok(Frame::data(event)), watching))
         });
         StreamBody::new(frames).boxed_unsync()
     }
 
-    async fn event(&mut self) -> Option<Value> {
+    async fn event(&mut self) -> Option<Bytes> {
         loop {
             if self.over {
                 return None;
@@ -96,34 +104,56 @@ impl Watching {
         }
         let cluster = Arc::clone(&self.cluster);
         let cluster = cluster::lock(&cluster);
-        if self.position < cluster.store.compacted() {
+        if !self.begun && self.position < cluster.store.compacted() {
             return self.expired(&cluster);
         }
-        while let Some(change) = cluster
-            .store
-            .changes()
-            .get(usize::try_from(self.position).expect("a log in memory"))
-        {
+        self.begun = true;
+        while let Some(change) = cluster.store.changes_of(self.kind, self.position).next() {
+            if change.version <= cluster.store.compacted() {
+                return self.expired(&cluster);
+            }
             if let Some(until) = self.held_back(&cluster, change) {
                 return self.idle(Some(until));
             }
-            let event = self.seen(change);
-            if event.is_some() {
-                match self.fault {
-                    Some(WatchFault::Expired(at)) if at == self.sent => return self.expired(&cluster),
-                    Some(WatchFault::End(at)) if at == self.sent => return Next::End,
-                    Some(WatchFault::Duplicated(at)) if at == self.sent => self.backlog.extend(event.clone()),
-                    _ => {}
+            let Some(line) = self.told(change, change) else {
+                self.position = change.version;
+                continue;
+            };
+            match self.fault {
+                Some(WatchFault::Expired(at)) if at == self.sent => return self.expired(&cluster),
+                Some(WatchFault::End(at)) if at == self.sent => return Next::End,
+                Some(WatchFault::Duplicated(at)) if at == self.sent => self.backlog.push(line.clone()),
+                Some(WatchFault::Merged(at, _)) if at == self.sent => {
+                    self.merge(&cluster);
+                    return self.backlog.pop().map_or(Next::Wait(None), Next::Send);
                 }
-                self.sent += 1;
+                _ => {}
             }
+            let dropped = self.fault == Some(WatchFault::Dropped(self.sent));
+            self.sent += 1;
             self.position = change.version;
-            let dropped = self.fault == self.sent.checked_sub(1).map(WatchFault::Dropped);
-            if let Some(event) = event.filter(|_| !dropped) {
-                return Next::Send(event);
+            if !dropped {
+                return Next::Send(line);
             }
         }
+        self.position = cluster.store.version();
         self.idle(None)
+    }
+
+    /// All changes that are there, one event for each object.
+    fn merge(&mut self, cluster: &Cluster) {
+        let mut merged: BTreeMap<&Key, (&Change, &Change)> = BTreeMap::new();
+        for change in cluster.store.changes_of(self.kind, self.position) {
+            merged.entry(&change.key).or_insert((change, change)).1 = change;
+        }
+        let mut merged: Vec<_> = merged.into_values().collect();
+        merged.sort_by_key(|(_, last)| std::cmp::Reverse(last.version));
+        let lines = merged
+            .into_iter()
+            .filter_map(|(first, last)| self.told(first, last));
+        self.backlog = lines.collect();
+        self.position = cluster.store.version();
+        self.fault = None;
     }
 
     /// There is nothing to send now: a bookmark may be due, or the end.
@@ -141,43 +171,49 @@ impl Watching {
 
     /// How long has to be waited before the change may be seen; none when it may be seen now.
     fn held_back(&self, cluster: &Cluster, change: &Change) -> Option<Instant> {
-        let lag = cluster
-            .lags
-            .get(&(Arc::clone(&self.actor), self.kind))
-            .copied()
-            .unwrap_or_default();
-        let lag = match (lag, self.fault) {
-            (Lag::None, Some(WatchFault::Delayed(from, by))) if self.sent >= from => Lag::Delay(by),
-            _ => lag,
+        let late = |by: Duration| {
+            let due = clock::after(change.at, by);
+            (due > cluster.clock.now()).then(|| cluster.clock.instant(due))
         };
-        match lag {
-            Lag::None => None,
+        let lag = cluster.lag(&self.actor, self.kind);
+        match (lag, self.fault) {
             // Lifted lags are noticed at the next change or within a second.
-            Lag::Frozen(version) => {
+            (Lag::Frozen(version), _) => {
                 (change.version > version).then(|| Instant::now() + Duration::from_secs(1))
             }
-            Lag::Delay(by) => {
-                let due = clock::after(change.at, by);
-                (due > cluster.clock.now()).then(|| cluster.clock.instant(due))
+            (Lag::Delay(by), _) => late(by),
+            (Lag::None, Some(WatchFault::Delayed(from, by))) if self.sent >= from => late(by),
+            (Lag::None, Some(WatchFault::Merged(at, by))) if self.sent == at => late(by),
+            (Lag::None, Some(WatchFault::Overtaken(at, others))) if self.sent == at => {
+                let waits = late(OVERTAKEN).is_some() && !self.overtaken(cluster, change, others);
+                waits.then(|| Instant::now() + GLANCE)
             }
+            (Lag::None, _) => None,
         }
     }
 
-    /// The event that a change is for this watch; none when it is of no concern.
-    fn seen(&self, change: &Change) -> Option<Value> {
-        if change.key.kind != self.kind
-            || self
-                .namespace
-                .as_ref()
-                .is_some_and(|namespace| *namespace != change.key.namespace)
-        {
+    /// Whether so many later changes of other kinds have been told of before this one.
+    fn overtaken(&self, cluster: &Cluster, change: &Change, others: usize) -> bool {
+        let now = cluster.clock.now();
+        let known = usize::try_from(change.version).expect("a log in memory");
+        let later = cluster.store.changes()[known..].iter();
+        let told = |other: &&Change| {
+            other.at < now
+                && other.key.kind != self.kind
+                && !matches!(other.key.kind, Kind::Lease | Kind::Event)
+        };
+        later.filter(told).nth(others.saturating_sub(1)).is_some()
+    }
+
+    /// The event that a run of changes of one object is for this watch; none when it is of no concern.
+    fn told(&self, first: &Change, last: &Change) -> Option<Bytes> {
+        let elsewhere = |namespace: &String| *namespace != last.key.namespace;
+        if self.namespace.as_ref().is_some_and(elsewhere) {
             return None;
         }
-        let before = change
-            .before
-            .as_ref()
-            .is_some_and(|before| self.selector.matches(before));
-        let after = change.event != Event::Deleted && self.selector.matches(&change.object);
+        let before = first.before.as_ref();
+        let before = before.is_some_and(|before| self.selector.matches(before));
+        let after = last.event != Event::Deleted && self.selector.matches(&last.object);
         let what = match (before, after) {
             (false, true) => "ADDED",
             (true, true) => "MODIFIED",
@@ -185,18 +221,18 @@ impl Watching {
             (false, false) => return None,
         };
         // An object that leaves the selection is told as it was in it.
-        let left = change.before.as_ref().filter(|_| before && !after);
+        let left = last.before.as_ref().filter(|_| before && !after);
         let object = left.map_or_else(
-            || Arc::clone(&change.object),
-            |before| at_version(before, change.version),
+            || Arc::clone(&last.object),
+            |before| at_version(before, last.version),
         );
-        Some(json!({"type": what, "object": verbs::shown(&object, self.metadata_only)}))
+        Some(line(what, &verbs::shown(&object, self.metadata_only)))
     }
 
     fn expired(&mut self, cluster: &Cluster) -> Next {
         self.over = true;
         let refusal = Refusal::expired(self.position, cluster.store.compacted());
-        Next::Send(json!({"type": "ERROR", "object": refusal.body()}))
+        Next::Send(line("ERROR", &refusal.body()))
     }
 }
 
@@ -208,11 +244,22 @@ pub(super) fn next_bookmark(end: Instant) -> Instant {
 }
 
 /// A bookmark at a version.
-pub(super) fn bookmark(kind: Kind, version: u64, annotations: Value) -> Value {
+pub(super) fn bookmark(kind: Kind, version: u64, annotations: Value) -> Bytes {
     let mut metadata = json!({"resourceVersion": version.to_string(), "creationTimestamp": null});
     if annotations.as_object().is_some_and(|map| !map.is_empty()) {
         metadata["annotations"] = annotations;
     }
     let object = json!({"kind": kind.traits().kind, "apiVersion": kind.api_version(), "metadata": metadata});
-    json!({"type": "BOOKMARK", "object": object})
+    line("BOOKMARK", &object)
+}
+
+/// An event as it is sent: one JSON document on a line. Written by hand around the object, which is not copied.
+pub(super) fn line(what: &str, object: &Value) -> Bytes {
+    let mut line = Vec::with_capacity(4096);
+    line.extend_from_slice(b"{\"type\":\"");
+    line.extend_from_slice(what.as_bytes());
+    line.extend_from_slice(b"\",\"object\":");
+    serde_json::to_writer(&mut line, object).expect("JSON in memory");
+    line.extend_from_slice(b"}\n");
+    line.into()
 }

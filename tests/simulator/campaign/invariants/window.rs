@@ -12,13 +12,16 @@ use super::{
             kind::Kind,
             store::{Change, Event, Key},
         },
-        past::{HOLD, Past, full, held, open, ours, pin},
+        past::{HOLD, Past, Pinned, full, held, open, ours, pin},
     },
-    Violation,
+    Mercy, Violation,
 };
 
 /// Endpoints need a moment to follow a pin.
 const AFTER_PIN: SignedDuration = SignedDuration::from_millis(1900);
+
+/// The status has whole seconds.
+const TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// The fields of a Deployment that a window borrows.
 const BORROWED: [&str; 4] = [
@@ -31,6 +34,9 @@ const BORROWED: [&str; 4] = [
 /// What has to be remembered from write to write.
 pub(super) struct Window {
     disturbed: bool,
+    timed: bool,
+    /// When the new side of a Deployment began to boot, and for which generation of the Release.
+    boots: BTreeMap<Key, (jiff::Timestamp, i64)>,
     /// The user's own values of the borrowed fields, by Deployment.
     own: BTreeMap<Key, Vec<Value>>,
     /// The side that a Service was first pinned to in this window.
@@ -40,9 +46,11 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(disturbed: bool) -> Self {
+    pub(super) fn new(mercy: Mercy) -> Self {
         Self {
-            disturbed,
+            disturbed: mercy.disturbed,
+            timed: mercy.timed,
+            boots: BTreeMap::new(),
             own: BTreeMap::new(),
             first: BTreeMap::new(),
             moved: BTreeMap::new(),
@@ -80,9 +88,7 @@ impl Window {
         let after = change.object.as_ref();
         let template = before.pointer("/spec/template") != after.pointer("/spec/template");
         match (open(before), open(after)) {
-            (false, true) if !fields::flag(after, "/spec/paused") => {
-                say("the window opens and the Deployment is not paused".to_owned());
-            }
+            (false, true) => self.open(change, before, past, say),
             (true, false) => self.close(change, past, say),
             (false, false) => return,
             _ => {}
@@ -96,6 +102,11 @@ impl Window {
             }
             (false, true) => {
                 let name = fields::name(after);
+                let release = past.release_of(&change.key.namespace, name);
+                let generation = release.map_or(0, |release| generation(&release));
+                self.boots
+                    .entry(change.key.clone())
+                    .or_insert((change.at, generation));
                 for service in self.services(past, change, name) {
                     if pin(&service).is_empty() {
                         let service = fields::name(&service);
@@ -107,6 +118,20 @@ impl Window {
             }
             (true, false) => self.settle(change, past, say),
             _ => {}
+        }
+    }
+
+    /// A window opens on a Deployment that is at rest.
+    fn open(&mut self, change: &Change, before: &Value, past: &Past, say: &mut impl FnMut(String)) {
+        self.boots.remove(&change.key);
+        if !fields::flag(&change.object, "/spec/paused") {
+            say("the window opens and the Deployment is not paused".to_owned());
+        }
+        let observed = fields::count(before, "/status/observedGeneration") >= generation(before);
+        let sides = past.sides(before);
+        let sides = sides.filter(|side| fields::count(side, "/spec/replicas") > 0);
+        if (!observed || sides.count() > 1) && !self.disturbed {
+            say("the window opens on a Deployment whose rollout is under way".to_owned());
         }
     }
 
@@ -221,6 +246,13 @@ impl Window {
                 "traffic to {to}, which is not ready in full ({ready} of {wanted})"
             ));
         }
+        if let Some((waited, wanted)) = self.gate(change, &behind)
+            && waited + TOLERANCE < wanted
+        {
+            say(format!(
+                "traffic to {to}, which passed no gate: it began to boot {waited:#} ago, and the minimum is {wanted:#}"
+            ));
+        }
         if !held(deployment) {
             say("the traffic moves without the hold".to_owned());
         }
@@ -232,6 +264,22 @@ impl Window {
             say("the traffic moves without a committed intent".to_owned());
         }
     }
+}
+
+impl Window {
+    /// How long the new side has booted, and how long at least it has to; none where that cannot be said.
+    fn gate(&self, change: &Change, behind: &Pinned) -> Option<(SignedDuration, SignedDuration)> {
+        let (since, began_for) = self.boots.get(&Key::of(Kind::Deployment, &behind.deployment))?;
+        let same = *began_for == generation(&behind.release);
+        let wanted = fields::text(&behind.release, "/spec/preboot/minimumWait")
+            .parse()
+            .ok()?;
+        (self.timed && !self.disturbed && same).then(|| (change.at.duration_since(*since), wanted))
+    }
+}
+
+fn generation(object: &Value) -> i64 {
+    fields::count(object, "/metadata/generation")
 }
 
 /// A Service selects all pods again only when no other side is left.

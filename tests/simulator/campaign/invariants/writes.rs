@@ -28,17 +28,17 @@ const HURRY: usize = 150;
 
 /// Looks at one change.
 pub(super) fn see(change: &Change, found: &mut Vec<Violation>) {
-    if !ours(change) || change.event != Event::Modified {
+    let ourselves = matches!(change.key.kind, Kind::Lease | Kind::Event);
+    if !ours(change) || change.event != Event::Modified || ourselves {
         return;
     }
     let before = change.before.as_deref().unwrap_or(&Value::Null);
-    for difference in trace::difference(before, &change.object) {
-        let path = difference.split(' ').next().unwrap_or_default();
-        if !allowed(change.key.kind, path) {
+    for path in trace::paths(before, &change.object) {
+        if !allowed(change.key.kind, &path) {
             found.push(Violation {
                 invariant: "own things only",
                 at: change.at,
-                what: format!("{} changes {difference}", change.key),
+                what: format!("{} changes {path}", change.key),
             });
         }
     }
@@ -68,25 +68,25 @@ fn allowed(kind: Kind, path: &str) -> bool {
         Kind::Pod => path.starts_with("metadata.finalizers"),
         Kind::Release => path.starts_with("status") || path.starts_with("metadata.finalizers"),
         Kind::Job => path.starts_with("metadata.deletion") || path.starts_with("metadata.finalizers"),
-        Kind::Lease | Kind::Event => true,
         _ => false,
     }
 }
 
 /// Looks at all calls.
 pub(super) fn calls(history: History<'_>, found: &mut Vec<Violation>) {
-    let own = || {
-        let all = history.calls.iter();
-        all.filter(|call| call.actor.starts_with(CONTROLLER))
-    };
+    let all = history.calls.iter();
+    let mut own: Vec<&Call> = all.filter(|call| call.actor.starts_with(CONTROLLER)).collect();
+    // One that was stopped while it sent left later than it began.
+    own.sort_by_key(|call| call.at);
+    // What strangers do to the Lease makes nobody a leader: who was goes on until it notices.
     let mut leases = history
         .changes
         .iter()
-        .filter(|change| change.key.kind == Kind::Lease && change.key.name == LEASE)
+        .filter(|change| change.key.kind == Kind::Lease && change.key.name == LEASE && ours(change))
         .peekable();
     let mut lease = None;
     let mut seconds: BTreeMap<(&str, i64), usize> = BTreeMap::new();
-    for call in own() {
+    for call in own {
         while leases.peek().is_some_and(|change| change.at <= call.at) {
             lease = leases.next();
         }

@@ -7,7 +7,7 @@ use super::{
             server::faults::{Fault, Moment},
             world::World,
         },
-        run::Plan,
+        run::{Plan, Trouble},
     },
     Campaign, References, SEED, is_write, writes,
 };
@@ -62,10 +62,15 @@ fn pairs(references: &References) -> Vec<Plan> {
                     move |(second, (two, other))| {
                         let two = *two;
                         let trouble = format!("crash {word} write {first}, then {other} write {second}");
-                        Plan::peaceful(scenario, SEED).with(trouble, move |world| {
-                            crash(world, 0, first, one);
-                            crash(world, 1, second, two);
-                        })
+                        let troubles = vec![
+                            Trouble::new(format!("crash {word} write {first}"), move |world| {
+                                crash(world, 0, first, one);
+                            }),
+                            Trouble::new(format!("crash {other} write {second}"), move |world| {
+                                crash(world, 1, second, two);
+                            }),
+                        ];
+                        Plan::peaceful(scenario, SEED).with_all(trouble, troubles)
                     },
                 )
             })

@@ -1,4 +1,4 @@
-//! C8 and C9: people and strangers meddle in every step, and change their minds.
+//! C8: people and strangers meddle in every step.
 
 use std::time::Duration;
 
@@ -10,35 +10,28 @@ use super::{
             cluster::Cluster,
             fields,
             kind::Kind,
-            store::{Key, Propagation},
+            store::{Caller, DeleteOptions, Key, Propagation},
             users::Kubectl,
             world::World,
         },
-        run::Plan,
+        run::{Outcome, Plan},
         scenario::{self, Scenario},
         scenes,
     },
-    Campaign, References, SEED,
+    Campaign, References, SEED, is_write, meddle, refusals, writes,
 };
 
-/// Strangers harm what a release is made of, at every moment of it.
+/// Strangers harm what a release is made of, at every moment of it and just before every write.
 pub(super) const CHILDREN: Campaign = Campaign {
     name: "C8",
-    about: "pods, Jobs, ReplicaSets and indices deleted, evicted, scaled and taken at every moment",
+    about: "what a release is made of deleted, edited, orphaned, taken and refused, at every moment and every write",
     plans: children,
-};
-
-/// A field of the spec goes from A to B and back, at every moment.
-pub(super) const SPEC: Campaign = Campaign {
-    name: "C9",
-    about: "fields of the spec changed and changed back at every moment",
-    plans: spec,
 };
 
 /// What a stranger does.
 type Harm = fn(&mut Cluster);
 
-const HARMS: [(&str, Harm); 13] = [
+const HARMS: [(&str, Harm); 28] = [
     ("an old pod deleted", |cluster| delete_pods(cluster, "shop:1", 1)),
     ("a new pod deleted", |cluster| delete_pods(cluster, "shop:2", 1)),
     ("all old pods deleted", |cluster| {
@@ -48,13 +41,67 @@ const HARMS: [(&str, Harm); 13] = [
         delete_pods(cluster, "shop:2", 9);
     }),
     ("the old ReplicaSet deleted", |cluster| {
-        delete_set(cluster, "shop:1");
+        delete_all(cluster, Kind::ReplicaSet, old, Propagation::Background);
     }),
     ("the new ReplicaSet deleted", |cluster| {
-        delete_set(cluster, "shop:2");
+        delete_all(cluster, Kind::ReplicaSet, new, Propagation::Background);
     }),
-    ("the Jobs deleted", delete_jobs),
+    ("the old ReplicaSet orphaned", |cluster| {
+        delete_all(cluster, Kind::ReplicaSet, old, Propagation::Orphan);
+    }),
+    ("the new ReplicaSet orphaned", |cluster| {
+        delete_all(cluster, Kind::ReplicaSet, new, Propagation::Orphan);
+    }),
+    ("the old ReplicaSet without its bolt", |cluster| {
+        edit(
+            cluster,
+            Kind::ReplicaSet,
+            old,
+            &json!({"spec": {"minReadySeconds": 0}}),
+        );
+    }),
+    ("the new ReplicaSet scaled to 1", |cluster| {
+        edit(cluster, Kind::ReplicaSet, new, &json!({"spec": {"replicas": 1}}));
+    }),
+    ("the Deployment deleted", |cluster| {
+        delete_all(cluster, Kind::Deployment, web, Propagation::Background);
+    }),
+    ("the Deployment orphaned", |cluster| {
+        delete_all(cluster, Kind::Deployment, web, Propagation::Orphan);
+    }),
+    ("the Deployment restarted", |cluster| {
+        drop(Kubectl::new(cluster, "stranger").restart("web"));
+    }),
+    ("the Deployment without its labels", |cluster| {
+        edit(cluster, Kind::Deployment, web, &unlabelled());
+    }),
+    ("the Service deleted", |cluster| {
+        delete_all(cluster, Kind::Service, web, Propagation::Background);
+    }),
+    ("the Service without its labels", |cluster| {
+        edit(cluster, Kind::Service, web, &unlabelled());
+    }),
+    ("the EndpointSlices deleted", |cluster| {
+        delete_all(cluster, Kind::EndpointSlice, |_| true, Propagation::Background);
+    }),
+    ("the Jobs deleted", |cluster| {
+        delete_all(cluster, Kind::Job, |_| true, Propagation::Background);
+    }),
+    ("the Jobs orphaned", |cluster| {
+        delete_all(cluster, Kind::Job, |_| true, Propagation::Orphan);
+    }),
+    ("the Jobs without their labels", |cluster| {
+        edit(cluster, Kind::Job, |_| true, &unlabelled());
+    }),
     ("the task pods evicted", evict_tasks),
+    ("the task pods without their labels", |cluster| {
+        edit(cluster, Kind::Pod, task, &unlabelled());
+    }),
+    ("the finalizers removed", |cluster| {
+        let none = json!({"metadata": {"finalizers": null}});
+        edit(cluster, Kind::Pod, task, &none);
+        edit(cluster, Kind::Release, |_| true, &none);
+    }),
     ("scaled to 5", |cluster| scale(cluster, 5)),
     ("scaled to 1", |cluster| scale(cluster, 1)),
     ("resumed", |cluster| {
@@ -70,84 +117,112 @@ const HARMS: [(&str, Harm); 13] = [
 fn children(references: &References) -> Vec<Plan> {
     let mut plans = Vec::new();
     for (scenario, reference) in references.all().filter(|(scenario, _)| among(scenario)) {
-        for at in moments(reference.lasted) {
-            for (word, harm) in HARMS {
+        for (word, harm) in HARMS {
+            for at in moments(reference.lasted) {
                 let trouble = format!("{word} at {} ms", at.as_millis());
-                let mut plan = Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
-                    world.after(at, harm);
-                });
-                plan.scenario.end = anywhere;
-                plan.helped = true;
-                plan.harmed = true;
-                plans.push(plan);
+                plans.push(harmed(scenario, trouble, move |world| world.after(at, harm)));
+            }
+            for write in 0..writes(reference) {
+                let trouble = format!("{word} at write {write}");
+                plans.push(harmed(scenario, trouble, move |world| {
+                    meddle(world, write, word, harm);
+                }));
             }
         }
+        plans.extend(taken(scenario, reference));
+        plans.extend(dying(scenario, reference));
+        plans.extend(crowded(scenario, reference));
+        plans.extend(refusals::of_scenario(scenario, reference));
     }
     plans
 }
 
-/// What may change in a spec, and back: a patch, and the patch that undoes it.
-fn changes() -> Vec<(&'static str, Value, Value)> {
-    vec![
-        ("image", json!({"image": "shop:3"}), json!({"image": "shop:2"})),
-        (
-            "old image",
-            json!({"image": "shop:1"}),
-            json!({"image": "shop:2"}),
-        ),
-        ("suspend", json!({"suspend": true}), json!({"suspend": false})),
-        ("history", json!({"history": 2}), json!({"history": null})),
-        (
-            "watch",
-            json!({"watch": {"for": "1m"}}),
-            json!({"watch": {"for": "10s"}}),
-        ),
-        (
-            "preboot",
-            json!({"preboot": {"minimumWait": "20s"}}),
-            json!({"preboot": {"minimumWait": "5s"}}),
-        ),
-        (
-            "prepare",
-            json!({"prepare": [{"name": "more", "command": ["rake", "more"]}]}),
-            json!({"prepare": null}),
-        ),
-        (
-            "services",
-            json!({"workloads": [{"name": "web", "deployment": "web", "services": ["web"], "leave": ["other"]}]}),
-            json!({"workloads": [{"name": "web", "deployment": "web", "services": ["web"]}]}),
-        ),
-    ]
+/// A run in which a stranger does harm: any end that explains itself is a good one.
+fn harmed(scenario: Scenario, trouble: String, arrange: impl Fn(&mut World) + Send + Sync + 'static) -> Plan {
+    let mut plan = Plan::peaceful(scenario, SEED).with(trouble, arrange);
+    plan.scenario.end = anywhere;
+    plan.helped = true;
+    plan.harmed = true;
+    plan
 }
 
-fn spec(references: &References) -> Vec<Plan> {
-    let mut plans = Vec::new();
-    for (scenario, reference) in references.all().filter(|(scenario, _)| scenario.name == "plain") {
-        for at in moments(reference.lasted) {
-            for wait in [1, 4, 20] {
-                for (word, there, back) in changes() {
-                    let trouble = format!("{word} changed at {} ms and back after {wait} s", at.as_millis());
-                    let mut plan = Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
-                        edit(world, at, &there);
-                        edit(world, at + Duration::from_secs(wait), &back);
+/// A stranger has a Job of the name of each Job: since the beginning, or since a moment ago.
+fn taken(scenario: Scenario, reference: &Outcome) -> Vec<Plan> {
+    let own = reference.calls.iter().filter(|call| is_write(call)).enumerate();
+    let jobs = own.filter(|(_, call)| call.verb == "create" && call.kind == Some(Kind::Job));
+    let plans = jobs.flat_map(|(write, call)| {
+        let (early, late) = (call.name.clone(), call.name.clone());
+        [
+            harmed(
+                scenario,
+                format!("the name {early} taken from the beginning"),
+                move |world| take(&mut world.cluster(), &early),
+            ),
+            harmed(
+                scenario,
+                format!("the name {late} taken at write {write}"),
+                move |world| {
+                    let name = late.clone();
+                    meddle(world, write, "its name taken", move |cluster| {
+                        take(cluster, &name)
                     });
-                    plan.scenario.end = version_two;
-                    plan.helped = true;
-                    plan.free = true;
-                    plans.push(plan);
-                }
-            }
-        }
-    }
-    plans
+                },
+            ),
+        ]
+    });
+    plans.collect()
 }
 
-fn edit(world: &mut World, at: Duration, spec: &Value) {
-    let patch = json!({"spec": spec});
-    world.after(at, move |cluster| {
-        let patched = Kubectl::new(cluster, "user").patch(Kind::Release, "shop", patch);
-        drop(patched.expect("a person may change a Release"));
+fn take(cluster: &mut Cluster, name: &str) {
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+        "spec": {"template": {"spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "main", "image": "other:1", "command": ["true"]}],
+        }}},
     });
+    drop(Kubectl::new(cluster, "stranger").create(&job));
+}
+
+/// The whole namespace is deleted.
+fn dying(scenario: Scenario, reference: &Outcome) -> impl Iterator<Item = Plan> {
+    (0..writes(reference)).map(move |write| {
+        let trouble = format!("the namespace deleted at write {write}");
+        let mut plan = harmed(scenario, trouble, move |world| {
+            meddle(world, write, "the namespace deleted", |cluster| {
+                let (caller, key) = (Caller::new("stranger"), Key::new(Kind::Namespace, "", "default"));
+                drop(cluster.store.delete(&caller, &key, &DeleteOptions::background()));
+            });
+        });
+        plan.scenario.end = |world| {
+            world
+                .cluster()
+                .store
+                .find(Kind::Namespace, "", "default")
+                .is_none()
+        };
+        plan
+    })
+}
+
+/// Seconds for which a quota leaves no room for another pod.
+const CROWDED: [u64; 2] = [20, 150];
+
+/// A quota lets no new pod in for a while.
+fn crowded(scenario: Scenario, reference: &Outcome) -> impl Iterator<Item = Plan> {
+    let moments: Vec<_> = moments(reference.lasted).collect();
+    moments.into_iter().flat_map(move |at| {
+        CROWDED.iter().map(move |seconds| {
+            let until = at + Duration::from_secs(*seconds);
+            let trouble = format!("no room for pods for {seconds} s at {} ms", at.as_millis());
+            harmed(scenario, trouble, move |world| {
+                world.after(at, |cluster| {
+                    cluster.store.pod_quota.insert("default".to_owned(), 0);
+                });
+                world.after(until, |cluster| cluster.store.pod_quota.clear());
+            })
+        })
+    })
 }
 
 fn among(scenario: &Scenario) -> bool {
@@ -155,7 +230,7 @@ fn among(scenario: &Scenario) -> bool {
 }
 
 /// The moments of a run that are tried: close to each other in a short one.
-fn moments(lasted: Duration) -> impl Iterator<Item = Duration> {
+pub(super) fn moments(lasted: Duration) -> impl Iterator<Item = Duration> {
     let step = Duration::from_millis(if lasted > Duration::from_mins(1) {
         7_100
     } else {
@@ -173,22 +248,55 @@ fn anywhere(world: &World) -> bool {
         .any(|phase| scenario::at(world, 2, phase))
 }
 
-/// Version 2 is there in the end, or something explains why not.
-fn version_two(world: &World) -> bool {
-    let release = scenario::release(world);
-    let current = fields::count(&release, "/status/observedGeneration")
-        == fields::count(&release, "/metadata/generation");
-    let phase = fields::text(&release, "/status/phase");
-    current
-        && fields::count(&release, "/status/revision/number") >= 2
-        && fields::text(&release, "/spec/image") == "shop:2"
-        && fields::text(&release, "/status/revision/image") == "shop:2"
-        && ["Complete", "Aborted", "RolledBack", "Failed"].contains(&phase)
+/// Labels of ours that a stranger takes away.
+fn unlabelled() -> Value {
+    let labels = [
+        "window",
+        "claim",
+        "release",
+        "release-uid",
+        "step",
+        "task",
+        "attempt",
+        "revision",
+    ];
+    let none: serde_json::Map<String, Value> = labels
+        .iter()
+        .map(|label| (format!("slipway.dev/{label}"), Value::Null))
+        .collect();
+    json!({"metadata": {"labels": none}})
 }
 
-fn delete(cluster: &mut Cluster, key: &Key) {
-    let mut kubectl = Kubectl::new(cluster, "stranger");
-    drop(kubectl.delete(key.kind, &key.name, Propagation::Background));
+fn image_of(set: &Value) -> &str {
+    fields::text(set, "/spec/template/spec/containers/0/image")
+}
+
+fn old(set: &Value) -> bool {
+    image_of(set) == "shop:1" && fields::label(set, "app") == "web"
+}
+
+fn new(set: &Value) -> bool {
+    image_of(set) == "shop:2" && fields::label(set, "app") == "web"
+}
+
+fn web(object: &Value) -> bool {
+    fields::name(object) == "web"
+}
+
+fn task(pod: &Value) -> bool {
+    !fields::label(pod, "slipway.dev/step").is_empty()
+}
+
+fn delete_all(cluster: &mut Cluster, kind: Kind, wanted: fn(&Value) -> bool, cascade: Propagation) {
+    for key in keys(cluster, kind, wanted) {
+        drop(Kubectl::new(cluster, "stranger").delete(kind, &key.name, cascade));
+    }
+}
+
+fn edit(cluster: &mut Cluster, kind: Kind, wanted: fn(&Value) -> bool, patch: &Value) {
+    for key in keys(cluster, kind, wanted) {
+        drop(Kubectl::new(cluster, "stranger").patch(kind, &key.name, patch.clone()));
+    }
 }
 
 fn keys(cluster: &Cluster, kind: Kind, wanted: impl Fn(&Value) -> bool) -> Vec<Key> {
@@ -204,31 +312,12 @@ fn delete_pods(cluster: &mut Cluster, image: &str, most: usize) {
         fields::text(pod, "/spec/containers/0/image") == image && fields::label(pod, "app") == "web"
     });
     for pod in pods.into_iter().take(most) {
-        delete(cluster, &pod);
-    }
-}
-
-fn delete_set(cluster: &mut Cluster, image: &str) {
-    let sets = keys(cluster, Kind::ReplicaSet, |set| {
-        fields::text(set, "/spec/template/spec/containers/0/image") == image
-            && fields::label(set, "app") == "web"
-    });
-    for set in sets {
-        delete(cluster, &set);
-    }
-}
-
-fn delete_jobs(cluster: &mut Cluster) {
-    for job in keys(cluster, Kind::Job, |_| true) {
-        delete(cluster, &job);
+        drop(Kubectl::new(cluster, "stranger").delete(Kind::Pod, &pod.name, Propagation::Background));
     }
 }
 
 fn evict_tasks(cluster: &mut Cluster) {
-    let pods = keys(cluster, Kind::Pod, |pod| {
-        !fields::label(pod, "slipway.dev/step").is_empty()
-    });
-    for pod in pods {
+    for pod in keys(cluster, Kind::Pod, task) {
         drop(Kubectl::new(cluster, "stranger").evict(&pod.name));
     }
 }

@@ -12,7 +12,7 @@ use super::{
             server::faults::{self, Fault, Moment},
             world::World,
         },
-        run::Plan,
+        run::{Plan, Trouble},
         scenes,
     },
     Campaign, References,
@@ -39,49 +39,55 @@ fn plan(seed: u64) -> Plan {
     let mut random = Random::new(seed ^ 0x5eed);
     let scenario = *random.pick(&scenes::ALL);
     let count = 1 + random.below(TROUBLES);
-    let mut plan =
-        Plan::peaceful(scenario, seed).with(format!("{count} random troubles"), move |world: &mut World| {
-            let mut random = Random::new(seed ^ 0x7201_ab1e);
-            for _ in 0..count {
-                trouble(world, &mut random);
-            }
-        });
+    let mut troubles = Random::new(seed ^ 0x7201_ab1e);
+    let troubles = (0..count).map(|_| trouble(&mut troubles)).collect();
+    let mut plan = Plan::peaceful(scenario, seed).with_all(format!("{count} random troubles"), troubles);
     plan.processes = 1 + usize::from(random.chance(1, 2));
     plan.helped = true;
     plan
 }
 
-/// Arranges one trouble.
-fn trouble(world: &mut World, random: &mut Random) {
+/// Draws one trouble.
+fn trouble(random: &mut Random) -> Trouble {
     let process = random.below(2);
     let actor = format!("{CONTROLLER}{process}");
     let call = usize::try_from(random.below(150)).expect("a small number");
-    match random.below(5) {
-        0 => {
-            let moment = *random.pick(&[Moment::BeforeSend, Moment::AfterApply, Moment::AfterReply]);
-            world.cluster().faults.at_call(&actor, call, Fault::Crash(moment));
-        }
-        1 | 2 => {
-            let (_, fault) = random.pick(&faults::usual()).clone();
-            world.cluster().faults.at_call(&actor, call, fault);
-        }
-        3 => {
-            let late = Duration::from_secs(1 + random.below(40));
-            world.cluster().faults.at_call(&actor, call, Fault::Late(late));
-        }
-        _ => {
-            let kinds = [
-                Kind::Release,
-                Kind::Deployment,
-                Kind::ReplicaSet,
-                Kind::Service,
-                Kind::EndpointSlice,
-                Kind::Job,
-                Kind::Pod,
-            ];
-            let kind = *random.pick(&kinds);
-            let delay = Lag::Delay(Duration::from_millis(random.below(20_000)));
-            world.cluster().lags.insert((actor.into(), kind), delay);
-        }
-    }
+    let fault = match random.below(6) {
+        0 => Fault::Crash(*random.pick(&[Moment::BeforeSend, Moment::AfterApply, Moment::AfterReply])),
+        1 | 2 => random.pick(&faults::usual()).1.clone(),
+        3 => Fault::Late(Duration::from_secs(1 + random.below(40))),
+        4 => Fault::Stopped {
+            sent: random.chance(1, 2),
+            lasts: Duration::from_secs(1 + random.below(60)),
+        },
+        _ => return late(actor, random),
+    };
+    Trouble::new(
+        format!("{fault:?} at call {call} of {actor}"),
+        move |world: &mut World| {
+            world.cluster().faults.at_call(&actor, call, fault.clone());
+        },
+    )
+}
+
+/// A watch that is late.
+fn late(actor: String, random: &mut Random) -> Trouble {
+    let kinds = [
+        Kind::Release,
+        Kind::Deployment,
+        Kind::ReplicaSet,
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::Job,
+        Kind::Pod,
+    ];
+    let kind = *random.pick(&kinds);
+    let by = Duration::from_millis(random.below(20_000));
+    Trouble::new(
+        format!("{kind:?} {by:?} late for {actor}"),
+        move |world: &mut World| {
+            let actor = actor.as_str().into();
+            world.cluster().lags.insert((actor, kind), Lag::Delay(by));
+        },
+    )
 }

@@ -1,6 +1,8 @@
 //! C2 and C3: watches that lag, each by itself, and watches that lose, repeat or break off.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
+
+use jiff::SignedDuration;
 
 use super::{
     super::{
@@ -8,6 +10,7 @@ use super::{
             cluster::Lag,
             controller::CONTROLLER,
             kind::Kind,
+            refusal::Refusal,
             server::faults::{Fault, WatchFault},
             world::World,
         },
@@ -27,6 +30,9 @@ const WATCHED: [Kind; 7] = [
     Kind::Pod,
 ];
 
+/// Seconds for which a watch that ended cannot be begun again.
+const SILENT: [i64; 3] = [0, 5, 30];
+
 /// Events of a watch that are disturbed, counted from 0.
 const EVENTS: usize = 12;
 
@@ -40,7 +46,7 @@ pub(super) const STALE: Campaign = Campaign {
 /// No news, or twice the same.
 pub(super) const BROKEN: Campaign = Campaign {
     name: "C3",
-    about: "events repeated, watches ended, expired and listed anew at every event",
+    about: "events repeated, merged, overtaken, watches ended, expired, silent and listed anew at every event",
     plans: broken,
 };
 
@@ -86,10 +92,18 @@ fn lag(world: &World, kind: Kind, lag: Lag) {
 
 fn broken(references: &References) -> Vec<Plan> {
     type Make = fn(usize) -> WatchFault;
-    let faults: [(&str, Make); 3] = [
+    let faults: [(&str, Make); 7] = [
         ("expires", WatchFault::Expired),
         ("ends", WatchFault::End),
         ("repeats", WatchFault::Duplicated),
+        ("is overtaken by one", |event| WatchFault::Overtaken(event, 1)),
+        ("is overtaken by five", |event| WatchFault::Overtaken(event, 5)),
+        ("merges 2 s", |event| {
+            WatchFault::Merged(event, Duration::from_secs(2))
+        }),
+        ("merges 20 s", |event| {
+            WatchFault::Merged(event, Duration::from_secs(20))
+        }),
     ];
     let mut plans = Vec::new();
     for (scenario, _) in references.all() {
@@ -104,32 +118,39 @@ fn broken(references: &References) -> Vec<Plan> {
                         }),
                     );
                 }
-                // A watch that breaks off and forgets: whatever comes next is read in one list.
-                let trouble = format!("{kind:?} loses event {event} and is listed anew");
-                plans.push(
-                    Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
-                        lose(world, kind, event);
-                    }),
-                );
+                for silent in SILENT {
+                    let trouble =
+                        format!("{kind:?} loses {silent} s from event {event} on and is listed anew");
+                    plans.push(
+                        Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
+                            lose(world, kind, event, SignedDuration::from_secs(silent));
+                        }),
+                    );
+                }
             }
         }
     }
     plans
 }
 
-/// The watch ends before an event, and the history is forgotten before it begins again: it has to list.
-fn lose(world: &mut World, kind: Kind, event: usize) {
+/// The watch ends before an event and cannot be begun again for a while. Then the history is forgotten: whatever
+/// happened in between is never told, and only a list says what came of it.
+fn lose(world: &mut World, kind: Kind, event: usize, silent: SignedDuration) {
     let actor = format!("{CONTROLLER}0");
-    let mut watches = 0;
+    let (mut watches, mut over) = (0, false);
+    let mut since = None;
     world.cluster().faults.rule("loses events", move |call| {
         if call.actor.as_ref() != actor || call.verb != "watch" || call.kind != Some(kind) {
             return None;
         }
         watches += 1;
-        match watches {
-            1 => Some(Fault::Watch(WatchFault::End(event))),
-            2 => Some(Fault::Watch(WatchFault::Expired(0))),
-            _ => None,
+        if watches == 1 {
+            return Some(Fault::Watch(WatchFault::End(event)));
         }
+        let since = since.get_or_insert(call.at);
+        if call.at.duration_since(*since) < silent {
+            return Some(Fault::Answer(Refusal::unavailable()));
+        }
+        (!mem::replace(&mut over, true)).then_some(Fault::Watch(WatchFault::Expired(0)))
     });
 }

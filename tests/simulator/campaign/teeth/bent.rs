@@ -1,7 +1,7 @@
 //! What the engine is told that is not so.
 
 use jiff::Timestamp;
-use slipway_crds::v1alpha1::status::{Cutover, StepName};
+use slipway_crds::v1alpha1::status::{Cutover, StepName, StepState};
 use slipway_engine::{
     Observed, Progress,
     observed::{DeploymentView, TaskPodPhase},
@@ -17,6 +17,9 @@ pub(super) fn bend(
     now: Timestamp,
 ) -> (Progress, Observed) {
     let (mut told, mut seen) = (committed.clone(), observed.clone());
+    if error == Error::UnsettledWindow {
+        seen.deployments.values_mut().for_each(settle);
+    }
     let booting = committed.running().is_some();
     if !booting {
         return (told, seen);
@@ -38,6 +41,11 @@ pub(super) fn bend(
                 });
             }
         }
+        Error::UngatedRescue => {
+            if observed.deployments.get("web").is_some_and(rescuable) {
+                told.step_mut(StepName::Preboot).state = StepState::Succeeded;
+            }
+        }
         _ => {
             if let Some(web) = seen.deployments.get_mut("web") {
                 deployment(error, web);
@@ -52,6 +60,25 @@ pub(super) fn bend(
         }
     }
     (told, seen)
+}
+
+/// Makes a rollout that is under way look done.
+fn settle(deployment: &mut DeploymentView) {
+    let current = deployment.template.digest().to_owned();
+    deployment
+        .replica_sets
+        .retain(|set| set.template_digest == current);
+    deployment.observed_generation = deployment.generation;
+}
+
+/// Whether only the new side is left, in full.
+fn rescuable(deployment: &DeploymentView) -> bool {
+    let current = deployment.template.digest();
+    let (new, old): (Vec<_>, Vec<_>) = deployment
+        .active()
+        .partition(|set| set.template_digest == current);
+    let full = new.iter().any(|set| set.ready >= deployment.replicas);
+    held(deployment) && full && old.iter().all(|set| set.ready == 0)
 }
 
 fn held(deployment: &DeploymentView) -> bool {

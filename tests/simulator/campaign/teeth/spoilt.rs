@@ -85,6 +85,9 @@ pub(super) fn spoil(
         | Error::UnpinAfterClose
         | Error::EvictedSuccess
         | Error::OwnLease
+        | Error::UnsettledWindow
+        | Error::LeaseOutlived
+        | Error::UngatedRescue
         | Error::UnreadySide => {}
     }
     decision
