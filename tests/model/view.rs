@@ -248,6 +248,7 @@ fn task_pod(pod: &TaskPod) -> TaskPodView {
             PodPhase::Failed | PodPhase::NeverRan => TaskPodPhase::Failed,
         },
         started_at: started.then_some(*NOW),
+        ran: None,
         trouble: None,
         exit_code: match pod.phase {
             PodPhase::Succeeded => Some(0),

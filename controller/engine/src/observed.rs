@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use slipway_crds::v1alpha1::status::Strategy;
 
 use crate::template::Template;
@@ -219,8 +219,10 @@ pub struct TaskPodView {
     pub assigned: bool,
     /// How it stands.
     pub phase: TaskPodPhase,
-    /// When its task container was started.
+    /// When its task container was started, by the node's clock.
     pub started_at: Option<Timestamp>,
+    /// How long its task container ran, by the node's clock; none while it runs.
+    pub ran: Option<SignedDuration>,
     /// Why it does not start: the pod's own reason and message.
     pub trouble: Option<String>,
     /// Exit code of the task container.

@@ -201,10 +201,17 @@ impl Election {
         let before = lease.spec.take().unwrap_or_default();
         let ours = before.holder_identity.as_ref() == Some(&self.identity);
         let transitions = before.lease_transitions.unwrap_or(0);
+        // A write that changes nothing makes no new version: a clock that stands still would renew for nobody to see.
+        let last = before.renew_time.as_ref().map(|last| last.0.as_microsecond());
+        let renewed = if last == Some(wall.as_microsecond()) {
+            wall + jiff::SignedDuration::from_micros(1)
+        } else {
+            wall
+        };
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(self.timing.duration.as_secs()).ok(),
-            renew_time: Some(MicroTime(wall)),
+            renew_time: Some(MicroTime(renewed)),
             acquire_time: if ours {
                 before.acquire_time
             } else {

@@ -71,6 +71,10 @@ pub fn task_pod(object: &Value) -> TaskPodView {
             Some(_) | None => TaskPodPhase::Pending,
         },
         started_at: started.and_then(|time| time.parse::<Timestamp>().ok()),
+        ran: terminated.and_then(|state| {
+            let time = |pointer| text(state, pointer)?.parse::<Timestamp>().ok();
+            Some(time("/finishedAt")?.duration_since(time("/startedAt")?))
+        }),
         trouble: trouble(object),
         // The kubelet's code for a container that it cannot find tells nothing of what it did.
         exit_code: terminated

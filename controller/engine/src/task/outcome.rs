@@ -29,8 +29,13 @@ fn record(
         .unwrap_or_else(|| task.clone());
     ended.outcome = Some(outcome);
     ended.reason = reason.map(str::to_owned);
-    ended.finished_at = Some(turn.now());
-    ended.started_at = ended.started_at.or_else(|| pod.and_then(|pod| pod.started_at));
+    let now = turn.now();
+    ended.finished_at = Some(now);
+    // How long it ran is what counts from here on, and only the node knows: its clock may be another than ours.
+    ended.started_at = match pod.and_then(|pod| pod.ran) {
+        Some(ran) => Some(now - ran),
+        None => ended.started_at.or_else(|| pod.and_then(|pod| pod.started_at)),
+    };
     ended.exit_code = pod.and_then(|pod| pod.exit_code);
     let output = pod
         .and_then(|pod| pod.output.as_deref())

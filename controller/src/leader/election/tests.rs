@@ -182,6 +182,7 @@ fn a_refused_write_looks_again_after_a_breath() {
 
 #[test]
 fn what_is_written_keeps_the_rest_of_the_object() {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
     let wall = "2026-01-01T00:00:00Z".parse().unwrap();
     let (mut election, now) = election();
     let mut seen = lease("b", "7", 15);
@@ -207,7 +208,15 @@ fn what_is_written_keeps_the_rest_of_the_object() {
         (spec.acquire_time.unwrap().0, spec.renew_time.unwrap().0),
         (wall, later)
     );
+    // The clock stands still.
+    for seen in [later, later + jiff::SignedDuration::from_micros(1)] {
+        let mut known = lease("a", "8", 15);
+        known.spec.as_mut().unwrap().renew_time = Some(MicroTime(seen));
+        election.held(known, now, now);
+        let renewed = election.holding(later).spec.unwrap().renew_time.unwrap().0;
+        assert_ne!(renewed, seen, "a renewal that changes nothing is seen by nobody");
+    }
     let released = election.released().unwrap();
     assert_eq!(released.spec.unwrap().holder_identity.as_deref(), Some(""));
-    assert_eq!(released.metadata.resource_version.as_deref(), Some("7"));
+    assert_eq!(released.metadata.resource_version.as_deref(), Some("8"));
 }

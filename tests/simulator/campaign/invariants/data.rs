@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     super::{
-        super::{cluster::Process, fields, kind::Kind, search::Deed, store::Change},
+        super::{clock, cluster::Process, fields, kind::Kind, search::Deed, store::Change},
         past::Past,
     },
     Violation,
@@ -57,8 +57,14 @@ fn judge(at: Timestamp, deed: &Deed, past: &Past, processes: &[Process], found: 
                         format!("{alias} moves to {after:?}, which was not verified"),
                     );
                 }
-                let image = fields::text(release, "/status/revision/previousImage");
-                if let Some(old) = processes.iter().find(|process| serves(process, image, at))
+                let revision = &release["status"]["revision"];
+                let image = fields::text(revision, "/previousImage");
+                // Where the image stays the same, what is older than the revision is the old side.
+                let begun = clock::read(fields::text(revision, "/startedAt")).unwrap_or_default();
+                let same = image == fields::text(revision, "/image");
+                let old =
+                    |process: &&Process| serves(process, image, at) && !(same && process.started > begun);
+                if let Some(old) = processes.iter().find(old)
                     && !before.is_empty()
                 {
                     say(

@@ -159,7 +159,9 @@ fn version_two(world: &World) -> bool {
     let current = fields::count(&release, "/status/observedGeneration")
         == fields::count(&release, "/metadata/generation");
     let phase = fields::text(&release, "/status/phase");
+    // What is pending becomes a revision at once.
     current
+        && !fields::has(&release, "/status/pending")
         && fields::count(&release, "/status/revision/number") >= 2
         && fields::text(&release, "/spec/image") == "shop:2"
         && fields::text(&release, "/status/revision/image") == "shop:2"
