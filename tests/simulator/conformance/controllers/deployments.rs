@@ -216,7 +216,9 @@ fn crash_loop() -> Vec<Step> {
         web(2, &json!({"progressDeadlineSeconds": 6})),
         Step::Rest("version 1", Seen::settled),
         version("crash-loop"),
-        Step::Rest("too late", |seen| seen.says("ProgressDeadlineExceeded")),
+        Step::Rest("too late", |seen| {
+            seen.says("ProgressDeadlineExceeded") && seen.restarts("crash-loop")
+        }),
         Step::Undo,
         Step::Rest("undone", |seen| seen.settled() && seen.ready("1") == 2),
     ]
@@ -301,11 +303,7 @@ fn readiness() -> Vec<Step> {
         Step::Each(Kind::Pod, ONE, Deed::Signal(Signal::Continue)),
         Step::Rest("both answer", |seen| seen.settled() && seen.endpoints() == 2),
         Step::One(Kind::Pod, ONE, Deed::Signal(Signal::Kill)),
-        Step::Until("its end is seen", |seen| {
-            seen.all(Kind::Pod)
-                .iter()
-                .any(|pod| pod["status"]["containerStatuses"][0]["restartCount"] == 1)
-        }),
+        Step::Until("its end is seen", |seen| seen.restarts("1")),
         Step::Rest("one was started again", |seen| {
             seen.settled() && seen.endpoints() == 2
         }),

@@ -57,6 +57,15 @@ impl Seen {
         own.filter(|pod| fields::label(pod, "version") == version).count()
     }
 
+    /// Whether a container of a version was started again.
+    pub(super) fn restarts(&self, version: &str) -> bool {
+        let mut own = self.all(Kind::Pod).iter();
+        own.any(|pod| {
+            fields::label(pod, "version") == version
+                && fields::count(pod, "/status/containerStatuses/0/restartCount") > 0
+        })
+    }
+
     /// Whether the Deployment's controller has seen the last change.
     pub(super) fn observed(&self) -> bool {
         self.find(Kind::Deployment, "web").is_some_and(is_observed)
