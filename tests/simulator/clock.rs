@@ -61,7 +61,7 @@ impl Reading {
     fn now(&self) -> Timestamp {
         let passed = self.since.elapsed();
         let bent = passed.min(self.lasts);
-        after(self.shown, bent * self.rate + (passed - bent))
+        after(self.shown, bent * self.rate + passed.saturating_sub(bent))
     }
 }
 

@@ -60,17 +60,15 @@ pub fn difference(before: &Value, after: &Value) -> Vec<String> {
 pub fn paths(before: &Value, after: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare("", Some(before), Some(after), &mut |path, _, _| {
-        found.push(path.to_owned())
+        found.push(path.to_owned());
     });
     found
 }
 
-fn compare(
-    path: &str,
-    before: Option<&Value>,
-    after: Option<&Value>,
-    tell: &mut dyn FnMut(&str, Option<&Value>, Option<&Value>),
-) {
+/// Takes the path of a field that differs, with its values before and after.
+type Tell<'a> = dyn FnMut(&str, Option<&Value>, Option<&Value>) + 'a;
+
+fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, tell: &mut Tell<'_>) {
     if before == after {
         return;
     }

@@ -181,6 +181,12 @@ pub fn open(bench: &Bench<'_>, turn: &mut Turn) -> bool {
     if deployment.window && (deployment.paused == Some(true) || held(deployment)) {
         return true;
     }
+    let begun = begun(bench);
+    // Before the window the user's own rollouts go on: one is waited for, and what it leaves is the old side.
+    if !begun && !deployment.settled() {
+        return false;
+    }
+    let serving = deployment.active().next().filter(|_| !begun).map(side_of);
     let committed = bench
         .status
         .remembered
@@ -205,9 +211,17 @@ pub fn open(bench: &Bench<'_>, turn: &mut Turn) -> bool {
         turn.workload(bench.name(), |status| {
             status.remembered = Some(remembered);
             status.window = true;
+            if serving.is_some() {
+                status.old = serving;
+            }
         });
     }
     false
+}
+
+/// Whether the window was open once, or is.
+pub fn begun(bench: &Bench<'_>) -> bool {
+    bench.deployment.window || held(bench.deployment) || bench.status.new.is_some()
 }
 
 /// Pins the Services to a side, and confirms that by their endpoints.

@@ -31,6 +31,8 @@ const QUIET: Duration = Duration::from_mins(6);
 const RESTART: Duration = Duration::from_secs(1);
 /// A person looks after a Release that has waited for one this long.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// And no more often than this.
+const HELPS: usize = 5;
 
 /// Before each number of a trouble in the name of a run that was made smaller.
 pub const ONLY: &str = "/only ";
@@ -85,6 +87,8 @@ pub struct Plan {
     pub skew: SignedDuration,
     /// Whether all clocks go right.
     pub timed: bool,
+    /// For how long the end has to be the end, where something else may come after what looks like it.
+    pub lasting: Duration,
     /// How much longer than others a run may take.
     pub slack: Duration,
     /// Whether its processes write only while they hold the Lease.
@@ -116,6 +120,7 @@ impl Plan {
             own_leases: false,
             skew: SignedDuration::ZERO,
             timed: true,
+            lasting: Duration::ZERO,
             slack: Duration::ZERO,
             fenced: true,
             steady: false,
@@ -243,9 +248,16 @@ struct Run<'a> {
     world: World,
     fleet: Vec<Controller>,
     started: usize,
+    progress: Progress,
+}
+
+/// How far a story is.
+#[derive(Default)]
+struct Progress {
     acts: usize,
     helps: usize,
     stalled_since: Option<Instant>,
+    ended_since: Option<Instant>,
 }
 
 impl<'a> Run<'a> {
@@ -255,9 +267,7 @@ impl<'a> Run<'a> {
             world: World::new(plan.seed),
             fleet: Vec::new(),
             started: 0,
-            acts: 0,
-            helps: 0,
-            stalled_since: None,
+            progress: Progress::default(),
         }
     }
 
@@ -335,15 +345,14 @@ impl<'a> Run<'a> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let plan = self.plan;
-            let (acts, helps, stalled) = (&mut self.acts, &mut self.helps, &mut self.stalled_since);
-            let mut seen = None;
+            let (progress, mut seen) = (&mut self.progress, None);
             let reached = tokio::select! {
                 biased;
                 () = stopped.notified() => None,
                 reached = self.world.run_until(left, |world| {
                     // Nothing to see where nothing has changed.
                     let version = world.cluster().store.version();
-                    story && seen.replace(version) != Some(version) && advance(plan, world, acts, helps, stalled)
+                    story && seen.replace(version) != Some(version) && progress.advance(plan, world)
                 }) => Some(reached),
             };
             match reached {
@@ -430,7 +439,7 @@ impl<'a> Run<'a> {
             calls,
             asked: cluster.search.requests.len(),
             trace,
-            helps: self.helps,
+            helps: self.progress.helps,
             lasted,
         }
     }
@@ -441,42 +450,42 @@ pub fn is_work(call: &Call) -> bool {
     call.actor.starts_with(CONTROLLER) && call.kind != Some(Kind::Lease) && call.verb != "watch"
 }
 
-/// Lets people do what is due. Returns whether the story is at its end.
-fn advance(
-    plan: &Plan,
-    world: &mut World,
-    acts: &mut usize,
-    helps: &mut usize,
-    stalled: &mut Option<Instant>,
-) -> bool {
-    let scenario = &plan.scenario;
-    if let Some(act) = scenario.acts.get(*acts)
-        && (act.when)(world)
-    {
-        (act.then)(world);
-        *acts += 1;
+impl Progress {
+    /// Lets people do what is due. Returns whether the story is at its end.
+    fn advance(&mut self, plan: &Plan, world: &mut World) -> bool {
+        let scenario = &plan.scenario;
+        if let Some(act) = scenario.acts.get(self.acts)
+            && (act.when)(world)
+        {
+            (act.then)(world);
+            self.acts += 1;
+        }
+        // Where a stranger did harm or a person had to help, what the story was to tell may never happen.
+        let told = self.acts == scenario.acts.len() || self.helps > 0 || plan.harmed;
+        if told && (scenario.end)(world) {
+            let since = *self.ended_since.get_or_insert_with(Instant::now);
+            return since.elapsed() >= plan.lasting;
+        }
+        self.ended_since = None;
+        if plan.helped {
+            self.help(world);
+        }
+        false
     }
-    if *acts == scenario.acts.len() && (scenario.end)(world) {
-        return true;
-    }
-    if plan.helped {
-        help(world, helps, stalled);
-    }
-    false
-}
 
-/// A person says `retry` to a Release that has waited for one for a while.
-fn help(world: &mut World, helps: &mut usize, stalled: &mut Option<Instant>) {
-    if !scenario::stalled(world) {
-        *stalled = None;
-        return;
-    }
-    let since = *stalled.get_or_insert_with(Instant::now);
-    if since.elapsed() >= PATIENCE && *helps < 5 {
-        *stalled = None;
-        *helps += 1;
-        let release = scenario::release(world);
-        let revision = fields::text(&release, "/status/revision/name").to_owned();
-        scenario::lever(world, "retry", &format!("{revision}/help-{helps}"));
+    /// A person says `retry` to a Release that has waited for one for a while.
+    fn help(&mut self, world: &mut World) {
+        if !scenario::stalled(world) {
+            self.stalled_since = None;
+            return;
+        }
+        let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= PATIENCE && self.helps < HELPS {
+            self.stalled_since = None;
+            self.helps += 1;
+            let release = scenario::release(world);
+            let revision = fields::text(&release, "/status/revision/name").to_owned();
+            scenario::lever(world, "retry", &format!("{revision}/help-{}", self.helps));
+        }
     }
 }

@@ -32,6 +32,10 @@ const OVERTAKEN: Duration = Duration::from_secs(10);
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// One watch.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing about what was asked for or has happened"
+)]
 pub(super) struct Watching {
     pub(super) cluster: Shared,
     pub(super) actor: Arc<str>,

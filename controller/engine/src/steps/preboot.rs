@@ -11,7 +11,7 @@ use crate::decision::Purpose;
 use crate::progress::{since, spoken};
 use crate::turn::{StepInput, Turn, Verdict};
 use crate::window::patches::roll;
-use crate::window::{Bench, Which, hold, keep_pins, lock, open, pin};
+use crate::window::{Bench, Which, begun, hold, keep_pins, lock, open, pin};
 
 /// Looks, adds the one patch that is missing, and says whether its aim is reached.
 type Stage = fn(&Bench<'_>, &mut Turn) -> bool;
@@ -37,7 +37,7 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     let benches: Vec<Bench<'_>> = benches(input);
     if let Some(lost) = benches
         .iter()
-        .find(|bench| bench.status.window && serving_side_lost(bench))
+        .find(|bench| bench.status.window && begun(bench) && serving_side_lost(bench))
     {
         return Verdict::failed(
             "ServingSideLost",

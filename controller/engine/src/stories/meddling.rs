@@ -4,7 +4,7 @@ use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 
 use super::{clean, old_side_untouched};
-use crate::fixture::{World, plain};
+use crate::fixture::{World, full, plain};
 
 /// A plain release whose new pods are ready and wait.
 fn booted() -> World {
@@ -179,6 +179,15 @@ fn a_foreign_template_before_the_cutover_does_not_serve() {
     ends_as(&mut world, Phase::Complete, "shop:2");
     assert_eq!(world.lowest(), 3);
     world.is_told_as("foreign-template-before-cutover");
+}
+
+#[test]
+fn what_a_rollout_before_the_window_leaves_is_the_old_side() {
+    let mut world = World::adopted(full("shop:1", "one"));
+    world.release_image("shop:2");
+    world.reach(Phase::Expand);
+    world.restart("web");
+    ends_as(&mut world, Phase::Complete, "shop:2");
 }
 
 #[test]

@@ -23,6 +23,8 @@ use super::{
 
 /// A Lease that is not renewed is valid for this long.
 const VALID: SignedDuration = SignedDuration::from_secs(15);
+/// A stranger's hand at the Lease is noticed within this time.
+const NOTICED: SignedDuration = SignedDuration::from_secs(1);
 /// The most calls in any second of virtual time, per process and Release.
 const HURRY: usize = 150;
 
@@ -78,23 +80,22 @@ pub(super) fn calls(history: History<'_>, found: &mut Vec<Violation>) {
     let mut own: Vec<&Call> = all.filter(|call| call.actor.starts_with(CONTROLLER)).collect();
     // One that was stopped while it sent left later than it began.
     own.sort_by_key(|call| call.at);
-    // What strangers do to the Lease makes nobody a leader: who was goes on until it notices.
     let mut leases = history
         .changes
         .iter()
-        .filter(|change| change.key.kind == Kind::Lease && change.key.name == LEASE && ours(change))
+        .filter(|change| change.key.kind == Kind::Lease && change.key.name == LEASE)
         .peekable();
-    let mut lease = None;
+    let mut led = Led::default();
     let mut seconds: BTreeMap<(&str, i64), usize> = BTreeMap::new();
     for call in own {
-        while leases.peek().is_some_and(|change| change.at <= call.at) {
-            lease = leases.next();
+        while let Some(change) = leases.next_if(|change| change.at <= call.at) {
+            led.take(change);
         }
         *seconds
             .entry((call.actor.as_ref(), call.at.as_second()))
             .or_default() += 1;
         if call.mutating() && !matches!(call.kind, Some(Kind::Lease)) {
-            fenced(call, lease, found);
+            led.fenced(call, found);
             if call.kind != Some(Kind::Event) {
                 conditional(call, found);
             }
@@ -132,21 +133,56 @@ fn conditional(call: &Call, found: &mut Vec<Violation>) {
     }
 }
 
-/// A write is sent only while its sender holds the Lease.
-fn fenced(call: &Call, lease: Option<&Change>, found: &mut Vec<Violation>) {
-    let lease = lease.filter(|change| change.event != Event::Deleted);
-    let holder = lease.map_or("", |change| fields::text(&change.object, "/spec/holderIdentity"));
-    let renewed = lease.map(|change| change.at);
-    let own = holder
-        .strip_prefix(call.actor.as_ref())
-        .is_some_and(|rest| rest.starts_with('_'));
-    let valid = renewed.is_some_and(|renewed| call.at.duration_since(renewed) < VALID);
-    if !own || !valid {
-        let renewed = renewed.map(clock::micros).unwrap_or_default();
-        found.push(Violation {
-            invariant: "fenced",
-            at: call.at,
-            what: format!("sent while the Lease is {holder}'s, renewed at {renewed}: {call}"),
-        });
+/// Who leads.
+#[derive(Default)]
+struct Led<'a> {
+    /// What a process last wrote into the Lease.
+    lease: Option<&'a Change>,
+    /// What was written before that.
+    before: Option<&'a Change>,
+    /// When a stranger last wrote into it.
+    meddled: Option<Timestamp>,
+}
+
+impl<'a> Led<'a> {
+    /// What a stranger writes makes nobody a leader.
+    fn take(&mut self, change: &'a Change) {
+        if ours(change) {
+            self.before = self.lease.replace(change);
+        } else {
+            self.meddled = Some(change.at);
+        }
     }
+
+    /// A write is sent only while its sender holds the Lease. Whose Lease a stranger gave away knows a moment later.
+    fn fenced(&self, call: &Call, found: &mut Vec<Violation>) {
+        let given_away = self
+            .meddled
+            .is_some_and(|meddled| call.at.duration_since(meddled) < NOTICED);
+        let leads = holds(call, self.lease) || (given_away && holds(call, self.before));
+        if !leads {
+            let holder = self.lease.map_or("", holder);
+            let renewed = self
+                .lease
+                .map(|change| clock::micros(change.at))
+                .unwrap_or_default();
+            found.push(Violation {
+                invariant: "fenced",
+                at: call.at,
+                what: format!("sent while the Lease is {holder}'s, renewed at {renewed}: {call}"),
+            });
+        }
+    }
+}
+
+fn holder(change: &Change) -> &str {
+    fields::text(&change.object, "/spec/holderIdentity")
+}
+
+/// Whether the sender of a call holds the Lease by this record.
+fn holds(call: &Call, lease: Option<&Change>) -> bool {
+    lease.is_some_and(|change| {
+        let own = holder(change).strip_prefix(call.actor.as_ref());
+        own.is_some_and(|rest| rest.starts_with('_')) && call.at.duration_since(change.at) < VALID
+    })
 }

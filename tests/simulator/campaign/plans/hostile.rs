@@ -164,7 +164,7 @@ fn taken(scenario: Scenario, reference: &Outcome) -> Vec<Plan> {
                 move |world| {
                     let name = late.clone();
                     meddle(world, write, "its name taken", move |cluster| {
-                        take(cluster, &name)
+                        take(cluster, &name);
                     });
                 },
             ),
@@ -241,11 +241,13 @@ pub(super) fn moments(lasted: Duration) -> impl Iterator<Item = Duration> {
         .take_while(move |at| *at <= lasted)
 }
 
-/// Any end that explains itself.
+/// Any end that explains itself; without its Deployment a Release waits for a person.
 fn anywhere(world: &World) -> bool {
-    ["Complete", "Failed", "RolledBack", "Aborted"]
-        .iter()
-        .any(|phase| scenario::at(world, 2, phase))
+    let missing = world.get(Kind::Deployment, "web").is_null() && scenario::stalled(world);
+    missing
+        || ["Complete", "Failed", "RolledBack", "Aborted"]
+            .iter()
+            .any(|phase| scenario::at(world, 2, phase))
 }
 
 /// Labels of ours that a stranger takes away.

@@ -33,8 +33,11 @@ pub(super) const LOST: Campaign = Campaign {
     plans: lost,
 };
 
+/// What a stranger does, in words and in deed.
+type Harm = (&'static str, fn(&mut Cluster));
+
 /// What strangers do to the Lease.
-const STRANGERS: [(&str, fn(&mut Cluster)); 5] = [
+const STRANGERS: [Harm; 5] = [
     ("the Lease deleted", |cluster| {
         let caller = Caller::new("stranger");
         drop(
@@ -44,25 +47,25 @@ const STRANGERS: [(&str, fn(&mut Cluster)); 5] = [
         );
     }),
     ("the Lease given to nobody", |cluster| {
-        edit(cluster, json!({"holderIdentity": ""}));
+        edit(cluster, &json!({"holderIdentity": ""}));
     }),
     ("the Lease given to a stranger", |cluster| {
-        edit(cluster, json!({"holderIdentity": "stranger"}));
+        edit(cluster, &json!({"holderIdentity": "stranger"}));
     }),
     ("the Lease given to a stranger for a day", |cluster| {
         edit(
             cluster,
-            json!({"holderIdentity": "stranger", "leaseDurationSeconds": 86_400}),
+            &json!({"holderIdentity": "stranger", "leaseDurationSeconds": 86_400}),
         );
     }),
-    ("the Lease emptied", |cluster| edit(cluster, Value::Null)),
+    ("the Lease emptied", |cluster| edit(cluster, &Value::Null)),
 ];
 
 fn lease() -> Key {
     Key::new(Kind::Lease, NAMESPACE, LEASE)
 }
 
-fn edit(cluster: &mut Cluster, spec: Value) {
+fn edit(cluster: &mut Cluster, spec: &Value) {
     let (caller, patch) = (Caller::new("stranger"), Patch::Merge(json!({"spec": spec})));
     drop(cluster.store.patch(&caller, &lease(), &patch, Part::Main));
 }

@@ -38,6 +38,8 @@ pub(super) const WALK: Campaign = Campaign {
 const WAITS: [u64; 3] = [1, 4, 20];
 /// How long it lasts in a long one.
 const WAIT: u64 = 9;
+/// A revision that was overtaken is followed by the next one within this time.
+const LASTING: Duration = Duration::from_secs(20);
 /// The moments of a long run are so many of those that a stranger has.
 const EVERY: usize = 3;
 
@@ -78,6 +80,7 @@ fn of_mind(
 ) -> Plan {
     let mut plan = Plan::peaceful(scenario, SEED).with(trouble, arrange);
     plan.scenario.end = version_two;
+    plan.lasting = LASTING;
     plan.helped = true;
     plan.free = true;
     plan

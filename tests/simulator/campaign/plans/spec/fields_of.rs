@@ -1,4 +1,4 @@
-//! The fields of a Release's spec, read from the schema of its CustomResourceDefinition: a new one is walked too.
+//! The fields of a Release's spec, read from the schema of its definition: a new one is walked too.
 
 use std::sync::OnceLock;
 
@@ -148,7 +148,7 @@ fn other(value: &Value, schema: &Value) -> Value {
     }
 }
 
-/// Whether a text is of the sort that a pattern of this CustomResourceDefinition asks for.
+/// Whether a text is of the sort that a pattern of the definition asks for.
 fn fits(text: &str, pattern: &str) -> bool {
     let sorts = [
         ("h)?", "7m"),
