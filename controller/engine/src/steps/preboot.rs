@@ -64,10 +64,24 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     ];
     for (aim, stage) in stages {
         if !every(&benches, |bench| stage(bench, turn)) {
-            return timeout(input, turn, &benches).unwrap_or_else(|| Verdict::working("opening", aim));
+            return timeout(input, turn, &benches).unwrap_or_else(|| opening(&benches, aim));
         }
     }
     ready(input, turn, &benches)
+}
+
+fn opening(benches: &[Bench<'_>], aim: &str) -> Verdict {
+    let rolls = |bench: &&Bench<'_>| !begun(bench) && !bench.deployment.settled();
+    match benches.iter().find(rolls) {
+        Some(bench) => Verdict::working(
+            "waiting",
+            format!(
+                "Deployment {0} to finish the rollout that is under way. See kubectl rollout status deployment/{0}",
+                bench.deployment.name
+            ),
+        ),
+        None => Verdict::working("opening", aim),
+    }
 }
 
 /// The workloads that go through a window.
