@@ -87,6 +87,8 @@ pub struct Plan {
     pub skew: SignedDuration,
     /// Whether all clocks go right.
     pub timed: bool,
+    /// No end comes before this time: something is still to happen then.
+    pub earliest: Duration,
     /// For how long the end has to be the end, where something else may come after what looks like it.
     pub lasting: Duration,
     /// How much longer than others a run may take.
@@ -120,6 +122,7 @@ impl Plan {
             own_leases: false,
             skew: SignedDuration::ZERO,
             timed: true,
+            earliest: Duration::ZERO,
             lasting: Duration::ZERO,
             slack: Duration::ZERO,
             fenced: true,
@@ -254,6 +257,7 @@ struct Run<'a> {
 /// How far a story is.
 #[derive(Default)]
 struct Progress {
+    begun: Option<Instant>,
     acts: usize,
     helps: usize,
     stalled_since: Option<Instant>,
@@ -283,6 +287,7 @@ impl<'a> Run<'a> {
             self.start();
         }
         let begun = Instant::now();
+        self.progress.begun = Some(begun);
         let mut problems = Vec::new();
         // A clock that is behind makes every wait longer by as much.
         let longest = LONGEST + self.plan.skew.unsigned_abs() + self.plan.slack;
@@ -464,7 +469,8 @@ impl Progress {
         let told = self.acts == scenario.acts.len() || self.helps > 0 || plan.harmed;
         if told && (scenario.end)(world) {
             let since = *self.ended_since.get_or_insert_with(Instant::now);
-            return since.elapsed() >= plan.lasting;
+            let over = self.begun.is_some_and(|begun| begun.elapsed() >= plan.earliest);
+            return over && since.elapsed() >= plan.lasting;
         }
         self.ended_since = None;
         if plan.helped {

@@ -120,7 +120,9 @@ fn children(references: &References) -> Vec<Plan> {
         for (word, harm) in HARMS {
             for at in moments(reference.lasted) {
                 let trouble = format!("{word} at {} ms", at.as_millis());
-                plans.push(harmed(scenario, trouble, move |world| world.after(at, harm)));
+                let mut plan = harmed(scenario, trouble, move |world| world.after(at, harm));
+                plan.earliest = at;
+                plans.push(plan);
             }
             for write in 0..writes(reference) {
                 let trouble = format!("{word} at write {write}");
@@ -215,12 +217,14 @@ fn crowded(scenario: Scenario, reference: &Outcome) -> impl Iterator<Item = Plan
         CROWDED.iter().map(move |seconds| {
             let until = at + Duration::from_secs(*seconds);
             let trouble = format!("no room for pods for {seconds} s at {} ms", at.as_millis());
-            harmed(scenario, trouble, move |world| {
+            let mut plan = harmed(scenario, trouble, move |world| {
                 world.after(at, |cluster| {
                     cluster.store.pod_quota.insert("default".to_owned(), 0);
                 });
                 world.after(until, |cluster| cluster.store.pod_quota.clear());
-            })
+            });
+            plan.earliest = until;
+            plan
         })
     })
 }

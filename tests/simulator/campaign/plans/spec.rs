@@ -52,7 +52,7 @@ fn walk(references: &References) -> Vec<Plan> {
                     plans.extend(changes().into_iter().map(|(word, there, back)| {
                         let trouble =
                             format!("{word} changed at {} ms and back after {wait} s", at.as_millis());
-                        of_mind(scenario, trouble, move |world| {
+                        of_mind(scenario, trouble, at + Duration::from_secs(wait), move |world| {
                             edit(world, at, &there);
                             edit(world, at + Duration::from_secs(wait), &back);
                         })
@@ -65,7 +65,10 @@ fn walk(references: &References) -> Vec<Plan> {
             for at in moments(reference.lasted).step_by(EVERY) {
                 plans.extend(fields_of().into_iter().map(|field| {
                     let trouble = format!("{} changed at {} ms and back", field.path(), at.as_millis());
-                    of_mind(scenario, trouble, move |world| there_and_back(world, at, &field))
+                    let back = at + Duration::from_secs(WAIT);
+                    of_mind(scenario, trouble, back, move |world| {
+                        there_and_back(world, at, &field);
+                    })
                 }));
             }
         }
@@ -76,10 +79,12 @@ fn walk(references: &References) -> Vec<Plan> {
 fn of_mind(
     scenario: scenario::Scenario,
     trouble: String,
+    back: Duration,
     arrange: impl Fn(&mut World) + Send + Sync + 'static,
 ) -> Plan {
     let mut plan = Plan::peaceful(scenario, SEED).with(trouble, arrange);
     plan.scenario.end = version_two;
+    plan.earliest = back;
     plan.lasting = LASTING;
     plan.helped = true;
     plan.free = true;
@@ -162,8 +167,9 @@ fn version_two(world: &World) -> bool {
     let current = fields::count(&release, "/status/observedGeneration")
         == fields::count(&release, "/metadata/generation");
     let phase = fields::text(&release, "/status/phase");
-    // What is pending becomes a revision at once.
+    // What is pending becomes a revision at once, and one that was overtaken may still be cleaned up.
     current
+        && !fields::is_true(&release, "Reconciling")
         && !fields::has(&release, "/status/pending")
         && fields::count(&release, "/status/revision/number") >= 2
         && fields::text(&release, "/spec/image") == "shop:2"
