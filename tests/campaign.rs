@@ -14,8 +14,8 @@ use crate::{
     },
     simulator::{
         campaign::{
+            plan::Plan,
             plans::{ALL, Campaign, Failure, References, choose, judge},
-            run::Plan,
             scenes, teeth,
         },
         conformance,

@@ -1,7 +1,8 @@
 //! Whole releases by the real controller, with everything that can go wrong, judged from outside.
 //!
 //! - [`scenario`] and [`scenes`]: what people do and where it must end;
-//! - [`run`]: one run of a scenario with its troubles, and its verdict;
+//! - [`plan`]: what is done in one run: a scenario and its troubles;
+//! - [`run`]: the run, and its verdict;
 //! - [`invariants`]: what must hold of every history, replayed by [`past`];
 //! - [`end`]: the end of a run, to be compared with the reference;
 //! - [`plans`]: the campaigns;
@@ -10,6 +11,7 @@
 pub mod end;
 pub mod invariants;
 pub mod past;
+pub mod plan;
 pub mod plans;
 pub mod run;
 pub mod scenario;

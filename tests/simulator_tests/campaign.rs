@@ -6,8 +6,8 @@ use std::{sync::OnceLock, time::Instant};
 
 use slipway_tests::simulator::{
     campaign::{
+        plan::Plan,
         plans::{ALL, References, choose, judge},
-        run::Plan,
         scenes, teeth,
     },
     kind::Kind,

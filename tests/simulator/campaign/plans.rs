@@ -33,7 +33,8 @@ use super::{
         world::World,
     },
     end::End,
-    run::{ONLY, Outcome, Plan, is_work},
+    plan::{ONLY, Plan},
+    run::{Outcome, is_work},
     scenario::Scenario,
 };
 

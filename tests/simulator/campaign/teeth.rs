@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use slipway_controller::context::{Engine, Mind};
 use slipway_engine::{Decision, Intent, Observed, Progress};
 
-use super::{plans::leaders, run::Plan, scenario::Scenario, scenes};
+use super::{plan::Plan, plans::leaders, scenario::Scenario, scenes};
 
 /// An error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

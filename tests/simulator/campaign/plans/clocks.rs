@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::{
     super::{
         super::{clock::Wall, controller::CONTROLLER, server::faults::Moment, world::World},
-        run::Plan,
+        plan::Plan,
     },
     Campaign, References, SEED, at_write, crashes, writes,
 };

@@ -7,7 +7,7 @@ use super::{
             server::faults::{Fault, Moment},
             world::World,
         },
-        run::{Plan, Trouble},
+        plan::{Plan, Trouble},
     },
     Campaign, References, SEED, is_write, writes,
 };

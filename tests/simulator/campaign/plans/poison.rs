@@ -10,7 +10,7 @@ use slipway_engine::{Decision, Intent, Observed, Progress};
 use super::{
     super::{
         super::{fields, kind::Kind, store::Caller, world::World},
-        run::Plan,
+        plan::Plan,
         scenario::Scenario,
         scenes,
     },

@@ -12,7 +12,7 @@ use super::{
             server::faults::{self, Fault, Moment},
             world::World,
         },
-        run::{Plan, Trouble},
+        plan::{Plan, Trouble},
         scenes,
     },
     Campaign, References,

@@ -20,7 +20,7 @@ use super::{
             users::Kubectl,
             world::World,
         },
-        run::Plan,
+        plan::Plan,
         scenario, scenes,
     },
     Campaign, References, SEED,

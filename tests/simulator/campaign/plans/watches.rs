@@ -14,7 +14,7 @@ use super::{
             server::faults::{Fault, WatchFault},
             world::World,
         },
-        run::Plan,
+        plan::Plan,
     },
     Campaign, References, SEED,
 };
