@@ -174,7 +174,7 @@ impl Window {
             }
             let key = Key::of(Kind::Service, &service);
             let moved = self.moved.get(&key);
-            if moved.is_some_and(|moved| change.at.duration_since(*moved) < AFTER_PIN) {
+            if self.timed && moved.is_some_and(|moved| change.at.duration_since(*moved) < AFTER_PIN) {
                 say(format!(
                     "a side goes at once after the pin of Service {name} moved"
                 ));
@@ -236,7 +236,9 @@ impl Window {
         let first = self.first.entry(key).or_insert_with(|| to.to_owned()).clone();
         let ready = fields::count(side, "/status/readyReplicas");
         if from.is_empty() || to == first {
-            if ready == 0 && wanted > 0 {
+            // A stranger may kill the pods in the moment in which their Service is told to keep to them.
+            let kept = from.is_empty() && self.disturbed;
+            if ready == 0 && wanted > 0 && !kept {
                 say(format!("traffic to {to}, which has no ready pod"));
             }
             return;

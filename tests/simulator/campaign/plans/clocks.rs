@@ -8,6 +8,7 @@ use super::{
     super::{
         super::{clock::Wall, controller::CONTROLLER, server::faults::Moment, world::World},
         plan::Plan,
+        scenes,
     },
     Campaign, References, SEED, at_write, crashes, writes,
 };
@@ -85,6 +86,8 @@ fn clocks(references: &References) -> Vec<Plan> {
                 });
                 plan.helped = true;
                 plan.timed = false;
+                // The time for the boot may pass before anything can be booted.
+                plan.free = scenario.name == scenes::NEVER_READY.name;
                 plan.slack = slack;
                 // Another one waits for the Lease, which no wall clock may move.
                 plan.processes = 2;

@@ -246,10 +246,14 @@ pub(super) fn moments(lasted: Duration) -> impl Iterator<Item = Duration> {
         .take_while(move |at| *at <= lasted)
 }
 
-/// Any end that explains itself; without its Deployment a Release waits for a person.
+/// What only a person can put right.
+const FOR_PEOPLE: [&str; 3] = ["WorkloadMissing", "ServiceMissing", "ForeignJob"];
+
+/// Any end that explains itself.
 fn anywhere(world: &World) -> bool {
-    let missing = world.get(Kind::Deployment, "web").is_null() && scenario::stalled(world);
-    missing
+    let release = scenario::release(world);
+    let stalled = fields::condition(&release, "Stalled");
+    stalled.is_some_and(|stalled| FOR_PEOPLE.contains(&fields::text(stalled, "/reason")))
         || ["Complete", "Failed", "RolledBack", "Aborted"]
             .iter()
             .any(|phase| scenario::at(world, 2, phase))
