@@ -166,14 +166,8 @@ fn forget(turn: &mut Turn, index: &RetiredIndex) {
 }
 
 fn failed_candidate(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan) {
-    let candidate = input
-        .committed
-        .status
-        .search
-        .as_ref()
-        .and_then(|search| search.candidate.as_ref());
     let ended = input.committed.revision().and_then(|revision| revision.ended);
-    let (Some(_), Some(ended)) = (candidate, ended) else {
+    let (Some(_), Some(ended)) = (input.committed.candidate(), ended) else {
         return;
     };
     if ended.outcome != Outcome::Complete && turn.passed(ended.at, reindex.keep_for) {

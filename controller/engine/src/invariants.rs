@@ -130,12 +130,9 @@ fn own_job_problem(intent: &Intent, observed: &Observed, uid: &str) -> Option<St
 
 /// The stable alias moves to the verified generation only, when no old pod is left.
 fn alias_problem(committed: &Progress, to_uuid: &str) -> Option<String> {
-    let candidate = committed
-        .status
-        .search
-        .as_ref()
-        .and_then(|search| search.candidate.as_ref());
-    let verified = candidate.filter(|candidate| candidate.verified_at.is_some());
+    let verified = committed
+        .candidate()
+        .filter(|candidate| candidate.verified_at.is_some());
     let known = verified.is_some_and(|candidate| candidate.indices.iter().any(|index| index.uuid == to_uuid));
     if !known {
         return Some("the index was not verified".to_owned());

@@ -110,11 +110,8 @@ fn retry(turn: &mut Turn) {
         );
         return;
     }
+    let candidate = turn.progress.candidate().is_some();
     let status = &mut turn.progress.status;
-    let candidate = status
-        .search
-        .as_ref()
-        .is_some_and(|search| search.candidate.is_some());
     for step in status.steps.iter().map(|step| step.name).collect::<Vec<_>>() {
         let last = status.tasks.iter_mut().rfind(|task| task.step == step);
         if let Some(last) =

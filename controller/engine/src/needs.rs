@@ -51,11 +51,7 @@ pub fn needs(intent: &Intent, committed: &Progress, now: Timestamp) -> Needs {
     };
     let begun = |step| committed.step(step).is_some_and(|step| step.started_at.is_some());
     let forward = running.is_some_and(|revision| revision.course == Course::Forward);
-    let candidate = committed
-        .status
-        .search
-        .as_ref()
-        .is_some_and(|search| search.candidate.is_some());
+    let candidate = committed.candidate().is_some();
     let upcoming = running.is_none()
         && !intent.live.suspend
         && committed

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use slipway_crds::v1alpha1::ReleaseStatus;
 use slipway_crds::v1alpha1::status::{
-    Course, Reason, Revision, SearchStatus, StepName, StepState, StepStatus, TaskOutcome, TaskStatus,
-    WorkloadStatus,
+    Candidate, Course, Reason, Revision, SearchStatus, StepName, StepState, StepStatus, TaskOutcome,
+    TaskStatus, WorkloadStatus,
 };
 
 /// What status remembers. Committed before anything is done because of it.
@@ -153,6 +153,11 @@ impl Progress {
     /// The search part, made when it is missing.
     pub fn search_mut(&mut self) -> &mut SearchStatus {
         self.status.search.get_or_insert_with(SearchStatus::default)
+    }
+
+    /// The generation that is being built, or is not live yet.
+    pub fn candidate(&self) -> Option<&Candidate> {
+        self.status.search.as_ref()?.candidate.as_ref()
     }
 
     /// Digests of the tasks that ran to the end once, in this revision or an earlier one.

@@ -105,7 +105,7 @@ fn end_what_runs(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
 /// A generation that never served goes with its Release, where the engine answers.
 fn candidate(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
     let reindex = input.plan.reindex.as_ref()?;
-    let candidate = input.committed.status.search.as_ref()?.candidate.as_ref()?;
+    let candidate = input.committed.candidate()?;
     let facts = match &input.observed.search {
         SearchView::NotRead => return Some(Verdict::working("cleaning up", "the search engine to be asked")),
         SearchView::Unknown(why) => {

@@ -29,12 +29,7 @@ pub fn supersede(input: &StepInput<'_>, wanted: &Plan, turn: &mut Turn) -> bool 
         .committed
         .open_tasks()
         .any(|task| task.step == StepName::Expand && !task::cannot_start(input, task));
-    let reindexing = input
-        .committed
-        .status
-        .search
-        .as_ref()
-        .is_some_and(|search| search.candidate.is_some());
+    let reindexing = input.committed.candidate().is_some();
     let always = input
         .plan
         .reindex

@@ -225,12 +225,7 @@ fn confirmed(input: &StepInput<'_>, turn: &mut Turn, cutover: Cutover, benches: 
             workload.last_pin_change_at = Some(now);
         });
     }
-    let candidate = input
-        .committed
-        .status
-        .search
-        .as_ref()
-        .and_then(|search| search.candidate.as_ref());
+    let candidate = input.committed.candidate();
     let (state, reason) = match candidate {
         Some(_) => (
             RollbackState::Stale,

@@ -40,8 +40,7 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
             ),
         );
     }
-    let search = input.committed.status.search.as_ref();
-    let candidate = search.and_then(|search| search.candidate.as_ref());
+    let candidate = input.committed.candidate();
     match candidate.filter(|candidate| candidate.verified_at.is_some()) {
         None => Verdict::Done,
         // What settle recorded is committed before the alias moves.

@@ -7,7 +7,6 @@ use super::{
         super::{
             cluster::Lag,
             controller::CONTROLLER,
-            kind::Kind,
             random::Random,
             server::faults::{self, Fault, Moment},
             world::World,
@@ -16,6 +15,7 @@ use super::{
         scenes,
     },
     Campaign, References,
+    watches::WATCHED,
 };
 
 /// Runs of a full campaign.
@@ -72,16 +72,7 @@ fn trouble(random: &mut Random) -> Trouble {
 
 /// A watch that is late.
 fn late(actor: String, random: &mut Random) -> Trouble {
-    let kinds = [
-        Kind::Release,
-        Kind::Deployment,
-        Kind::ReplicaSet,
-        Kind::Service,
-        Kind::EndpointSlice,
-        Kind::Job,
-        Kind::Pod,
-    ];
-    let kind = *random.pick(&kinds);
+    let kind = *random.pick(&WATCHED);
     let by = Duration::from_millis(random.below(20_000));
     Trouble::new(
         format!("{kind:?} {by:?} late for {actor}"),

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// What the controller watches.
-const WATCHED: [Kind; 7] = [
+pub(super) const WATCHED: [Kind; 7] = [
     Kind::Release,
     Kind::Deployment,
     Kind::ReplicaSet,

@@ -79,11 +79,7 @@ pub fn pass_since(input: &StepInput<'_>, turn: &mut Turn, not_before: Timestamp)
     let Some(reindex) = &input.plan.reindex else {
         return Pass::Done;
     };
-    let search = input.committed.status.search.as_ref();
-    let (Some(catch_up), Some(candidate)) = (
-        &reindex.catch_up,
-        search.and_then(|search| search.candidate.as_ref()),
-    ) else {
+    let (Some(catch_up), Some(candidate)) = (&reindex.catch_up, input.committed.candidate()) else {
         return Pass::Done;
     };
     let passes = input.committed.attempts(StepName::Reindex, NAME).count();
