@@ -81,6 +81,7 @@ fn what_was_found_stays_mended() {
     let found = [
         ("C2", "whole/Pod held for 40 s from 0 s/seed 1"),
         ("C2", "job-deleted/Job 30 s late/seed 1"),
+        ("C2", "new-side-dies/ReplicaSet 30 s late/seed 1"),
         ("C6", "whole/takeover at write 20 by a clock -600 s ahead/seed 1"),
         (
             "C6",

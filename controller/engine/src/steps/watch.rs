@@ -69,7 +69,7 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
         return verdict;
     }
     if turn.passed(confirmed, input.intent.live.watch_for) {
-        return Verdict::Done;
+        return degraded(turn).unwrap_or(Verdict::Done);
     }
     let left = spoken(input.intent.live.watch_for - since(input.now, confirmed));
     Verdict::working(
@@ -82,7 +82,7 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
 }
 
 /// Whether the new side has to be given up.
-fn rescue(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Option<Verdict> {
+pub(crate) fn rescue(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Option<Verdict> {
     for bench in benches.iter().filter(|bench| bench.deployment.replicas > 0) {
         let new = bench.new.map_or(0, |new| new.ready);
         let old = bench.old.map_or(0, |old| old.ready);
@@ -130,6 +130,20 @@ fn rescue(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Opti
         }
     }
     None
+}
+
+/// While it is open whether the new side has to be given up, the old one is not ended.
+pub(crate) fn degraded(turn: &Turn) -> Option<Verdict> {
+    let mut workloads = turn.progress.status.workloads.iter();
+    let worse = workloads.find(|workload| workload.degraded_since.is_some())?;
+    Some(Verdict::working(
+        "new side degraded",
+        format!(
+            "the new pods of {} to get ready again; the traffic goes back after {} of fewer than before",
+            worse.deployment,
+            spoken(DEGRADED)
+        ),
+    ))
 }
 
 /// Says when the old side is lost: there is no way back then.

@@ -35,6 +35,18 @@ fn watch_while_warm() {
             says: WARM,
         },
         Row {
+            name: "one_new_pod_not_ready_at_the_end_keeps_the_old_side",
+            change: |scene| {
+                scene.side("2").ready = 2;
+                scene.committed.workload_mut("web").unwrap().degraded_since = Some(scene.now);
+                let now = scene.now;
+                scene.committed.status.cutover.as_mut().unwrap().confirmed_at =
+                    Some(now - jiff::SignedDuration::from_mins(10));
+            },
+            does: &[],
+            says: "new side degraded",
+        },
+        Row {
             name: "worse_for_thirty_seconds_goes_back",
             change: |scene| {
                 scene.side("2").ready = 2;
