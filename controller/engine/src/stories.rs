@@ -4,10 +4,13 @@
 mod failure;
 mod forward;
 mod meddling;
+mod reindex;
 mod rollback;
 mod steer;
 
-use crate::fixture::World;
+use serde_json::json;
+
+use crate::fixture::{World, full};
 
 /// Words of the effects that moved traffic, in order, each once in a row.
 fn order(world: &World) -> Vec<&'static str> {
@@ -43,7 +46,7 @@ fn clean(world: &World) {
     for (name, service) in &world.services {
         assert_eq!(
             service["spec"]["selector"],
-            serde_json::json!({"app": name}),
+            json!({"app": name}),
             "{name} is pinned"
         );
         assert!(
@@ -57,6 +60,15 @@ fn clean(world: &World) {
             "{name} is held"
         );
     }
+}
+
+/// A release with another index has just begun, under traffic.
+fn reindexing() -> World {
+    let mut world = World::adopted(full("shop:1", "one"));
+    world.watch_traffic();
+    world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("two"));
+    world.release_image("shop:2");
+    world
 }
 
 /// The old side serves as if nothing had been.

@@ -3,176 +3,19 @@
 //! Every stage function looks, adds the one patch that is missing, and says whether its aim is reached. So
 //! a crash between any two writes loses nothing, and a stage that something undid is done again.
 
+mod bench;
 pub mod patches;
 mod settle;
 
-use slipway_crds::v1alpha1::status::{Side, WorkloadStatus};
+use slipway_crds::v1alpha1::status::Side;
 
 use crate::decision::{Kind, Purpose};
-use crate::observed::{DeploymentView, Observed, ReplicaSetView, ServiceView};
-use crate::progress::Progress;
-use crate::template::Template;
+use crate::observed::{DeploymentView, ReplicaSetView};
 use crate::turn::Turn;
 use patches::{HOLD_MIN_READY_SECONDS, held};
 
+pub use bench::{Bench, Which};
 pub use settle::settle;
-
-/// One side of a Deployment in a window.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Which {
-    /// What served before.
-    Old,
-    /// What the revision brings.
-    New,
-}
-
-/// A workload in its window: what status remembers, beside what is there.
-#[derive(Clone, Debug)]
-pub struct Bench<'a> {
-    /// What status remembers.
-    pub status: &'a WorkloadStatus,
-    /// The Deployment.
-    pub deployment: &'a DeploymentView,
-    /// The old side.
-    pub old: Option<&'a ReplicaSetView>,
-    /// The new side.
-    pub new: Option<&'a ReplicaSetView>,
-    /// The Services whose traffic moves.
-    pub services: Vec<&'a ServiceView>,
-}
-
-impl<'a> Bench<'a> {
-    /// Finds a workload's objects; none when its Deployment is gone or another one.
-    pub fn find(status: &'a WorkloadStatus, observed: &'a Observed) -> Option<Self> {
-        let deployment = observed.deployments.get(&status.deployment)?;
-        if deployment.uid != status.deployment_uid {
-            return None;
-        }
-        Some(Self {
-            status,
-            deployment,
-            old: status.old.as_ref().and_then(|side| find_side(deployment, side)),
-            new: match &status.new {
-                Some(side) => find_side(deployment, side),
-                None => booting(status, deployment),
-            },
-            services: services(status, observed),
-        })
-    }
-
-    /// All workloads whose traffic moves, in order.
-    pub fn all(progress: &'a Progress, observed: &'a Observed) -> Vec<Self> {
-        progress
-            .status
-            .workloads
-            .iter()
-            .filter(|status| status.window || status.remembered.is_some())
-            .filter_map(|status| Self::find(status, observed))
-            .collect()
-    }
-
-    /// One of its sides.
-    pub fn side(&self, which: Which) -> Option<&'a ReplicaSetView> {
-        match which {
-            Which::Old => self.old,
-            Which::New => self.new,
-        }
-    }
-
-    /// The template of the old side: verbatim while its ReplicaSet is there, else worked out from ours.
-    pub fn old_template(&self) -> Template {
-        let known = self.old.and_then(|set| set.template.clone());
-        known.unwrap_or_else(|| {
-            self.deployment
-                .template
-                .without(&self.status.images, self.status.variable.as_ref())
-        })
-    }
-
-    /// The template of the new side.
-    pub fn new_template(&self) -> Template {
-        let known = self.new.and_then(|set| set.template.clone());
-        known.unwrap_or_else(|| {
-            self.old_template()
-                .with(&self.status.images, self.status.variable.as_ref())
-        })
-    }
-
-    /// The template of a side.
-    pub fn template(&self, which: Which) -> Template {
-        match which {
-            Which::Old => self.old_template(),
-            Which::New => self.new_template(),
-        }
-    }
-
-    /// Whether every Service is pinned to a side.
-    pub fn pinned(&self, which: Which) -> bool {
-        self.side(which).is_some_and(|side| {
-            self.services
-                .iter()
-                .all(|service| service.pin() == Some(&side.hash))
-        })
-    }
-
-    /// Whether every Service was seen to have ready endpoints of one side only, and has some where the side
-    /// has ready pods.
-    pub fn confirmed(&self, which: Which) -> bool {
-        self.side(which).is_some_and(|side| {
-            self.pinned(which)
-                && self.services.iter().all(|service| {
-                    let ours = side.ready_behind(service);
-                    ours == service.ready_pods.len() && (ours > 0 || side.ready == 0)
-                })
-        })
-    }
-
-    /// Whether the new side wants and has its full size, by a current status.
-    pub fn new_ready(&self) -> bool {
-        self.new.is_some_and(|new| {
-            new.current()
-                && self.deployment.replicas > 0
-                && new.wanted == self.deployment.replicas
-                && new.replicas == new.wanted
-                && new.ready == new.wanted
-        })
-    }
-
-    fn name(&self) -> &'a str {
-        &self.status.name
-    }
-}
-
-/// The new side before it is recorded: that of the Deployment's own template, once that is held and carries
-/// what the revision changes.
-fn booting<'a>(status: &WorkloadStatus, deployment: &'a DeploymentView) -> Option<&'a ReplicaSetView> {
-    let ours = held(deployment)
-        && deployment
-            .template
-            .carries(&status.images, status.variable.as_ref());
-    ours.then(|| deployment.by_template(deployment.template.digest()))
-        .flatten()
-}
-
-fn find_side<'a>(deployment: &'a DeploymentView, side: &Side) -> Option<&'a ReplicaSetView> {
-    let by_uid = deployment
-        .replica_sets
-        .iter()
-        .find(|set| Some(&set.uid) == side.uid.as_ref());
-    by_uid.or_else(|| deployment.by_template(&side.template))
-}
-
-fn services<'a>(status: &WorkloadStatus, observed: &'a Observed) -> Vec<&'a ServiceView> {
-    let known = status.services.iter();
-    known
-        .filter_map(|pinned| {
-            observed
-                .services
-                .get(&pinned.name)
-                .filter(|seen| seen.uid == pinned.uid)
-        })
-        .collect()
-}
 
 /// Opens the window: `paused`, so that no other template makes a ReplicaSet, and our label. The user's
 /// values must be committed at the resource version that the patch carries.

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{Remembered, WorkloadStatus};
 
-use super::{Bench, Which, bring_back, keep_pins, patches, services, unbolt};
+use super::bench::services;
+use super::{Bench, Which, bring_back, keep_pins, patches, unbolt};
 use crate::observed::{DeploymentView, Observed, ReplicaSetView};
 use crate::turn::Turn;
 
