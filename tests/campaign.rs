@@ -97,35 +97,32 @@ fn play_all(chosen: &[&Campaign], options: &Options, progress: &Progress) -> (us
     stage.done(&format!("{} scenarios", scenes::ALL.len()));
     let (mut runs, mut failed) = (0, 0);
     for campaign in chosen {
-        let (played, failures) = play(campaign, &references, options, progress);
-        for failure in failures.iter().take(TOLD) {
-            progress.line(&failure.to_string());
-        }
-        for failure in failures.iter().skip(TOLD) {
-            progress.line(&format!("{}: {}", failure.name, failure.wrong.join("; ")));
-        }
-        failed += failures.len();
+        let (played, wrong) = play(campaign, &references, options, progress);
+        failed += wrong;
         runs += played;
     }
     (runs, failed)
 }
 
-/// Plays one campaign; the number of its runs, and those that went wrong.
+/// Plays one campaign; the number of its runs, and of those that went wrong.
 fn play(
     campaign: &Campaign,
     references: &References,
     options: &Options,
     progress: &Progress,
-) -> (usize, Vec<Failure>) {
+) -> (usize, usize) {
     let stage = progress.stage(campaign.name);
     let all = (campaign.plans)(references);
     let whole = all.len();
     let most = options.most.map_or(1, |most| whole.div_ceil(most.max(1)));
     let plans: Vec<Plan> = choose(all, options.every.max(most));
     let count = plans.len();
-    let said = AtomicUsize::new(0);
+    let (said, told) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let begun = Instant::now();
-    let failures = judge(&plans, references, &|done| {
+    let failures = judge(&plans, references, &|done, failure| {
+        if let Some(failure) = failure {
+            tell(failure, told.fetch_add(1, Ordering::Relaxed), progress);
+        }
         let note = format!("{done} of {count}: {}", campaign.about);
         if said.fetch_max(done / SAID, Ordering::Relaxed) < done / SAID {
             stage.note(&note);
@@ -140,7 +137,16 @@ fn play(
         "{}: {count} of {whole} runs, {wrong} went wrong: {}",
         campaign.name, campaign.about
     ));
-    (count, failures)
+    (count, wrong)
+}
+
+/// Tells of a run that went wrong as soon as it did: the first ones in full.
+fn tell(failure: &Failure, before: usize, progress: &Progress) {
+    if before < TOLD {
+        progress.line(&failure.to_string());
+    } else {
+        progress.line(&format!("{}: {}", failure.name, failure.wrong.join("; ")));
+    }
 }
 
 /// Plays the controllers that err; the number of those that nobody caught.

@@ -67,6 +67,8 @@ pub struct Cluster {
     pub faults: Faults,
     /// The lag of watches by client and kind.
     pub lags: BTreeMap<(Arc<str>, Kind), Lag>,
+    /// How many changes each client was told of by its watches.
+    pub told: BTreeMap<(Arc<str>, Kind), usize>,
     /// The wall clocks of the controller's machines by process.
     pub walls: BTreeMap<String, Wall>,
     /// How long a request, and how long its answer, is on its way.
@@ -87,6 +89,7 @@ impl Cluster {
             calls: Calls::default(),
             faults: Faults::default(),
             lags: BTreeMap::new(),
+            told: BTreeMap::new(),
             walls: BTreeMap::new(),
             latency: Duration::ZERO..Duration::from_millis(3),
             random,

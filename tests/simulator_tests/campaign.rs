@@ -25,7 +25,7 @@ fn campaign(name: &str, most: usize) {
     let all = (campaign.plans)(references());
     let step = all.len().div_ceil(most);
     let plans = choose(all, step);
-    let failures = judge(&plans, references(), &|_| {});
+    let failures = judge(&plans, references(), &|_, _| {});
     println!(
         "{name}: {} runs in {:?}: {}",
         plans.len(),
@@ -101,7 +101,7 @@ fn what_was_found_stays_mended() {
         let plans = (campaign.plans)(references());
         let plan: Vec<Plan> = plans.into_iter().filter(|plan| plan.name() == run).collect();
         assert_eq!(plan.len(), 1, "{run}");
-        let failures = judge(&plan, references(), &|_| {});
+        let failures = judge(&plan, references(), &|_, _| {});
         assert!(failures.is_empty(), "{}", failures[0]);
     }
 }

@@ -81,7 +81,7 @@ impl References {
             .iter()
             .map(|scenario| Plan::peaceful(*scenario, SEED))
             .collect();
-        let outcomes = play_all(&plans, &Plan::play, &|_| {});
+        let outcomes = play_all(&plans, &Plan::play, &|_, _| {});
         let runs = scenarios.iter().zip(outcomes);
         Self {
             runs: runs
@@ -155,11 +155,14 @@ pub fn choose(plans: Vec<Plan>, step: usize) -> Vec<Plan> {
         .collect()
 }
 
-/// Plays runs and judges them; `done` is told how many are. Of a run that goes wrong the smallest part is told that
-/// still does.
-pub fn judge(plans: &[Plan], references: &References, done: &(dyn Fn(usize) + Sync)) -> Vec<Failure> {
+/// Told how many runs are done, and what was wrong with the last one.
+pub type Done<'a> = &'a (dyn Fn(usize, Option<&Failure>) + Sync);
+
+/// Plays runs and judges them. Of a run that goes wrong the smallest part is told that still does.
+pub fn judge(plans: &[Plan], references: &References, done: Done<'_>) -> Vec<Failure> {
+    let done = |count: usize, failure: &Option<Failure>| done(count, failure.as_ref());
     let one = |plan: &Plan| verdict(plan, references).map(|failure| smallest(plan, failure, references));
-    play_all(plans, &one, done).into_iter().flatten().collect()
+    play_all(plans, &one, &done).into_iter().flatten().collect()
 }
 
 /// Plays a run; what is wrong with it.
@@ -195,7 +198,7 @@ fn smallest(plan: &Plan, failure: Failure, references: &References) -> Failure {
 fn play_all<R: Send>(
     plans: &[Plan],
     play: &(dyn Fn(&Plan) -> R + Sync),
-    done: &(dyn Fn(usize) + Sync),
+    done: &(dyn Fn(usize, &R) + Sync),
 ) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results: Mutex<BTreeMap<usize, R>> = Mutex::default();
@@ -209,8 +212,8 @@ fn play_all<R: Send>(
                 } {
                     let result = play(plan);
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                    done(results.len() + 1, &result);
                     results.insert(index, result);
-                    done(results.len());
                 }
             });
         }

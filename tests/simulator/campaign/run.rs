@@ -1,12 +1,16 @@
 //! One run: a scenario, its troubles, its verdict.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use super::{
     super::{
+        cluster::Cluster,
         controller::{CONTROLLER, Controller, LEASE, Settings},
         fields,
         kind::Kind,
@@ -48,6 +52,8 @@ pub struct Outcome {
     pub calls: Vec<Call>,
     /// The requests to the search engine.
     pub asked: usize,
+    /// How many changes of each kind the first process was told of.
+    pub told: BTreeMap<Kind, usize>,
     /// What happened, in short.
     pub trace: String,
     /// How often a person had to say `retry`.
@@ -57,6 +63,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// How many changes of a kind the first process was told of.
+    pub fn told_of(&self, kind: Kind) -> usize {
+        self.told.get(&kind).copied().unwrap_or_default()
+    }
+
     /// All that is wrong with it.
     pub fn wrong(&self, reference: Option<&End>) -> Vec<String> {
         let broken = self.violations.iter().map(ToString::to_string);
@@ -264,11 +275,20 @@ impl<'a> Run<'a> {
             end,
             calls,
             asked: cluster.search.requests.len(),
+            told: told(&cluster),
             trace,
             helps: self.progress.helps,
             lasted,
         }
     }
+}
+
+/// How many changes of each kind the first process was told of.
+fn told(cluster: &Cluster) -> BTreeMap<Kind, usize> {
+    let first = format!("{CONTROLLER}0");
+    let told = cluster.told.iter();
+    let own = told.filter(|((actor, _), _)| actor.as_ref() == first);
+    own.map(|((_, kind), count)| (*kind, *count)).collect()
 }
 
 /// Whether a call is more than keeping the Lease and the watches.

@@ -83,7 +83,14 @@ impl Watching {
             if self.over {
                 return None;
             }
-            match self.next() {
+            let sent = self.sent;
+            let next = self.next();
+            if self.sent > sent {
+                let mut cluster = cluster::lock(&self.cluster);
+                let told = cluster.told.entry((Arc::clone(&self.actor), self.kind));
+                *told.or_default() += self.sent - sent;
+            }
+            match next {
                 Next::Send(event) => return Some(event),
                 Next::End => return None,
                 Next::Wait(until) => {

@@ -33,8 +33,8 @@ pub(super) const WATCHED: [Kind; 7] = [
 /// Seconds for which a watch that ended cannot be begun again.
 const SILENT: [i64; 3] = [0, 5, 30];
 
-/// Events of a watch that are disturbed, counted from 0.
-const EVENTS: usize = 12;
+/// A watch shows an old state for so long.
+const HELD: Duration = Duration::from_secs(40);
 
 /// Old news.
 pub(super) const STALE: Campaign = Campaign {
@@ -62,27 +62,23 @@ fn stale(references: &References) -> Vec<Plan> {
                     }),
                 );
             }
-            // Held at one state from each moment on, for longer than a step takes, then let go.
-            let length = reference.lasted.as_secs().min(150);
-            for at in (0..length).step_by(if length > 60 { 15 } else { 2 }) {
-                let trouble = format!("{kind:?} held for 40 s from {at} s");
+            // Held at each of its states, for longer than a step takes, then told the newest one.
+            for event in 0..reference.told_of(kind) {
+                let trouble = format!("{kind:?} held for 40 s before event {event}");
                 plans.push(
                     Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
-                        world.after(Duration::from_secs(at), move |cluster| {
-                            let actor: Arc<str> = format!("{CONTROLLER}0").into();
-                            let version = cluster.store.version();
-                            cluster.lags.insert((actor, kind), Lag::Frozen(version));
-                        });
-                        world.after(Duration::from_secs(at + 40), move |cluster| {
-                            let actor: Arc<str> = format!("{CONTROLLER}0").into();
-                            cluster.lags.remove(&(actor, kind));
-                        });
+                        disturb(world, kind, WatchFault::Merged(event, HELD));
                     }),
                 );
             }
         }
     }
     plans
+}
+
+fn disturb(world: &World, kind: Kind, fault: WatchFault) {
+    let actor = format!("{CONTROLLER}0");
+    world.cluster().faults.at_watch(&actor, kind, 0, fault);
 }
 
 fn lag(world: &World, kind: Kind, lag: Lag) {
@@ -106,15 +102,14 @@ fn broken(references: &References) -> Vec<Plan> {
         }),
     ];
     let mut plans = Vec::new();
-    for (scenario, _) in references.all() {
+    for (scenario, reference) in references.all() {
         for kind in WATCHED {
-            for event in 0..EVENTS {
+            for event in 0..reference.told_of(kind) {
                 for (word, make) in faults {
                     let trouble = format!("{kind:?} {word} at event {event}");
                     plans.push(
                         Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
-                            let actor = format!("{CONTROLLER}0");
-                            world.cluster().faults.at_watch(&actor, kind, 0, make(event));
+                            disturb(world, kind, make(event));
                         }),
                     );
                 }
