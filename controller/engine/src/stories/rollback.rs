@@ -247,7 +247,7 @@ fn a_catch_up_that_fails_in_retire_waits_for_a_person() {
 #[test]
 fn a_long_watch_stays_within_the_bounds_of_the_status() {
     let mut world = World::adopted(full("shop:1", "one"));
-    world.edit(|spec| spec["watch"] = json!({"for": "8h"}));
+    world.edit(|spec| spec["watch"] = json!({"for": "2h"}));
     world.release_image("shop:2");
     world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("two"));
     world.reach(Phase::Watch);
