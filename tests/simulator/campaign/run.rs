@@ -50,6 +50,8 @@ pub struct Outcome {
     pub end: End,
     /// The calls of the controller.
     pub calls: Vec<Call>,
+    /// How many of them it made until the end of the story; nothing goes wrong later.
+    pub until_end: usize,
     /// The requests to the search engine.
     pub asked: usize,
     /// How many changes of each kind the first process was told of.
@@ -125,6 +127,7 @@ impl<'a> Run<'a> {
         let longest = LONGEST + self.plan.skew.unsigned_abs() + self.plan.slack;
         let reached = self.go_on(begun + longest, true).await;
         let lasted = begun.elapsed();
+        let until_end = self.own_calls();
         if !reached {
             let release = scenario::release(&self.world);
             let status = |field: &str| release["status"][field].to_string();
@@ -153,7 +156,7 @@ impl<'a> Run<'a> {
         if self.fleet.iter_mut().any(Controller::ended) {
             problems.push("bounded: a part of the process has ended or panicked".to_owned());
         }
-        self.outcome(problems, lasted)
+        self.outcome(problems, until_end, lasted)
     }
 
     /// Starts a process under a new name.
@@ -226,6 +229,13 @@ impl<'a> Run<'a> {
         holders.collect::<BTreeSet<_>>().len()
     }
 
+    /// How many calls the controller made.
+    fn own_calls(&self) -> usize {
+        let cluster = self.world.cluster();
+        let calls = cluster.calls.all().iter();
+        calls.filter(|call| call.actor.starts_with(CONTROLLER)).count()
+    }
+
     /// How many calls there were.
     fn work(&self) -> usize {
         self.world.cluster().calls.all().len()
@@ -241,7 +251,7 @@ impl<'a> Run<'a> {
             .collect()
     }
 
-    fn outcome(mut self, problems: Vec<String>, lasted: Duration) -> Outcome {
+    fn outcome(mut self, problems: Vec<String>, until_end: usize, lasted: Duration) -> Outcome {
         let end = End::of(&mut self.world);
         let scenario = &self.plan.scenario;
         let mercy = Mercy {
@@ -274,6 +284,7 @@ impl<'a> Run<'a> {
             problems,
             end,
             calls,
+            until_end,
             asked: cluster.search.requests.len(),
             told: told(&cluster),
             trace,

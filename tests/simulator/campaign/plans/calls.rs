@@ -43,7 +43,7 @@ fn once(references: &References) -> Vec<Plan> {
     let mut plans = Vec::new();
     for (scenario, reference) in references.all() {
         for (name, fault) in faults::usual() {
-            for (index, call) in reference.calls.iter().enumerate() {
+            for (index, call) in reference.calls.iter().take(reference.until_end).enumerate() {
                 let about_watch = matches!(fault, Fault::Watch(_));
                 if about_watch != (call.verb == "watch") && about_watch {
                     continue;
