@@ -18,7 +18,7 @@ use slipway_engine::{
 };
 
 use crate::{
-    cache::Key,
+    cache::{Key, Teller},
     context::Context,
     observe::{live::dynamic, search_client},
     search::{AliasMove, Deletion, IndexRef, SearchError},
@@ -177,10 +177,10 @@ async fn patch(context: &Context, namespace: &str, order: &Patch) -> kube::Resul
     };
     match order.kind {
         Kind::Release => enter_release(context, &object),
-        Kind::Deployment => enter_deployment(&context.caches, &object),
-        Kind::ReplicaSet => enter_replica_set(&context.caches, &object),
-        Kind::Service => enter_service(&context.caches, &object),
-        Kind::Pod => enter_task_pod(&context.caches, &object),
+        Kind::Deployment => enter_deployment(&context.caches, &object, Teller::Answer),
+        Kind::ReplicaSet => enter_replica_set(&context.caches, &object, Teller::Answer),
+        Kind::Service => enter_service(&context.caches, &object, Teller::Answer),
+        Kind::Pod => enter_task_pod(&context.caches, &object, Teller::Answer),
     }
     Ok(Outcome::Done)
 }
@@ -213,7 +213,7 @@ fn enter_release(context: &Context, object: &DynamicObject) {
         context
             .caches
             .releases
-            .apply(Key::new(namespace, name), version, release.into());
+            .apply(Key::new(namespace, name), version, release.into(), Teller::Answer);
     }
 }
 
@@ -227,12 +227,12 @@ async fn create_job(context: &Context, namespace: &str, name: &str, job: &Value)
     };
     match api.create(&parameters, &object).await {
         Ok(created) => {
-            enter_job(&context.caches, &created);
+            enter_job(&context.caches, &created, Teller::Answer);
             Ok(Outcome::Done)
         }
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
             if let Some(found) = api.get_opt(name).await? {
-                enter_job(&context.caches, &found);
+                enter_job(&context.caches, &found, Teller::Answer);
             }
             Ok(Outcome::Outdated)
         }
@@ -253,14 +253,14 @@ async fn delete_job(context: &Context, namespace: &str, name: &str, uid: &str) -
     match dynamic::<Job>(context, namespace).delete(name, &parameters).await {
         Ok(answer) => {
             answer
-                .map_left(|object| enter_job(&context.caches, &object))
-                .map_right(|_| context.caches.jobs.remove(&key));
+                .map_left(|object| enter_job(&context.caches, &object, Teller::Answer))
+                .map_right(|_| context.caches.jobs.forget(&key));
             context.caches.jobs.change(&key, |job| job.deleting = true);
             Ok(Outcome::Done)
         }
         Err(error) if outdated(&error) => {
             if matches!(&error, kube::Error::Api(status) if status.is_not_found()) {
-                context.caches.jobs.remove(&key);
+                context.caches.jobs.forget(&key);
             }
             Ok(Outcome::Outdated)
         }

@@ -102,10 +102,7 @@ impl Watches {
                     (room.keep)(&self.caches, &listed)
                 }
                 Ok(Event::Apply(object)) => (room.enter)(&self.caches, &object).into_iter().collect(),
-                Ok(Event::Delete(object)) => key(&object)
-                    .and_then(|key| (room.leave)(&self.caches, &key))
-                    .into_iter()
-                    .collect(),
+                Ok(Event::Delete(object)) => (room.leave)(&self.caches, &object).into_iter().collect(),
                 Err(error) => {
                     tracing::warn!(kind = room.kind, %error, "watch interrupted; it is begun anew");
                     Vec::new()

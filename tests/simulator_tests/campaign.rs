@@ -79,7 +79,7 @@ fn one_seed_is_one_run() {
 #[test]
 fn what_was_found_stays_mended() {
     let found = [
-        ("C2", "whole/Pod held for 40 s from 0 s/seed 1"),
+        ("C2", "whole/Pod held for 40 s before event 0/seed 1"),
         ("C2", "job-deleted/Job 30 s late/seed 1"),
         ("C2", "new-side-dies/ReplicaSet 30 s late/seed 1"),
         ("C6", "whole/takeover at write 20 by a clock -600 s ahead/seed 1"),
@@ -90,6 +90,11 @@ fn what_was_found_stays_mended() {
         ("C6", "whole/takeover at write 2 by a clock 60 s ahead/seed 1"),
         ("C7", "aborted/the Lease emptied at write 13/seed 1"),
         ("C8", "asked-back/the Deployment restarted at write 32/seed 1"),
+        ("C8", "asked-back/an old pod deleted at write 84/seed 1"),
+        ("C8", "plain/the namespace deleted at write 14/seed 1"),
+        ("C8", "plain/the Deployment orphaned at write 6/seed 1"),
+        ("C8", "plain/the old ReplicaSet deleted at write 2/seed 1"),
+        ("C8", "whole/the Service deleted at write 5/seed 1"),
         ("C8", "asked-back/the namespace deleted at write 44/seed 1"),
         (
             "C9",

@@ -9,7 +9,7 @@ use slipway_crds::v1alpha1::status::{Course, Outcome, Revision, StepName};
 use crate::decision::{Decision, Effect, Kind, Purpose, Wake};
 use crate::intent::{Intent, Plan};
 use crate::needs::needs;
-use crate::observed::{Observed, SearchView};
+use crate::observed::Observed;
 use crate::progress::Progress;
 use crate::steps::walk;
 use crate::turn::{StepInput, Turn, Verdict};
@@ -24,8 +24,19 @@ pub struct View {
     pub verdict: Verdict,
 }
 
-/// Between two questions to the search engine while its answer is what a release waits for.
+/// What is read live is read again after this long while it is what a release waits for.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// What a release waits for that no watch tells of: the search engine, volume claims and autoscalers.
+const READ_LIVE: [&str; 7] = [
+    "SearchUnavailable",
+    "SearchUnsupported",
+    "AliasIsIndex",
+    "AliasOnSeveralIndices",
+    "AliasConflict",
+    "NeverTwoAtOnce",
+    "AutoscalerOnValue",
+];
 
 /// At most so many looks are told in one decision.
 const LOOKS: usize = 8;
@@ -75,8 +86,7 @@ pub(crate) fn one_look(
 ) -> Decision {
     let mut turn = Turn::new(committed, now);
     let view = look(intent, committed, observed, now, &mut turn);
-    // Nobody tells when the search engine is another: it is asked again.
-    if matches!(view.verdict, Verdict::Stalled { .. }) && observed.search != SearchView::NotRead {
+    if matches!(view.verdict, Verdict::Stalled { reason, .. } if READ_LIVE.contains(&reason)) {
         turn.wake_after(ASK_AGAIN);
     }
     status::render(intent, observed, &view, &mut turn);

@@ -78,7 +78,7 @@ fn rollback(turn: &mut Turn) {
         .progress
         .running()
         .is_some_and(|revision| revision.course == Course::Forward);
-    let warm = forward && status.cutover.is_some() && !lost;
+    let warm = forward && status.cutover.is_some() && !retiring(turn) && !lost;
     if warm {
         let reason = turn.reason("RollbackRequested", "a person asked for it by annotation");
         turn.progress.steer(Course::Rollback, reason);

@@ -10,7 +10,10 @@ use k8s_openapi::api::{
     core::v1::{PersistentVolumeClaim, Pod},
 };
 use kube::{Api, Resource, ResourceExt as _, api::ListParams, core::DynamicObject, discovery::ApiResource};
-use slipway_crds::{names, v1alpha1::status::TaskOutcome};
+use slipway_crds::{
+    names,
+    v1alpha1::status::{StepName, TaskOutcome},
+};
 use slipway_engine::{
     Decision, Effect, Intent, Observed, Progress, classify,
     decision::{Patch, Purpose},
@@ -18,6 +21,7 @@ use slipway_engine::{
 };
 
 use crate::{
+    cache::{Key, Teller},
     context::Context,
     watch::{enter_job, enter_replica_set, enter_task_pod},
 };
@@ -115,6 +119,10 @@ pub fn wanted(committed: &Progress, decision: &Decision, observed: &Observed) ->
     for job in doubted(committed, decision) {
         wanted.extend([Fresh::TaskPods, Fresh::Job(job)]);
     }
+    // From the end of Watch on there is no way back.
+    if decision.progress.passed(StepName::Watch) && !committed.passed(StepName::Watch) {
+        wanted.extend(new_sides(committed, observed).map(Fresh::ReplicaSet));
+    }
     wanted.sort();
     wanted.dedup();
     wanted
@@ -128,6 +136,22 @@ fn doubted(committed: &Progress, decision: &Decision) -> impl Iterator<Item = St
     tasks
         .filter(move |task| task.outcome == Some(TaskOutcome::Unknown) && open.contains(&&task.job))
         .map(|task| task.job.clone())
+}
+
+/// The ReplicaSets of the sides that have the traffic after the cutover.
+fn new_sides(committed: &Progress, observed: &Observed) -> impl Iterator<Item = String> {
+    let workloads = committed.status.workloads.iter();
+    let uids = workloads.filter_map(|workload| workload.new.as_ref()?.uid.as_ref());
+    let sets = observed
+        .deployments
+        .values()
+        .flat_map(|deployment| &deployment.replica_sets);
+    let sets: Vec<_> = sets.collect();
+    uids.filter_map(move |uid| {
+        sets.iter()
+            .find(|set| set.uid == *uid)
+            .map(|set| set.name.clone())
+    })
 }
 
 fn fresh(effect: &Effect, observed: &Observed) -> Vec<Fresh> {
@@ -188,25 +212,15 @@ pub async fn refresh(context: &Context, intent: &Intent, wanted: &[Fresh]) -> ku
             Fresh::ReplicaSet(name) => {
                 let set = dynamic::<ReplicaSet>(context, namespace).get_opt(name).await?;
                 match set {
-                    Some(set) => enter_replica_set(&context.caches, &set),
-                    None => drop(
-                        context
-                            .caches
-                            .replica_sets
-                            .remove(&crate::cache::Key::new(namespace, name.clone())),
-                    ),
+                    Some(set) => enter_replica_set(&context.caches, &set, Teller::Answer),
+                    None => context.caches.replica_sets.forget(&Key::new(namespace, name)),
                 }
             }
             Fresh::Job(name) => {
                 let job = dynamic::<Job>(context, namespace).get_opt(name).await?;
                 match job {
-                    Some(job) => enter_job(&context.caches, &job),
-                    None => drop(
-                        context
-                            .caches
-                            .jobs
-                            .remove(&crate::cache::Key::new(namespace, name.clone())),
-                    ),
+                    Some(job) => enter_job(&context.caches, &job, Teller::Answer),
+                    None => context.caches.jobs.forget(&Key::new(namespace, name)),
                 }
             }
             Fresh::TaskPods => {
@@ -215,7 +229,7 @@ pub async fn refresh(context: &Context, intent: &Intent, wanted: &[Fresh]) -> ku
                     .list(&ListParams::default().labels(&labels))
                     .await?;
                 for pod in &list.items {
-                    enter_task_pod(&context.caches, pod);
+                    enter_task_pod(&context.caches, pod, Teller::Answer);
                 }
             }
         }

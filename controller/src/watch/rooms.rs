@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::DynamicObject;
 use serde_json::Value;
 use slipway_crds::{names, v1alpha1::Release};
@@ -11,7 +12,7 @@ use slipway_engine::{
 };
 
 use crate::{
-    cache::{Cache, Key},
+    cache::{Cache, Key, Teller},
     context::{AddressedService, Caches, OwnedReplicaSet, Slice},
 };
 
@@ -27,7 +28,7 @@ pub(super) enum About {
 pub(super) struct Room {
     pub(super) kind: &'static str,
     pub(super) enter: fn(&Caches, &DynamicObject) -> Option<About>,
-    pub(super) leave: fn(&Caches, &Key) -> Option<About>,
+    pub(super) leave: fn(&Caches, &DynamicObject) -> Option<About>,
     pub(super) keep: fn(&Caches, &BTreeSet<Key>) -> Vec<About>,
 }
 
@@ -60,9 +61,11 @@ pub(super) const RELEASES: Room = Room {
     enter: |caches, object| {
         let key = key(object)?;
         match serde_json::from_value::<Release>(json(object)) {
-            Ok(release) => caches
-                .releases
-                .apply(key.clone(), version(object), Arc::new(release)),
+            Ok(release) => {
+                caches
+                    .releases
+                    .apply(key.clone(), version(object), Arc::new(release), Teller::Watch);
+            }
             // One that cannot be read, of a newer version say, is left alone and disturbs no other.
             Err(error) => {
                 tracing::error!(release = %key, %error, "a Release cannot be read; it is left alone");
@@ -70,9 +73,10 @@ pub(super) const RELEASES: Room = Room {
         }
         Some(About::Release(key))
     },
-    leave: |caches, key| {
-        caches.releases.remove(key);
-        Some(About::Release(key.clone()))
+    leave: |caches, object| {
+        let key = key(object)?;
+        caches.releases.remove(&key, version(object));
+        Some(About::Release(key))
     },
     keep: |caches, listed| kept(&caches.releases, listed, |key, _| About::Release(key)),
 };
@@ -80,12 +84,13 @@ pub(super) const RELEASES: Room = Room {
 pub(super) const DEPLOYMENTS: Room = Room {
     kind: "deployments",
     enter: |caches, object| {
-        enter_deployment(caches, object);
+        enter_deployment(caches, object, Teller::Watch);
         key(object).map(About::Deployment)
     },
-    leave: |caches, key| {
-        caches.deployments.remove(key);
-        Some(About::Deployment(key.clone()))
+    leave: |caches, object| {
+        let key = key(object)?;
+        caches.deployments.remove(&key, version(object));
+        Some(About::Deployment(key))
     },
     keep: |caches, listed| kept(&caches.deployments, listed, |key, _| About::Deployment(key)),
 };
@@ -93,14 +98,19 @@ pub(super) const DEPLOYMENTS: Room = Room {
 pub(super) const REPLICA_SETS: Room = Room {
     kind: "replicasets",
     enter: |caches, object| {
-        enter_replica_set(caches, object);
+        if owner(object).is_none() {
+            // One that was orphaned is of no Deployment any more.
+            return (REPLICA_SETS.leave)(caches, object);
+        }
+        enter_replica_set(caches, object, Teller::Watch);
         let key = key(object)?;
         let owner = caches.replica_sets.get(&key)?.deployment;
         Some(About::Deployment(Key::new(key.namespace, owner)))
     },
-    leave: |caches, key| {
-        let set = caches.replica_sets.remove(key)?;
-        Some(About::Deployment(Key::new(key.namespace.clone(), set.deployment)))
+    leave: |caches, object| {
+        let key = key(object)?;
+        let set = caches.replica_sets.remove(&key, version(object))?;
+        Some(About::Deployment(Key::new(key.namespace, set.deployment)))
     },
     keep: |caches, listed| {
         kept(&caches.replica_sets, listed, |key, set| {
@@ -112,12 +122,13 @@ pub(super) const REPLICA_SETS: Room = Room {
 pub(super) const SERVICES: Room = Room {
     kind: "services",
     enter: |caches, object| {
-        enter_service(caches, object);
+        enter_service(caches, object, Teller::Watch);
         key(object).map(About::Service)
     },
-    leave: |caches, key| {
-        caches.services.remove(key);
-        Some(About::Service(key.clone()))
+    leave: |caches, object| {
+        let key = key(object)?;
+        caches.services.remove(&key, version(object));
+        Some(About::Service(key))
     },
     keep: |caches, listed| kept(&caches.services, listed, |key, _| About::Service(key)),
 };
@@ -131,12 +142,15 @@ pub(super) const SLICES: Room = Room {
             service: service.clone(),
             ready_pods: classify::ready_pods(&json(object)),
         };
-        caches.slices.apply(key.clone(), version(object), slice);
+        caches
+            .slices
+            .apply(key.clone(), version(object), slice, Teller::Watch);
         Some(About::Service(Key::new(key.namespace, service)))
     },
-    leave: |caches, key| {
-        let slice = caches.slices.remove(key)?;
-        Some(About::Service(Key::new(key.namespace.clone(), slice.service)))
+    leave: |caches, object| {
+        let key = key(object)?;
+        let slice = caches.slices.remove(&key, version(object))?;
+        Some(About::Service(Key::new(key.namespace, slice.service)))
     },
     keep: |caches, listed| {
         kept(&caches.slices, listed, |key, slice| {
@@ -162,11 +176,12 @@ fn of_uid(caches: &Caches, namespace: &str, uid: &str) -> Option<About> {
 pub(super) const JOBS: Room = Room {
     kind: "jobs",
     enter: |caches, object| {
-        enter_job(caches, object);
+        enter_job(caches, object, Teller::Watch);
         of_release(object)
     },
-    leave: |caches, key| {
-        let job = caches.jobs.remove(key)?;
+    leave: |caches, object| {
+        let key = key(object)?;
+        let job = caches.jobs.remove(&key, version(object))?;
         of_uid(caches, &key.namespace, job.release_uid.as_ref()?)
     },
     keep: |caches, listed| {
@@ -179,11 +194,12 @@ pub(super) const JOBS: Room = Room {
 pub(super) const TASK_PODS: Room = Room {
     kind: "task pods",
     enter: |caches, object| {
-        enter_task_pod(caches, object);
+        enter_task_pod(caches, object, Teller::Watch);
         of_release(object)
     },
-    leave: |caches, key| {
-        let pod = caches.task_pods.remove(key)?;
+    leave: |caches, object| {
+        let key = key(object)?;
+        let pod = caches.task_pods.remove(&key, version(object))?;
         of_uid(caches, &key.namespace, pod.release_uid.as_ref()?)
     },
     keep: |caches, listed| {
@@ -194,33 +210,35 @@ pub(super) const TASK_PODS: Room = Room {
 };
 
 /// Enters a Deployment as the API server returned it.
-pub fn enter_deployment(caches: &Caches, object: &DynamicObject) {
+pub fn enter_deployment(caches: &Caches, object: &DynamicObject, teller: Teller) {
     if let Some(key) = key(object) {
         caches
             .deployments
-            .apply(key, version(object), classify::deployment(&json(object)));
+            .apply(key, version(object), classify::deployment(&json(object)), teller);
     }
 }
 
+/// The Deployment that a ReplicaSet belongs to.
+fn owner(set: &DynamicObject) -> Option<&OwnerReference> {
+    let mut owners = set.metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true) && owner.kind == "Deployment")
+}
+
 /// Enters a ReplicaSet as the API server returned it.
-pub fn enter_replica_set(caches: &Caches, object: &DynamicObject) {
-    let owners = object.metadata.owner_references.iter().flatten();
-    let owner = owners
-        .into_iter()
-        .find(|owner| owner.controller == Some(true) && owner.kind == "Deployment");
-    if let (Some(key), Some(owner)) = (key(object), owner) {
+pub fn enter_replica_set(caches: &Caches, object: &DynamicObject, teller: Teller) {
+    if let (Some(key), Some(owner)) = (key(object), owner(object)) {
         let view = classify::replica_set(&json(object));
         let set = OwnedReplicaSet {
             owner: owner.uid.clone(),
             deployment: owner.name.clone(),
             view,
         };
-        caches.replica_sets.apply(key, version(object), set);
+        caches.replica_sets.apply(key, version(object), set, teller);
     }
 }
 
 /// Enters a Service as the API server returned it.
-pub fn enter_service(caches: &Caches, object: &DynamicObject) {
+pub fn enter_service(caches: &Caches, object: &DynamicObject, teller: Teller) {
     if let Some(key) = key(object) {
         let json = json(object);
         let address = json
@@ -231,24 +249,24 @@ pub fn enter_service(caches: &Caches, object: &DynamicObject) {
             address,
             view: classify::service(&json),
         };
-        caches.services.apply(key, version(object), service);
+        caches.services.apply(key, version(object), service, teller);
     }
 }
 
 /// Enters a Job as the API server returned it.
-pub fn enter_job(caches: &Caches, object: &DynamicObject) {
+pub fn enter_job(caches: &Caches, object: &DynamicObject, teller: Teller) {
     if let Some(key) = key(object) {
         caches
             .jobs
-            .apply(key, version(object), classify::job(&json(object)));
+            .apply(key, version(object), classify::job(&json(object)), teller);
     }
 }
 
 /// Enters a task's pod as the API server returned it.
-pub fn enter_task_pod(caches: &Caches, object: &DynamicObject) {
+pub fn enter_task_pod(caches: &Caches, object: &DynamicObject, teller: Teller) {
     if let Some(key) = key(object) {
         caches
             .task_pods
-            .apply(key, version(object), classify::task_pod(&json(object)));
+            .apply(key, version(object), classify::task_pod(&json(object)), teller);
     }
 }

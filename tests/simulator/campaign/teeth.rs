@@ -64,6 +64,8 @@ pub enum Error {
     LeaseOutlived,
     /// When the old side dies the traffic goes to a side that has passed no gate.
     UngatedRescue,
+    /// Each look at a Deployment changes it.
+    Restless,
 }
 
 /// An error, where it is planted, and what has to catch it.
@@ -90,7 +92,7 @@ const fn tooth(error: Error, scenario: Scenario, caught_by: &'static str, says: 
 const WINDOW: &str = "order of the window";
 
 /// All of them.
-pub const ALL: [Tooth; 22] = [
+pub const ALL: [Tooth; 23] = [
     tooth(Error::PinBeforeOpen, scenes::PLAIN, WINDOW, "not in a window"),
     tooth(
         Error::HoldWithoutLock,
@@ -198,6 +200,7 @@ pub const ALL: [Tooth; 22] = [
         WINDOW,
         "passed no gate",
     ),
+    tooth(Error::Restless, scenes::PLAIN, "bounded", "in ten seconds"),
 ];
 
 /// Longer than a Lease is valid.

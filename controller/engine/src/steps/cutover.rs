@@ -1,6 +1,5 @@
 //! Cutover: the one moment when the traffic moves. Recorded before it is done, confirmed by observation.
 
-use jiff::Timestamp;
 use slipway_crds::v1alpha1::status::{Cutover, RollbackState, RollbackStatus, StepName};
 
 use super::preboot::{benches, every, in_the_way};
@@ -226,12 +225,24 @@ fn confirmed(input: &StepInput<'_>, turn: &mut Turn, cutover: Cutover, benches: 
             workload.last_pin_change_at = Some(now);
         });
     }
-    turn.progress.status.rollback = Some(warm(input, now, until));
+    let candidate = input.committed.candidate();
+    let (state, reason) = match candidate {
+        Some(_) => (
+            RollbackState::Stale,
+            "the old side is warm; its index misses what is written since the cutover",
+        ),
+        None => (RollbackState::Ready, "the old side is warm"),
+    };
+    turn.progress.status.rollback = Some(RollbackStatus {
+        state,
+        reason: reason.to_owned(),
+        since: Some(now),
+        until: Some(until),
+    });
     let services: Vec<&str> = benches
         .iter()
         .flat_map(|bench| bench.services.iter().map(|service| service.name.as_str()))
         .collect();
-    let candidate = input.committed.candidate();
     let reads = candidate
         .map(|candidate| format!(" (reads {})", candidate.token))
         .unwrap_or_default();
@@ -245,23 +256,6 @@ fn confirmed(input: &StepInput<'_>, turn: &mut Turn, cutover: Cutover, benches: 
             spoken(input.intent.live.watch_for)
         ),
     );
-}
-
-/// The way back while the old side is warm.
-pub(crate) fn warm(input: &StepInput<'_>, since: Timestamp, until: Timestamp) -> RollbackStatus {
-    let (state, reason) = match input.committed.candidate() {
-        Some(_) => (
-            RollbackState::Stale,
-            "the old side is warm; its index misses what is written since the cutover",
-        ),
-        None => (RollbackState::Ready, "the old side is warm"),
-    };
-    RollbackStatus {
-        state,
-        reason: reason.to_owned(),
-        since: Some(since),
-        until: Some(until),
-    }
 }
 
 #[cfg(test)]

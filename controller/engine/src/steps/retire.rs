@@ -2,31 +2,21 @@
 
 use slipway_crds::v1alpha1::status::{Candidate, Generation, RollbackState, RollbackStatus, StepName};
 
-use super::cutover::warm;
-use super::preboot::benches;
 use super::reindex::{Pass, facts, pass_since};
-use super::watch::{degraded, rescue};
 use crate::decision::Effect;
 use crate::intent::ReindexPlan;
 use crate::observed::{NameView, SearchFacts};
 use crate::search::retired;
 use crate::turn::{StepInput, Turn, Verdict};
-use crate::window::patches::held;
 use crate::window::{Which, settle};
-
-/// What status says of the way back once the end of the old side is intended.
-const BEING_STOPPED: &str = "the old side is being stopped";
 
 /// The old side down, unpin, close, the last pass, the stable alias.
 pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
-    if let Some(verdict) = last_rescue(input, turn) {
-        return verdict;
-    }
     let rollback = input.committed.status.rollback.as_ref();
     if rollback.is_none_or(|rollback| rollback.state != RollbackState::Unavailable) {
         // The end of the old side is an intent: it is committed before the first patch.
         let since = Some(turn.now());
-        let reason = BEING_STOPPED.to_owned();
+        let reason = "the old side is being stopped".to_owned();
         turn.progress.status.rollback = Some(RollbackStatus {
             state: RollbackState::Unavailable,
             reason,
@@ -59,23 +49,6 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
         }
         Some(candidate) => stable_alias(input, turn, candidate),
     }
-}
-
-/// Until the first patch both sides are whole, as in Watch: what its last look could not see yet is answered as
-/// there, and the way back stays.
-fn last_rescue(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
-    let benches = benches(input);
-    if benches.is_empty() || !benches.iter().all(|bench| held(bench.deployment)) {
-        return None;
-    }
-    let verdict = rescue(input, turn, &benches).or_else(|| degraded(turn))?;
-    let rollback = turn.progress.status.rollback.as_mut()?;
-    let cutover = input.committed.status.cutover?;
-    if rollback.reason == BEING_STOPPED {
-        let until = cutover.watch_until.unwrap_or(input.now);
-        *rollback = warm(input, input.now, until);
-    }
-    Some(verdict)
 }
 
 fn stable_alias(input: &StepInput<'_>, turn: &mut Turn, candidate: &Candidate) -> Verdict {

@@ -82,7 +82,7 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
 }
 
 /// Whether the new side has to be given up.
-pub(crate) fn rescue(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Option<Verdict> {
+fn rescue(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Option<Verdict> {
     for bench in benches.iter().filter(|bench| bench.deployment.replicas > 0) {
         let new = bench.new.map_or(0, |new| new.ready);
         let old = bench.old.map_or(0, |old| old.ready);
@@ -133,7 +133,7 @@ pub(crate) fn rescue(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_
 }
 
 /// While it is open whether the new side has to be given up, the old one is not ended.
-pub(crate) fn degraded(turn: &Turn) -> Option<Verdict> {
+fn degraded(turn: &Turn) -> Option<Verdict> {
     let mut workloads = turn.progress.status.workloads.iter();
     let worse = workloads.find(|workload| workload.degraded_since.is_some())?;
     Some(Verdict::working(

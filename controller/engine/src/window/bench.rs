@@ -41,7 +41,17 @@ impl<'a> Bench<'a> {
         Some(Self {
             status,
             deployment,
-            old: status.old.as_ref().and_then(|side| find_side(deployment, side)),
+            old: match &status.old {
+                Some(side) => find_side(deployment, side),
+                // It was deleted in the moment in which the window opened: what was made again in its place.
+                None if status.window => {
+                    let template = deployment
+                        .template
+                        .without(&status.images, status.variable.as_ref());
+                    deployment.by_template(template.digest())
+                }
+                None => None,
+            },
             new: match &status.new {
                 Some(side) => find_side(deployment, side),
                 None => booting(status, deployment),

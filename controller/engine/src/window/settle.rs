@@ -122,12 +122,14 @@ fn close_in_order(
         return false;
     }
     // While paused the other side goes only once every kept pod is available; where one is broken the
-    // Deployment's own rolling update ends it.
+    // Deployment's own rolling update ends it. That is not paused again: of two sides whose sizes differ the larger
+    // one would be scaled up in proportion, and neither would ever end.
     let kept_ready = kept.is_some_and(|side| side.ready >= deployment.replicas);
+    let rolls = settled && !deployment.paused.unwrap_or_default();
     let paused = if zero {
         remembered.paused.unwrap_or_default()
     } else {
-        kept_ready
+        kept_ready && !rolls
     };
     if !settled || paused != deployment.paused.unwrap_or_default() {
         tell_foreign_template(bench, turn);
@@ -137,8 +139,13 @@ fn close_in_order(
     }
     let all: i32 = deployment.replica_sets.iter().map(|set| set.replicas).sum();
     let left = all - kept.map_or(0, |side| side.replicas);
+    let until = if kept_ready {
+        ""
+    } else {
+        ", which waits for those of the serving side to be available"
+    };
     waits.push(format!(
-        "{left} pods of the other side of {} to end",
+        "{left} pods of the other side of {} to end{until}",
         deployment.name
     ));
     false

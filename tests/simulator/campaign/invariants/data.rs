@@ -62,8 +62,9 @@ fn judge(at: Timestamp, deed: &Deed, past: &Past, processes: &[Process], found: 
                 // Where the image stays the same, what is older than the revision is the old side.
                 let begun = clock::read(fields::text(revision, "/startedAt")).unwrap_or_default();
                 let same = image == fields::text(revision, "/image");
-                let old =
-                    |process: &&Process| serves(process, image, at) && !(same && process.started > begun);
+                let old = |process: &&Process| {
+                    serves(process, image, at) && !(same && process.started > begun) && owned(process, past)
+                };
                 if let Some(old) = processes.iter().find(old)
                     && !before.is_empty()
                 {
@@ -108,4 +109,11 @@ fn serves(process: &Process, image: &str, at: Timestamp) -> bool {
     let alive = process.started <= at && process.ended.is_none_or(|(end, _)| end > at);
     let task = process.labels.contains_key("slipway.dev/step");
     !image.is_empty() && alive && !task && process.image == image
+}
+
+/// Whether its pod belongs to somebody: one that a stranger orphaned is of no side.
+fn owned(process: &Process, past: &Past) -> bool {
+    let (namespace, name) = process.pod.split_once('/').unwrap_or_default();
+    let pod = past.get(Kind::Pod, namespace, name);
+    pod.is_none_or(|pod| fields::controller(pod).is_some())
 }

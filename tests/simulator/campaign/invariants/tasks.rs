@@ -81,7 +81,7 @@ fn recorded(change: &Change, past: &Past, found: &mut Vec<Violation>) {
                 what: format!("the outcome of {job} changes from {earlier} to {outcome}"),
             });
         }
-        if outcome == "Succeeded" && !succeeded(past, &change.key.namespace, &job) {
+        if outcome == "Succeeded" && !past.ended_well(&change.key.namespace, &job) {
             found.push(Violation {
                 invariant: "unknown is not success",
                 at: change.at,
@@ -89,16 +89,6 @@ fn recorded(change: &Change, past: &Past, found: &mut Vec<Violation>) {
             });
         }
     }
-}
-
-/// Whether the one pod of a Job ended well and undisturbed. While it is being recorded, its finalizer keeps it.
-fn succeeded(past: &Past, namespace: &str, job: &str) -> bool {
-    past.all(Kind::Pod).any(|pod| {
-        fields::namespace(pod) == namespace
-            && fields::label(pod, "batch.kubernetes.io/job-name") == job
-            && fields::text(pod, "/status/phase") == "Succeeded"
-            && !fields::is_true(pod, "DisruptionTarget")
-    })
 }
 
 /// Per attempt at most one Job ever is.

@@ -94,6 +94,8 @@ impl Window {
             _ => {}
         }
         match (held(before), held(after)) {
+            // A side that a stranger took away is brought back with the template that is there.
+            (false, true) if !template && self.disturbed => {}
             (false, true) if !template => {
                 say("hold without the new template in the same write".to_owned());
             }
@@ -154,7 +156,8 @@ impl Window {
         for service in self.services(past, change, fields::name(after)) {
             let name = fields::name(&service);
             let Some(side) = past.side(after, pin(&service)) else {
-                if replicas > 0 {
+                // A stranger may delete it in the moment of the patch.
+                if replicas > 0 && !self.disturbed {
                     say(format!(
                         "a side goes while Service {name} is pinned to none that exists"
                     ));
@@ -226,11 +229,16 @@ impl Window {
             return;
         }
         let Some(side) = past.side(deployment, to) else {
-            return say(format!(
-                "pinned to {to}, which is no ReplicaSet of the Deployment"
-            ));
+            if !self.disturbed {
+                say(format!(
+                    "pinned to {to}, which is no ReplicaSet of the Deployment"
+                ));
+            }
+            return;
         };
-        if !open(deployment) || !fields::flag(deployment, "/spec/paused") {
+        // It is not paused while a side that a stranger took away is made again.
+        let still = fields::flag(deployment, "/spec/paused") || self.disturbed && held(deployment);
+        if !open(deployment) || !still {
             say("pinned while the Deployment is not in a window, paused".to_owned());
         }
         let first = self.first.entry(key).or_insert_with(|| to.to_owned()).clone();
@@ -259,7 +267,7 @@ impl Window {
             say("the traffic moves without the hold".to_owned());
         }
         let old = past.side(deployment, from);
-        if old.is_some_and(|old| fields::count(old, "/spec/minReadySeconds") != HOLD) {
+        if old.is_some_and(|old| fields::count(old, "/spec/minReadySeconds") != HOLD) && !self.disturbed {
             say("the traffic moves without the bolt on the old side".to_owned());
         }
         if !fields::has(&behind.release, "/status/cutover/intentAt") {

@@ -25,6 +25,9 @@ use super::{
 const VALID: SignedDuration = SignedDuration::from_secs(15);
 /// A stranger's hand at the Lease is noticed within this time.
 const NOTICED: SignedDuration = SignedDuration::from_secs(1);
+/// The most writes of one object of a user in ten seconds of virtual time: a release has no more than eight, and
+/// people may change their mind twice.
+const RESTLESS: usize = 24;
 /// The most calls in any second of virtual time, per process and Release.
 const HURRY: usize = 150;
 
@@ -80,6 +83,7 @@ pub(super) fn calls(history: History<'_>, found: &mut Vec<Violation>) {
     let mut own: Vec<&Call> = all.filter(|call| call.actor.starts_with(CONTROLLER)).collect();
     // One that was stopped while it sent left later than it began.
     own.sort_by_key(|call| call.at);
+    restless(&own, found);
     let mut leases = history
         .changes
         .iter()
@@ -112,6 +116,27 @@ pub(super) fn calls(history: History<'_>, found: &mut Vec<Violation>) {
                 invariant: "bounded",
                 at: Timestamp::from_second(second).unwrap_or_default(),
                 what: format!("{actor} makes {count} calls in one second"),
+            });
+        }
+    }
+}
+
+/// An object of a user that is written again and again.
+fn restless(own: &[&Call], found: &mut Vec<Violation>) {
+    let mut writes: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
+    for call in own.iter().filter(|call| call.effective()) {
+        if let Some(Kind::Deployment | Kind::ReplicaSet | Kind::Service) = call.kind {
+            writes.entry(&call.path).or_default().push(call.at);
+        }
+    }
+    for (path, times) in writes {
+        let mut rushes = times.windows(RESTLESS + 1);
+        let rush = rushes.find(|rush| rush[RESTLESS].duration_since(rush[0]) < SignedDuration::from_secs(10));
+        if let Some(rush) = rush {
+            found.push(Violation {
+                invariant: "bounded",
+                at: rush[0],
+                what: format!("{path} is written {} times in ten seconds", RESTLESS + 1),
             });
         }
     }

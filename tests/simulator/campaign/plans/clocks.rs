@@ -8,6 +8,7 @@ use super::{
     super::{
         super::{clock::Wall, controller::CONTROLLER, server::faults::Moment, world::World},
         plan::Plan,
+        scenario::Scenario,
         scenes,
     },
     Campaign, References, SEED, at_write, crashes, writes,
@@ -59,6 +60,12 @@ const WRONGS: [Wrong; 6] = [
     ),
 ];
 
+/// Whether its end is that of a time which may be over, by a wrong clock, before anything was begun: for the boot of
+/// new pods, or for the start of a task.
+fn runs_out(scenario: &Scenario) -> bool {
+    [scenes::NEVER_READY.name, scenes::MIGRATION_FAILS.name].contains(&scenario.name)
+}
+
 fn clocks(references: &References) -> Vec<Plan> {
     let mut plans = Vec::new();
     for (scenario, reference) in references.all() {
@@ -69,6 +76,7 @@ fn clocks(references: &References) -> Vec<Plan> {
                     crashes::crash(world, 0, write, Moment::AfterApply);
                 });
                 plan.skew = SignedDuration::from_secs(skew);
+                plan.free = skew > 0 && runs_out(&scenario);
                 plan.timed = false;
                 plan.helped = true;
                 plans.push(plan);
@@ -86,8 +94,7 @@ fn clocks(references: &References) -> Vec<Plan> {
                 });
                 plan.helped = true;
                 plan.timed = false;
-                // The time for the boot may pass before anything can be booted.
-                plan.free = scenario.name == scenes::NEVER_READY.name;
+                plan.free = runs_out(&scenario);
                 plan.slack = slack;
                 // Another one waits for the Lease, which no wall clock may move.
                 plan.processes = 2;

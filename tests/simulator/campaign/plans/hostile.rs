@@ -247,7 +247,12 @@ pub(super) fn moments(lasted: Duration) -> impl Iterator<Item = Duration> {
 }
 
 /// What only a person can put right.
-const FOR_PEOPLE: [&str; 3] = ["WorkloadMissing", "ServiceMissing", "ForeignJob"];
+const FOR_PEOPLE: [&str; 4] = [
+    "DeploymentMissing",
+    "WorkloadMissing",
+    "ServiceMissing",
+    "ForeignJob",
+];
 
 /// Any end that explains itself.
 fn anywhere(world: &World) -> bool {

@@ -11,6 +11,9 @@ use slipway_engine::{
 
 use super::{super::past::HOLD, Error};
 
+/// Changes for nothing, so that the run has an end.
+const UNREST: usize = 30;
+
 /// What an erring engine remembers.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -18,6 +21,8 @@ pub(super) struct Memory {
     jobs: BTreeMap<String, Box<Value>>,
     /// Whether the error was made.
     done: bool,
+    /// How often a Deployment was changed for nothing.
+    changes: usize,
 }
 
 /// Spoils a decision.
@@ -54,6 +59,13 @@ pub(super) fn spoil(
         Error::EffectBeforeCommit => {
             if committed.status.cutover.is_none() {
                 decision.progress.status.cutover = None;
+            }
+        }
+        Error::Restless => {
+            let watching = committed.step(StepName::Watch).is_some();
+            if watching && memory.changes < UNREST {
+                memory.changes += 1;
+                decision.effects.extend(unrest(observed));
             }
         }
         Error::JobMadeAgain => again(committed, observed, &mut decision, memory),
@@ -126,6 +138,20 @@ fn bolt(observed: &Observed) -> Option<Effect> {
         body: json!({
             "metadata": {"resourceVersion": old.resource_version},
             "spec": {"minReadySeconds": HOLD},
+        }),
+    }))
+}
+
+/// A change of a Deployment that calls for the next one.
+fn unrest(observed: &Observed) -> Option<Effect> {
+    let web = observed.deployments.get("web")?;
+    Some(Effect::Patch(Patch {
+        kind: Kind::Deployment,
+        name: web.name.clone(),
+        uid: web.uid.clone(),
+        purpose: Purpose::Claim,
+        body: json!({
+            "metadata": {"resourceVersion": web.resource_version, "labels": {"slipway.dev/claim": web.resource_version}},
         }),
     }))
 }
