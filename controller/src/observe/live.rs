@@ -115,7 +115,9 @@ pub enum Fresh {
 /// What has to be looked at again before a decision is committed and its effects are carried out.
 pub fn wanted(committed: &Progress, decision: &Decision, observed: &Observed) -> Vec<Fresh> {
     let effects = decision.effects.iter();
-    let mut wanted: Vec<Fresh> = effects.flat_map(|effect| fresh(effect, observed)).collect();
+    let mut wanted: Vec<Fresh> = effects
+        .flat_map(|effect| fresh(effect, committed, observed))
+        .collect();
     for job in doubted(committed, decision) {
         wanted.extend([Fresh::TaskPods, Fresh::Job(job)]);
     }
@@ -154,9 +156,13 @@ fn new_sides(committed: &Progress, observed: &Observed) -> impl Iterator<Item = 
     })
 }
 
-fn fresh(effect: &Effect, observed: &Observed) -> Vec<Fresh> {
+fn fresh(effect: &Effect, committed: &Progress, observed: &Observed) -> Vec<Fresh> {
     match effect {
         Effect::CreateJob { .. } => vec![Fresh::TaskPods],
+        // The side that is kept in Retire was read at the end of Watch.
+        Effect::Patch(patch) if patch.purpose == Purpose::Settle && committed.passed(StepName::Watch) => {
+            Vec::new()
+        }
         Effect::Patch(patch) => side(patch, observed).map(Fresh::ReplicaSet).into_iter().collect(),
         // The engine is asked again in every look, and compares before it sets.
         Effect::DeleteJob { .. } | Effect::MoveAlias { .. } | Effect::DeleteIndex { .. } => Vec::new(),
