@@ -161,7 +161,8 @@ impl Watching {
         merged.sort_by_key(|(_, last)| std::cmp::Reverse(last.version));
         let lines = merged
             .into_iter()
-            .filter_map(|(first, last)| self.told(first, last));
+            // No server keeps to itself the end of what came and went meanwhile: nobody else would tell it.
+            .filter_map(|(first, last)| self.told(first, last).or_else(|| self.told(last, last)));
         self.backlog = lines.collect();
         self.position = cluster.store.version();
         self.fault = None;
