@@ -6,7 +6,7 @@
 //! (KEP-5504).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -61,13 +61,18 @@ struct State<V> {
     entries: BTreeMap<Key, Entry<V>>,
     /// Objects that are gone, and the version at which they were: no answer up to it brings them back.
     gone: BTreeMap<Key, u64>,
+    /// The same, the one first that is gone for the longest time.
+    order: VecDeque<Key>,
 }
 
 impl<V> Default for Cache<V> {
     fn default() -> Self {
-        let (entries, gone) = (BTreeMap::new(), BTreeMap::new());
         Self {
-            state: Mutex::new(State { entries, gone }),
+            state: Mutex::new(State {
+                entries: BTreeMap::new(),
+                gone: BTreeMap::new(),
+                order: VecDeque::new(),
+            }),
         }
     }
 }
@@ -85,10 +90,12 @@ impl<V> State<V> {
         let entry = self.entries.remove(key);
         let known = entry.as_ref().map_or(0, |entry| entry.version);
         self.gone.insert(key.clone(), at.max(known));
-        if self.gone.len() > REMEMBERED {
-            let oldest = self.gone.iter().min_by_key(|(_, version)| **version);
-            let oldest = oldest.map(|(key, _)| key.clone());
-            oldest.and_then(|key| self.gone.remove(&key));
+        self.order.push_back(key.clone());
+        if self.order.len() > REMEMBERED {
+            let oldest = self.order.pop_front();
+            oldest
+                .filter(|oldest| !self.order.contains(oldest))
+                .and_then(|oldest| self.gone.remove(&oldest));
         }
         entry.map(|entry| entry.value)
     }
