@@ -94,6 +94,7 @@ fn what_was_found_stays_mended() {
         ("C6", "whole/takeover at write 2 by a clock 60 s ahead/seed 1"),
         ("C7", "aborted/the Lease emptied at write 13/seed 1"),
         ("C8", "asked-back/the Deployment restarted at write 32/seed 1"),
+        ("C8", "asked-back/the namespace deleted at write 44/seed 1"),
         ("C8", "asked-back/an old pod deleted at write 84/seed 1"),
         ("C8", "plain/the namespace deleted at write 14/seed 1"),
         ("C8", "plain/the Deployment orphaned at write 6/seed 1"),
@@ -122,7 +123,7 @@ fn what_was_found_stays_mended() {
 
 #[test]
 fn c1_crashes() {
-    campaign("C1", 6);
+    campaign("C1", 8);
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn c3_broken_watches() {
 
 #[test]
 fn c4_faults_of_calls() {
-    campaign("C4", 6);
+    campaign("C4", 10);
 }
 
 #[test]

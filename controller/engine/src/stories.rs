@@ -9,6 +9,7 @@ mod rollback;
 mod steer;
 
 use serde_json::json;
+use slipway_crds::v1alpha1::Phase;
 
 use crate::fixture::{World, full};
 
@@ -69,6 +70,15 @@ fn reindexing() -> World {
     world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("two"));
     world.release_image("shop:2");
     world
+}
+
+/// The release goes on to its end.
+fn completes(world: &mut World) {
+    assert!(
+        world.until(|world| world.phase() == Phase::Complete),
+        "{}",
+        world.lines.join("\n")
+    );
 }
 
 /// The old side serves as if nothing had been.

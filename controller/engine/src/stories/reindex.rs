@@ -2,7 +2,7 @@
 
 use slipway_crds::v1alpha1::Phase;
 
-use super::{old_side_untouched, reindexing};
+use super::{completes, old_side_untouched, reindexing};
 use crate::fixture::Script;
 
 #[test]
@@ -27,11 +27,7 @@ fn too_few_documents_stop_before_boot_and_retry_builds_anew() {
     old_side_untouched(&world);
     world.built = 1000;
     world.annotate("retry", "shop-2");
-    assert!(
-        world.until(|world| world.phase() == Phase::Complete),
-        "{}",
-        world.lines.join("\n")
-    );
+    completes(&mut world);
     world.rest();
     assert_eq!(world.indices.len(), 1, "{:?}", world.indices.keys());
     world.is_told_as("too-few-documents");
@@ -65,11 +61,7 @@ fn a_build_that_moves_the_live_alias_by_itself_stops_before_boot() {
     assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());
     world.point("products", "products_1");
     world.annotate("retry", "shop-2");
-    assert!(
-        world.until(|world| world.phase() == Phase::Complete),
-        "{}",
-        world.lines.join("\n")
-    );
+    completes(&mut world);
     world.is_told_as("live-alias-moved");
 }
 
@@ -82,11 +74,7 @@ fn an_engine_that_is_away_is_waited_for_and_asked_again() {
     old_side_untouched(&world);
     world.say("world", "the search engine is back");
     world.engine_away = false;
-    assert!(
-        world.until(|world| world.phase() == Phase::Complete),
-        "{}",
-        world.lines.join("\n")
-    );
+    completes(&mut world);
     world.is_told_as("engine-away");
 }
 
@@ -98,11 +86,7 @@ fn an_engine_that_goes_away_while_a_build_runs_is_asked_again() {
     world.engine_away = true;
     world.pass(200);
     world.engine_away = false;
-    assert!(
-        world.until(|world| world.phase() == Phase::Complete),
-        "{}",
-        world.lines.join("\n")
-    );
+    completes(&mut world);
 }
 
 #[test]
@@ -112,11 +96,7 @@ fn an_engine_that_goes_away_in_retire_is_asked_again() {
     world.engine_away = true;
     world.pass(60);
     world.engine_away = false;
-    assert!(
-        world.until(|world| world.phase() == Phase::Complete),
-        "{}",
-        world.lines.join("\n")
-    );
+    completes(&mut world);
     assert_eq!(world.alias("products").len(), 1);
 }
 
@@ -128,11 +108,7 @@ fn a_failed_catch_up_before_the_cutover_ends_the_release() {
     assert_eq!(world.reason("Stalled").as_deref(), Some("CatchUpFailed"));
     old_side_untouched(&world);
     world.annotate("retry", "shop-2");
-    assert!(
-        world.until(|world| world.phase() == Phase::Complete),
-        "{}",
-        world.lines.join("\n")
-    );
+    completes(&mut world);
     world.is_told_as("catch-up-failed-before-cutover");
 }
 
@@ -154,11 +130,7 @@ fn a_candidate_that_went_while_its_release_was_down_is_built_anew_by_retry() {
     assert_eq!(world.indices.len(), 1, "the candidate is gone after its time");
     world.mends();
     world.annotate("retry", "shop-2");
-    assert!(
-        world.until(|world| world.phase() == Phase::Complete),
-        "{}",
-        world.lines.join("\n")
-    );
+    completes(&mut world);
     assert!(
         world.variable("web").is_some(),
         "new pods never read the old index"

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 
-use super::clean;
+use super::{clean, completes};
 use crate::fixture::{Script, World, full, told_as};
 
 const PHASES: [Phase; 7] = [
@@ -131,11 +131,7 @@ fn a_newer_spec_in_each_step() {
 fn a_newer_spec_with_the_same_fingerprint_takes_the_build_over() {
     let mut world = at_work(Phase::Reindex);
     world.release_image("shop:3");
-    assert!(
-        world.until(|world| world.phase() == Phase::Complete),
-        "{}",
-        world.lines.join("\n")
-    );
+    completes(&mut world);
     pair(&world, "shop:3");
     let builds: Vec<&String> = world.jobs.keys().filter(|job| job.contains("build")).collect();
     assert_eq!(builds, ["shop-2-build-1"]);
