@@ -91,7 +91,11 @@ pub async fn execute(context: &Context, namespace: &str, effect: &Effect) -> Res
         Effect::CreateJob { name, job } => create_job(context, namespace, name, job)
             .await
             .map_err(|source| kubernetes(what, name, source)),
-        Effect::DeleteJob { name, uid } => delete_job(context, namespace, name, uid)
+        Effect::DeleteJob {
+            name,
+            uid,
+            resource_version,
+        } => delete_job(context, namespace, name, uid, resource_version.clone())
             .await
             .map_err(|source| kubernetes(what, name, source)),
         Effect::MoveAlias {
@@ -168,6 +172,7 @@ async fn patch(context: &Context, namespace: &str, order: &Patch) -> kube::Resul
         Kind::Deployment => send::<Deployment>(context, namespace, order).await,
         Kind::ReplicaSet => send::<ReplicaSet>(context, namespace, order).await,
         Kind::Service => send::<Service>(context, namespace, order).await,
+        Kind::Job => send::<Job>(context, namespace, order).await,
         Kind::Pod => send::<Pod>(context, namespace, order).await,
     };
     let object = match answer {
@@ -180,6 +185,7 @@ async fn patch(context: &Context, namespace: &str, order: &Patch) -> kube::Resul
         Kind::Deployment => enter_deployment(&context.caches, &object, Teller::Answer),
         Kind::ReplicaSet => enter_replica_set(&context.caches, &object, Teller::Answer),
         Kind::Service => enter_service(&context.caches, &object, Teller::Answer),
+        Kind::Job => enter_job(&context.caches, &object, Teller::Answer),
         Kind::Pod => enter_task_pod(&context.caches, &object, Teller::Answer),
     }
     Ok(Outcome::Done)
@@ -240,12 +246,18 @@ async fn create_job(context: &Context, namespace: &str, name: &str, job: &Value)
     }
 }
 
-async fn delete_job(context: &Context, namespace: &str, name: &str, uid: &str) -> kube::Result<Outcome> {
+async fn delete_job(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    resource_version: Option<String>,
+) -> kube::Result<Outcome> {
     let parameters = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
         preconditions: Some(Preconditions {
             uid: Some(uid.to_owned()),
-            resource_version: None,
+            resource_version,
         }),
         ..DeleteParams::default()
     };

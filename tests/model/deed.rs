@@ -1,7 +1,7 @@
 //! Effects on the abstract world: each conditional on what was seen, and each watched for what must never be.
 
 use crate::memory::Memory;
-use crate::state::{Deployment, JobState, Set, World};
+use crate::state::{Deployment, Job, JobState, Set, World};
 use crate::thought::Deed;
 use crate::view::pod_version;
 use slipway_engine::decision::Purpose;
@@ -74,11 +74,35 @@ impl World {
                 {
                     return Answer::Outdated;
                 }
-                self.jobs.push(job.clone());
+                let before = self.jobs.iter().filter(|known| known.name == job.name).count();
+                self.jobs.push(Job {
+                    uid: u8::try_from(before).expect("few Jobs of a name"),
+                    ..job.clone()
+                });
                 self.jobs.sort();
             }
-            Deed::Delete { job } => {
-                if !self.delete_job(job) {
+            Deed::Start { job, uid } => {
+                let mut jobs = self.jobs.iter_mut();
+                match jobs.find(|known| known.name == *job && known.uid == *uid) {
+                    Some(known) if known.state == JobState::Made => {
+                        known.state = JobState::New;
+                        known.started = true;
+                    }
+                    Some(_) | None => return Answer::Outdated,
+                }
+                self.jobs.sort();
+            }
+            Deed::Delete {
+                job,
+                uid,
+                never_started,
+            } => {
+                let known = self
+                    .jobs
+                    .iter()
+                    .find(|known| known.name == *job && known.uid == *uid);
+                let unchanged = known.is_some_and(|known| !never_started || known.state == JobState::Made);
+                if !unchanged || !self.delete_job(job) {
                     return Answer::Outdated;
                 }
             }
@@ -114,6 +138,7 @@ impl World {
             | Deed::Set { .. }
             | Deed::FreePod { .. }
             | Deed::Create { .. }
+            | Deed::Start { .. }
             | Deed::Delete { .. } => None,
         }
     }
@@ -123,11 +148,16 @@ impl World {
         let deleting = before.release.deleting;
         let leaves = memory.leaves() || deleting;
         match deed {
-            Deed::Create { job } if before.jobs.iter().any(|known| known.name == job.name) => {
-                Some("At most once: a Job is made again under its name")
+            Deed::Start { job, .. }
+                if before
+                    .jobs
+                    .iter()
+                    .any(|known| known.name == *job && known.started) =>
+            {
+                Some("At most once: an attempt is started again")
             }
-            Deed::Create { job } if !memory.intended(&job.name) => {
-                Some("At most once: a Job is made without a recorded intent")
+            Deed::Start { job, uid } if !memory.intended(job, *uid) => {
+                Some("At most once: a Job is started that was not recorded")
             }
             Deed::Service {
                 purpose: Purpose::Flip,
@@ -171,6 +201,7 @@ impl World {
             | Deed::Service { .. }
             | Deed::FreePod { .. }
             | Deed::Create { .. }
+            | Deed::Start { .. }
             | Deed::Delete { .. } => None,
         }
     }

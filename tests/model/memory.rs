@@ -12,7 +12,7 @@ use slipway_crds::v1alpha1::status::{Course, Outcome, StepName, StepState};
 use slipway_crds::v1alpha1::{Phase, ReleaseStatus};
 
 use crate::state::StatusId;
-use crate::view::NOW;
+use crate::view::{NOW, job_uid};
 
 /// How much time passes.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -108,9 +108,13 @@ impl Memory {
         )
     }
 
-    /// Whether a task of this name was intended.
-    pub(crate) fn intended(&self, job: &str) -> bool {
-        self.status.tasks.iter().any(|task| task.job == job)
+    /// Whether this Job was recorded for a task that was intended.
+    pub(crate) fn intended(&self, job: &str, uid: u8) -> bool {
+        let uid = Some(job_uid(job, uid));
+        self.status
+            .tasks
+            .iter()
+            .any(|task| task.job == job && task.job_uid == uid)
     }
 
     /// Whether the side that served may go.

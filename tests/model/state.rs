@@ -139,13 +139,19 @@ pub(crate) struct Job {
     pub digest: Arc<str>,
     pub step: Arc<str>,
     pub revision: u8,
+    /// Tells Jobs of one name apart.
+    pub uid: u8,
+    /// Whether it was ever let run.
+    pub started: bool,
     pub state: JobState,
 }
 
 /// How a Job stands.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum JobState {
-    /// Made; its pod is not.
+    /// Made, and suspended.
+    Made,
+    /// Started; its pod is not made yet.
     New,
     Active,
     Complete,

@@ -47,23 +47,28 @@ pub(crate) enum Deed {
     Service { purpose: Purpose, to: Service },
     /// Our finalizer off a pod that looked so.
     FreePod { job: Arc<str>, version: String },
-    /// A Job.
+    /// A Job, suspended.
     Create { job: Job },
-    /// A Job goes.
-    Delete { job: Arc<str> },
+    /// The Job of this name and UID may run, if nobody has let it run yet.
+    Start { job: Arc<str>, uid: u8 },
+    /// A Job goes, perhaps only if nobody has let it run yet.
+    Delete {
+        job: Arc<str>,
+        uid: u8,
+        never_started: bool,
+    },
 }
 
 impl Deed {
-    /// Whether no version of an object refuses it when it comes late: a Job has none before it is made; neither a
-    /// rollback before the flip nor the loss of the one side that is left, before the unpin, changes the Service.
+    /// Whether no version of an object refuses it when it comes late: neither a rollback before the flip nor the
+    /// loss of the one side that is left, before the unpin, changes the Service.
     pub(crate) fn leans_on_the_lease(&self) -> bool {
         matches!(
             self,
-            Self::Create { .. }
-                | Self::Service {
-                    purpose: Purpose::Flip | Purpose::Unpin,
-                    ..
-                }
+            Self::Service {
+                purpose: Purpose::Flip | Purpose::Unpin,
+                ..
+            }
         )
     }
 
@@ -77,6 +82,7 @@ impl Deed {
             }
             Self::FreePod { .. } => "FreePod".to_owned(),
             Self::Create { .. } => "CreateJob".to_owned(),
+            Self::Start { .. } => "Start".to_owned(),
             Self::Delete { .. } => "DeleteJob".to_owned(),
         }
     }
@@ -187,6 +193,12 @@ fn image_named(hash: &str) -> u8 {
         .expect("a hash of this world")
 }
 
+/// The number in a Job's UID.
+fn uid_of(uid: &str) -> u8 {
+    let number = uid.rsplit('-').next().and_then(|number| number.parse().ok());
+    number.expect("a UID of this world")
+}
+
 fn deed(effect: &Effect, view: &World) -> Deed {
     match effect {
         Effect::Patch(patch) => patched(patch, view),
@@ -203,12 +215,21 @@ fn deed(effect: &Effect, view: &World) -> Deed {
                     digest: digest.into(),
                     step: label(STEP).into(),
                     revision: label(REVISION).parse().expect("a number"),
-                    state: JobState::New,
+                    // The API server gives it one.
+                    uid: 0,
+                    started: false,
+                    state: JobState::Made,
                 },
             }
         }
-        Effect::DeleteJob { name, .. } => Deed::Delete {
+        Effect::DeleteJob {
+            name,
+            uid,
+            resource_version,
+        } => Deed::Delete {
             job: name.as_str().into(),
+            uid: uid_of(uid),
+            never_started: resource_version.is_some(),
         },
         Effect::MoveAlias { .. } | Effect::DeleteIndex { .. } => unreachable!("no search engine is modelled"),
     }
@@ -292,6 +313,10 @@ fn patched(patch: &Patch, view: &World) -> Deed {
                 },
             }
         }
+        Kind::Job => Deed::Start {
+            job: patch.name.as_str().into(),
+            uid: uid_of(&patch.uid),
+        },
         Kind::Pod => {
             let job = patch.name.trim_end_matches("-00000");
             let pod = view

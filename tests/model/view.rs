@@ -195,14 +195,16 @@ fn replica_set(image: u8, set: &Set) -> ReplicaSetView {
 fn job(job: &Job) -> JobView {
     JobView {
         name: job.name.to_string(),
-        uid: format!("uid-{}", job.name),
+        uid: job_uid(&job.name, job.uid),
+        resource_version: format!("{:?}", job.state),
         release_uid: Some(UID.to_owned()),
         step: Some(job.step.to_string()),
         revision: Some(job.revision.into()),
         input_digest: Some(job.digest.to_string()),
         deleting: false,
+        never_started: job.state == JobState::Made,
         state: match job.state {
-            JobState::New | JobState::Active | JobState::Gone => SeenJobState::Active,
+            JobState::Made | JobState::New | JobState::Active | JobState::Gone => SeenJobState::Active,
             JobState::Complete => SeenJobState::Complete,
             JobState::Failed => SeenJobState::Failed {
                 reason: "BackoffLimitExceeded".to_owned(),
@@ -210,6 +212,11 @@ fn job(job: &Job) -> JobView {
             },
         },
     }
+}
+
+/// The UID of a Job.
+pub(crate) fn job_uid(name: &str, uid: u8) -> String {
+    format!("uid-{name}-{uid}")
 }
 
 /// The resource version of a task's pod: it never comes back to what it was.

@@ -78,6 +78,11 @@ pub struct Oracle {
     births_and_deaths: BTreeMap<Key, (usize, usize)>,
 }
 
+/// Whether an object counts: a Job does once it may run.
+fn counts(object: &Value) -> bool {
+    !fields::flag(object, "/spec/suspend")
+}
+
 impl Oracle {
     /// Takes in what is new in a history.
     pub fn observe(&mut self, changes: &[Change]) {
@@ -89,10 +94,11 @@ impl Oracle {
 
     fn take(&mut self, change: &Change) {
         let (births, deaths) = self.births_and_deaths.entry(change.key.clone()).or_default();
+        let was = change.before.as_deref().is_some_and(counts);
         match change.event {
-            Event::Added => *births += 1,
-            Event::Deleted => *deaths += 1,
-            Event::Modified => {}
+            Event::Added | Event::Modified if !was && counts(&change.object) => *births += 1,
+            Event::Deleted if was => *deaths += 1,
+            Event::Added | Event::Deleted | Event::Modified => {}
         }
         match change.key.kind {
             Kind::Pod if change.event == Event::Added => {

@@ -109,6 +109,9 @@ fn look(intent: &Intent, committed: &Progress, observed: &Observed, now: Timesta
     });
     if let Some(input) = &input {
         task::free_pods(input, turn);
+        if !intent.meta.deleting {
+            task::delete_strays(input, turn);
+        }
     }
     if intent.meta.deleting {
         let verdict = terminate::terminate(intent, observed, input.as_ref(), turn);

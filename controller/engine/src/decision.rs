@@ -58,7 +58,7 @@ pub struct Because {
 pub enum Effect {
     /// A merge patch with the resource version of what was seen.
     Patch(Patch),
-    /// Create a Job; one that exists already is looked at again, never replaced.
+    /// Create a Job, suspended; one that exists already is looked at again, never replaced.
     CreateJob {
         /// Its name.
         name: String,
@@ -71,6 +71,8 @@ pub enum Effect {
         name: String,
         /// Its UID.
         uid: String,
+        /// Its resource version, where it goes only if nobody has started it since.
+        resource_version: Option<String>,
     },
     /// Point an alias from one index to another, if it still is where it was seen.
     MoveAlias {
@@ -124,6 +126,8 @@ pub enum Kind {
     ReplicaSet,
     /// Where traffic is moved.
     Service,
+    /// A task: its start.
+    Job,
     /// A task's pod: its finalizer.
     Pod,
 }
@@ -165,6 +169,8 @@ pub enum Purpose {
     Close,
     /// The user's own rolling update, forward or back.
     Roll,
+    /// A task's Job may run.
+    Start,
     /// Our finalizer off a task's pod.
     FreePod,
 }
@@ -195,7 +201,7 @@ impl Purpose {
     /// Whether it cannot be taken back.
     pub fn irreversible(self) -> bool {
         match self {
-            Self::Flip | Self::FlipBack | Self::Settle | Self::FreePod => true,
+            Self::Flip | Self::FlipBack | Self::Settle | Self::Start | Self::FreePod => true,
             Self::Guard
             | Self::LetGo
             | Self::Claim
@@ -233,6 +239,7 @@ impl Purpose {
             Self::Unpin => "Unpin",
             Self::Close => "Close",
             Self::Roll => "Roll",
+            Self::Start => "Start",
             Self::FreePod => "FreePod",
         }
     }

@@ -56,10 +56,7 @@ pub fn old_jobs(input: &StepInput<'_>, turn: &mut Turn) {
         let forgotten = full && job.revision.is_some_and(|number| number < oldest);
         let ours = job.release_uid.as_ref() == Some(&input.intent.meta.uid);
         if ours && forgotten && job.state != JobState::Active && !job.deleting {
-            turn.effects.push(Effect::DeleteJob {
-                name: job.name.clone(),
-                uid: job.uid.clone(),
-            });
+            turn.delete_job(job);
         }
     }
 }

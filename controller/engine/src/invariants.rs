@@ -95,6 +95,7 @@ fn patch_problem(
             let open = committed.open_tasks().any(|task| task.job == pod.job);
             (open && !pod.never_ran()).then(|| "the outcome is not recorded yet".to_owned())
         }
+        Purpose::Start => start_problem(committed, observed, patch),
         Purpose::Guard
         | Purpose::LetGo
         | Purpose::Claim
@@ -109,7 +110,25 @@ fn patch_problem(
     }
 }
 
-/// At most once: an intent is committed, no Job of it was ever seen, no pod of it is there.
+/// At most once: the Job is the one that was recorded, nobody has started it, and no pod of its attempt is there.
+fn start_problem(committed: &Progress, observed: &Observed, patch: &Patch) -> Option<String> {
+    let name = &patch.name;
+    let task = committed.open_tasks().find(|task| task.job == *name);
+    let fresh = observed.jobs.get(name).is_some_and(|job| job.never_started);
+    match task {
+        None => Some(format!("{name} has no committed intent")),
+        Some(task) if task.job_uid.as_ref() != Some(&patch.uid) => {
+            Some(format!("{name} is not the Job that was recorded"))
+        }
+        Some(_) if !fresh => Some(format!("{name} was started before")),
+        Some(_) if observed.task_pods.iter().any(|pod| pod.job == *name) => {
+            Some(format!("a pod of {name} exists"))
+        }
+        Some(_) => None,
+    }
+}
+
+/// An intent is committed, no Job of it was ever seen, no pod of it is there.
 fn create_problem(committed: &Progress, observed: &Observed, name: &str) -> Option<String> {
     let task = committed.open_tasks().find(|task| task.job == name);
     match task {

@@ -162,6 +162,8 @@ pub struct JobView {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// Its resource version.
+    pub resource_version: String,
     /// Label: UID of the Release.
     pub release_uid: Option<String>,
     /// Label: the step.
@@ -172,6 +174,8 @@ pub struct JobView {
     pub input_digest: Option<String>,
     /// True once it is being deleted.
     pub deleting: bool,
+    /// True while it is suspended as it was made, so that nothing of it ever ran.
+    pub never_started: bool,
     /// How it stands.
     pub state: JobState,
 }

@@ -18,7 +18,7 @@ fn order(world: &World) -> Vec<&'static str> {
     let ours = |word: &&'static str| {
         !matches!(
             *word,
-            "Guard" | "Claim" | "CreateJob" | "FreePod" | "MoveAlias" | "DeleteIndex" | "Roll"
+            "Guard" | "Claim" | "CreateJob" | "Start" | "FreePod" | "MoveAlias" | "DeleteIndex" | "Roll"
         )
     };
     let mut order: Vec<&'static str> = world.deeds.iter().copied().filter(ours).collect();

@@ -1,12 +1,12 @@
-//! Tasks, at most once: intent committed, created under a name that cannot be used twice, UID recorded,
-//! outcome recorded before any clean-up.
+//! Tasks, at most once: intent committed, created suspended under a name that cannot be used twice, UID recorded,
+//! started on the condition that nobody has done so, outcome recorded before any clean-up.
 
 mod outcome;
 mod stop;
 
 pub(crate) use outcome::{doubt, failure};
 pub(crate) use stop::cannot_start;
-pub use stop::{free_pods, stop_all};
+pub use stop::{delete_strays, free_pods, stop_all};
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_crds::v1alpha1::OnTimeout;
@@ -14,7 +14,7 @@ use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskStatus};
 
 use crate::build::job::{JobInput, job};
 use crate::build::job_name;
-use crate::decision::Effect;
+use crate::decision::{Effect, Kind, Purpose};
 use crate::intent::TaskPlan;
 use crate::observed::{JobState, JobView, Observed, TaskPodView};
 use crate::progress::{since, spoken};
@@ -171,7 +171,7 @@ fn overlapping(observed: &Observed, step: StepName) -> Option<String> {
     let job = observed
         .jobs
         .values()
-        .find(|job| job.step.as_deref() == Some(word) && job.state == JobState::Active);
+        .find(|job| job.step.as_deref() == Some(word) && job.state == JobState::Active && !job.never_started);
     let pod = observed
         .task_pods
         .iter()
@@ -183,7 +183,8 @@ fn overlapping(observed: &Observed, step: StepName) -> Option<String> {
 /// Looks at an attempt whose end was not seen.
 pub fn observe(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: &TaskStatus) -> TaskState {
     let pods = pods_of(input, task);
-    match input.observed.jobs.get(&task.job) {
+    let found = input.observed.jobs.get(&task.job);
+    match found.filter(|found| !stray(input, found)) {
         Some(found) if foreign(input, found, task) => TaskState::Foreign(format!(
             "a Job named {} exists that this revision did not make; look at it, delete it if nobody needs it, then annotate slipway.dev/retry={}",
             task.job,
@@ -218,6 +219,15 @@ fn foreign(input: &StepInput<'_>, found: &JobView, task: &TaskStatus) -> bool {
     found.release_uid.as_ref() != Some(&input.intent.meta.uid)
         || found.input_digest.as_ref() != Some(&task.input_digest)
         || task.job_uid.as_ref().is_some_and(|uid| *uid != found.uid)
+}
+
+/// A Job of ours that never started and that no attempt waits for: its creation came late.
+fn stray(input: &StepInput<'_>, job: &JobView) -> bool {
+    let waits =
+        |task: &TaskStatus| task.job == job.name && task.job_uid.as_ref().is_none_or(|uid| *uid == job.uid);
+    job.never_started
+        && job.release_uid.as_ref() == Some(&input.intent.meta.uid)
+        && !input.committed.open_tasks().any(waits)
 }
 
 fn create(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: &TaskStatus) {
@@ -274,12 +284,18 @@ fn active(
         .is_some_and(|reason| STOPS.contains(&reason))
         && !found.deleting
     {
-        turn.effects.push(Effect::DeleteJob {
-            name: found.name.clone(),
-            uid: found.uid.clone(),
-        });
+        turn.delete_job(found);
     }
     let plan = order.plan;
+    if found.never_started && task.job_uid.is_some() && task.reason.is_none() {
+        if let Some(other) = overlapping(input.observed, plan.step) {
+            return TaskState::Running(format!(
+                "{other} of an earlier attempt to end before {} starts",
+                plan.name
+            ));
+        }
+        start(turn, found);
+    }
     let started = task
         .started_at
         .or_else(|| pods.iter().find_map(|pod| pod.started_at));
@@ -319,6 +335,14 @@ fn active(
         task.attempt,
         spoken(since(input.now, started))
     ))
+}
+
+fn start(turn: &mut Turn, job: &JobView) {
+    let body = serde_json::json!({
+        "metadata": { "resourceVersion": job.resource_version },
+        "spec": { "suspend": false },
+    });
+    turn.patch(Kind::Job, &job.name, &job.uid, Purpose::Start, body);
 }
 
 fn note(turn: &mut Turn, task: &TaskStatus, reason: &str) {

@@ -50,10 +50,7 @@ pub fn terminate(
     let pods = observed.task_pods.iter().any(|pod| pod.finalizer);
     if jobs.peek().is_some() || pods {
         for job in jobs.filter(|job| !job.deleting) {
-            turn.effects.push(Effect::DeleteJob {
-                name: job.name.clone(),
-                uid: job.uid.clone(),
-            });
+            turn.delete_job(job);
         }
         return Verdict::working("letting go", "the Jobs and pods of its tasks to go");
     }

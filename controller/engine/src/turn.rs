@@ -6,7 +6,7 @@ use slipway_crds::v1alpha1::status::{Reason, WorkloadStatus};
 
 use crate::decision::{Because, Effect, Kind, Patch, Purpose, Wake};
 use crate::intent::{Intent, Plan};
-use crate::observed::Observed;
+use crate::observed::{JobView, Observed};
 use crate::progress::{Progress, since, stamp};
 
 /// What a step looks at.
@@ -129,6 +129,15 @@ impl Turn {
             body,
         };
         self.effects.push(Effect::Patch(patch));
+    }
+
+    /// Deletes a Job of ours; one that never started only if nobody has started it since.
+    pub fn delete_job(&mut self, job: &JobView) {
+        self.effects.push(Effect::DeleteJob {
+            name: job.name.clone(),
+            uid: job.uid.clone(),
+            resource_version: job.never_started.then(|| job.resource_version.clone()),
+        });
     }
 
     /// Tells that something went its way.

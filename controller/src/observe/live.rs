@@ -158,14 +158,17 @@ fn new_sides(committed: &Progress, observed: &Observed) -> impl Iterator<Item = 
 
 fn fresh(effect: &Effect, committed: &Progress, observed: &Observed) -> Vec<Fresh> {
     match effect {
-        Effect::CreateJob { .. } => vec![Fresh::TaskPods],
+        Effect::Patch(patch) if patch.purpose == Purpose::Start => vec![Fresh::TaskPods],
         // The side that is kept in Retire was read at the end of Watch.
         Effect::Patch(patch) if patch.purpose == Purpose::Settle && committed.passed(StepName::Watch) => {
             Vec::new()
         }
         Effect::Patch(patch) => side(patch, observed).map(Fresh::ReplicaSet).into_iter().collect(),
-        // The engine is asked again in every look, and compares before it sets.
-        Effect::DeleteJob { .. } | Effect::MoveAlias { .. } | Effect::DeleteIndex { .. } => Vec::new(),
+        // A Job is made suspended. The engine is asked again in every look, and compares before it sets.
+        Effect::CreateJob { .. }
+        | Effect::DeleteJob { .. }
+        | Effect::MoveAlias { .. }
+        | Effect::DeleteIndex { .. } => Vec::new(),
     }
 }
 
@@ -206,6 +209,7 @@ fn side(patch: &Patch, observed: &Observed) -> Option<String> {
         | Purpose::Unpin
         | Purpose::Close
         | Purpose::Roll
+        | Purpose::Start
         | Purpose::FreePod => None,
     }
 }

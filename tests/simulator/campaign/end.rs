@@ -189,8 +189,12 @@ fn essence(kind: Kind, object: &Value) -> Value {
         }),
         Kind::ReplicaSet => json!({"replicas": object["spec"]["replicas"]}),
         _ => {
+            // Whether the Job controller has seen a Job suspended is a matter of milliseconds.
             let conditions = fields::list(object, "/status/conditions").iter();
-            let kinds: Vec<_> = conditions.map(|condition| &condition["type"]).collect();
+            let kinds: Vec<_> = conditions
+                .map(|condition| &condition["type"])
+                .filter(|kind| **kind != "Suspended")
+                .collect();
             json!({"conditions": kinds})
         }
     }

@@ -34,14 +34,16 @@ pub enum Error {
     HoldInTwoPatches,
     /// The success of a Job is believed whose pod was evicted.
     EvictedSuccess,
-    /// A Job that was deleted is made again.
+    /// A Job that was deleted is made again, and runs.
     JobMadeAgain,
     /// The cutover is carried out and its intent never committed.
     EffectBeforeCommit,
     /// The pin is a hash that was computed.
     ComputedHash,
-    /// A POST is sent twice.
+    /// A POST of a Job that runs at once is sent twice.
     RetriedPost,
+    /// A Job runs as soon as it is made.
+    StartedAtOnce,
     /// Two processes believe that they hold the Lease.
     OwnLease,
     /// The hold's values are remembered as the user's.
@@ -92,7 +94,7 @@ const fn tooth(error: Error, scenario: Scenario, caught_by: &'static str, says: 
 const WINDOW: &str = "order of the window";
 
 /// All of them.
-pub const ALL: [Tooth; 23] = [
+pub const ALL: [Tooth; 24] = [
     tooth(Error::PinBeforeOpen, scenes::PLAIN, WINDOW, "not in a window"),
     tooth(
         Error::HoldWithoutLock,
@@ -129,7 +131,7 @@ pub const ALL: [Tooth; 23] = [
         Error::JobMadeAgain,
         scenes::JOB_DELETED,
         "at most once",
-        "second Job",
+        "second start",
     ),
     tooth(
         Error::EffectBeforeCommit,
@@ -147,7 +149,13 @@ pub const ALL: [Tooth; 23] = [
         Error::RetriedPost,
         scenes::MIGRATION_FAILS,
         "at most once",
-        "second Job",
+        "second start",
+    ),
+    tooth(
+        Error::StartedAtOnce,
+        scenes::MIGRATION_FAILS,
+        "at most once",
+        "not recorded before",
     ),
     tooth(Error::OwnLease, scenes::PLAIN, "fenced", "sent while the Lease"),
     tooth(

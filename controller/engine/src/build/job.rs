@@ -48,6 +48,8 @@ pub fn job(input: &JobInput<'_>) -> Value {
             "annotations": { names::INPUT_DIGEST: input.task.input_digest },
         },
         "spec": {
+            // Started once its UID is recorded: a creation that arrives late makes a Job that never runs.
+            "suspend": true,
             "backoffLimit": 0,
             "completions": 1,
             "parallelism": 1,

@@ -25,6 +25,7 @@ pub fn job(object: &Value) -> JobView {
     JobView {
         name: owned(object, "/metadata/name"),
         uid: owned(object, "/metadata/uid"),
+        resource_version: owned(object, "/metadata/resourceVersion"),
         release_uid: label(object, names::RELEASE_UID),
         step: label(object, names::STEP),
         revision: label(object, names::REVISION).and_then(|number| number.parse().ok()),
@@ -33,8 +34,17 @@ pub fn job(object: &Value) -> JobView {
             .and_then(Value::as_str)
             .map(str::to_owned),
         deleting: text(object, "/metadata/deletionTimestamp").is_some(),
+        never_started: never_started(object),
         state,
     }
+}
+
+/// A Job is made suspended. Its generation counts the changes of its spec, so in the first one nobody has let it
+/// run yet; what was suspended later has another.
+fn never_started(job: &Value) -> bool {
+    let number = |pointer: &str| job.pointer(pointer).and_then(Value::as_i64);
+    let suspended = job.pointer("/spec/suspend").and_then(Value::as_bool);
+    suspended == Some(true) && number("/metadata/generation") == Some(1)
 }
 
 /// Reads a task's pod.

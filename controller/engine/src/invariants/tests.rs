@@ -65,6 +65,16 @@ fn what_must_never_be_done_is_found() {
             },
         },
         Never {
+            name: "a_job_started_that_was_not_recorded",
+            phase: Phase::Expand,
+            effect: || patch(Purpose::Start, Kind::Job, "shop-2-expand-1"),
+        },
+        Never {
+            name: "a_job_started_without_an_intent",
+            phase: Phase::Expand,
+            effect: || patch(Purpose::Start, Kind::Job, "shop-2-expand-2"),
+        },
+        Never {
             name: "a_pod_let_go_before_its_outcome",
             phase: Phase::Expand,
             effect: || patch(Purpose::FreePod, Kind::Pod, "shop-2-expand-1-00000"),

@@ -2,8 +2,8 @@
 
 use slipway_crds::v1alpha1::status::{StepName, TaskStatus};
 
-use super::{foreign, note, outcome, pods_of};
-use crate::decision::{Effect, Kind, Purpose};
+use super::{foreign, note, outcome, pods_of, stray};
+use crate::decision::{Kind, Purpose};
 use crate::observed::{JobState, TaskPodView};
 use crate::turn::{StepInput, Turn};
 
@@ -39,20 +39,27 @@ fn stop_one(input: &StepInput<'_>, turn: &mut Turn, task: &TaskStatus) -> Option
             outcome::failed(turn, task, &pods, reason, message);
             None
         }
-        JobState::Active if task.step == StepName::Expand && !cannot_start(input, task) => {
+        JobState::Active
+            if task.step == StepName::Expand && !job.never_started && !cannot_start(input, task) =>
+        {
             Some(format!("the migration {} to end; it is not killed", task.job))
         }
         JobState::Active => {
             if task.reason.as_deref() != Some("Stopped") {
                 note(turn, task, "Stopped");
             } else if !job.deleting {
-                turn.effects.push(Effect::DeleteJob {
-                    name: job.name.clone(),
-                    uid: job.uid.clone(),
-                });
+                turn.delete_job(job);
             }
             Some(format!("task {} to stop", task.name))
         }
+    }
+}
+
+/// Deletes Jobs whose creation came late.
+pub fn delete_strays(input: &StepInput<'_>, turn: &mut Turn) {
+    let jobs = input.observed.jobs.values();
+    for job in jobs.filter(|job| !job.deleting && stray(input, job)) {
+        turn.delete_job(job);
     }
 }
 

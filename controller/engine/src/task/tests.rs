@@ -37,6 +37,76 @@ fn disrupted(scene: &mut Scene) {
     pod.disrupted = Some("EvictionByEvictionAPI".to_owned());
 }
 
+/// The Job as it was made: nobody has let it run, and there is no pod.
+fn as_made(scene: &mut Scene) {
+    scene.observed.task_pods.clear();
+    scene.observed.jobs.get_mut(JOB).unwrap().never_started = true;
+    if let Some(task) = scene.committed.task_mut(JOB) {
+        task.started_at = None;
+    }
+}
+
+/// Where an attempt has its Job, and nobody has let it run yet.
+#[test]
+fn expand_while_the_job_waits_for_its_start() {
+    let rows = [
+        Row {
+            name: "recorded_is_started",
+            change: as_made,
+            does: &["Start"],
+            says: "expand",
+        },
+        Row {
+            name: "not_recorded_is_recorded_first",
+            change: |scene| {
+                as_made(scene);
+                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+            },
+            does: &[],
+            says: "expand",
+        },
+        Row {
+            name: "a_pod_of_another_attempt_is_waited_for",
+            change: |scene| {
+                let mut pod = scene.observed.task_pods[0].clone();
+                as_made(scene);
+                pod.job = "shop-1-expand-1".to_owned();
+                scene.observed.task_pods.push(pod);
+            },
+            does: &[],
+            says: "expand",
+        },
+        Row {
+            name: "another_one_than_was_recorded_came_late_and_goes",
+            change: |scene| {
+                as_made(scene);
+                scene.committed.task_mut(JOB).unwrap().job_uid = Some("gone".to_owned());
+            },
+            does: &["DeleteJob"],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "suspended_by_a_person_is_not_started_again",
+            change: |scene| {
+                as_made(scene);
+                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
+            },
+            does: &[],
+            says: "expand",
+        },
+        Row {
+            name: "given_up_before_it_started_goes",
+            change: |scene| {
+                as_made(scene);
+                scene.committed.task_mut(JOB).unwrap().reason = Some("StartDeadlineExceeded".to_owned());
+            },
+            does: &["DeleteJob"],
+            says: "expand",
+        },
+    ];
+    table(&Scene::full(Phase::Expand), &rows);
+}
+
 /// Success is narrower than Kubernetes says, and nothing is ever made twice.
 #[test]
 fn expand_while_the_migration_runs() {

@@ -30,14 +30,21 @@ const LABELS: [&str; 5] = [
 /// Looks at one change.
 pub(super) fn see(change: &Change, past: &Past, found: &mut Vec<Violation>) {
     match (change.key.kind, change.event) {
-        (Kind::Job, Event::Added) if ours(change) => intended(change, past, found),
+        (Kind::Job, _) if ours(change) && starts(change) => recorded_first(change, past, found),
         (Kind::Release, Event::Modified) if ours(change) => recorded(change, past, found),
         _ => {}
     }
 }
 
-/// A Job is made only for an intent that was committed before.
-fn intended(change: &Change, past: &Past, found: &mut Vec<Violation>) {
+/// Whether a Job may run from this change on: it is made so, or is suspended no more.
+fn starts(change: &Change) -> bool {
+    let runs = |job: &Value| !fields::flag(job, "/spec/suspend");
+    let before = change.before.as_deref();
+    change.event != Event::Deleted && runs(&change.object) && !before.is_some_and(runs)
+}
+
+/// A Job runs only when its UID was recorded for an intent that was committed before.
+fn recorded_first(change: &Change, past: &Past, found: &mut Vec<Violation>) {
     let release = fields::label(&change.object, "slipway.dev/release");
     let release = past.get(Kind::Release, &change.key.namespace, release);
     let tasks = release
@@ -46,15 +53,14 @@ fn intended(change: &Change, past: &Past, found: &mut Vec<Violation>) {
     let intent = tasks
         .iter()
         .find(|task| fields::text(task, "/job") == change.key.name);
-    let open = intent.is_some_and(|task| !fields::has(task, "/outcome") && !fields::has(task, "/jobUid"));
+    let uid = fields::uid(&change.object);
+    let open =
+        intent.is_some_and(|task| !fields::has(task, "/outcome") && fields::text(task, "/jobUid") == uid);
     if !open {
         found.push(Violation {
             invariant: "at most once",
             at: change.at,
-            what: format!(
-                "{} is made without a committed intent that waits for it",
-                change.key
-            ),
+            what: format!("{} is started and not recorded before", change.key),
         });
     }
 }
@@ -91,14 +97,14 @@ fn recorded(change: &Change, past: &Past, found: &mut Vec<Violation>) {
     }
 }
 
-/// Per attempt at most one Job ever is.
+/// Per attempt at most one Job ever runs, and is started once.
 pub(super) fn at_most_once(history: History<'_>, found: &mut Vec<Violation>) {
     let mut seen: BTreeSet<Vec<String>> = BTreeSet::new();
-    let made = history
+    let started = history
         .changes
         .iter()
-        .filter(|change| change.key.kind == Kind::Job && change.event == Event::Added && ours(change));
-    for change in made {
+        .filter(|change| change.key.kind == Kind::Job && ours(change) && starts(change));
+    for change in started {
         let attempt = LABELS
             .iter()
             .map(|label| fields::label(&change.object, label).to_owned())
@@ -107,7 +113,7 @@ pub(super) fn at_most_once(history: History<'_>, found: &mut Vec<Violation>) {
             found.push(Violation {
                 invariant: "at most once",
                 at: change.at,
-                what: format!("{} is a second Job of its attempt", change.key),
+                what: format!("{} is the second start of its attempt", change.key),
             });
         }
     }

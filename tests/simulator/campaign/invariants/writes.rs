@@ -72,7 +72,11 @@ fn allowed(kind: Kind, path: &str) -> bool {
         Kind::Service => labels || path.starts_with("spec.selector"),
         Kind::Pod => path.starts_with("metadata.finalizers"),
         Kind::Release => path.starts_with("status") || path.starts_with("metadata.finalizers"),
-        Kind::Job => path.starts_with("metadata.deletion") || path.starts_with("metadata.finalizers"),
+        Kind::Job => {
+            path.starts_with("metadata.deletion")
+                || path.starts_with("metadata.finalizers")
+                || matches!(path, "spec.suspend" | "metadata.generation")
+        }
         _ => false,
     }
 }

@@ -70,6 +70,7 @@ pub(super) fn spoil(
         }
         Error::JobMadeAgain => again(committed, observed, &mut decision, memory),
         Error::RetriedPost => twice(&mut decision),
+        Error::StartedAtOnce => at_once(&mut decision),
         Error::HoldRemembered => {
             for workload in &mut decision.progress.status.workloads {
                 if let Some(remembered) = &mut workload.remembered {
@@ -172,7 +173,16 @@ fn pin(observed: &Observed) -> Option<Effect> {
     }))
 }
 
-/// A Job that is gone is made again.
+/// Jobs are made as others make them: they run.
+fn at_once(decision: &mut Decision) {
+    for effect in &mut decision.effects {
+        if let Effect::CreateJob { job, .. } = effect {
+            job["spec"]["suspend"] = json!(false);
+        }
+    }
+}
+
+/// A Job that is gone is made again, and runs.
 fn again(committed: &Progress, observed: &Observed, decision: &mut Decision, memory: &mut Memory) {
     for effect in &decision.effects {
         if let Effect::CreateJob { name, job } = effect {
@@ -188,6 +198,7 @@ fn again(committed: &Progress, observed: &Observed, decision: &mut Decision, mem
                 job: job.clone(),
             };
             decision.effects.push(effect);
+            at_once(decision);
         }
     }
 }
@@ -207,6 +218,7 @@ fn twice(decision: &mut Decision) {
         })
         .collect();
     decision.effects.extend(copies);
+    at_once(decision);
 }
 
 /// What belongs into Retire is done in Watch.

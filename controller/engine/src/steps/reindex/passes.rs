@@ -5,7 +5,6 @@ use slipway_crds::v1alpha1::status::{Candidate, StepName, TaskOutcome, TaskStatu
 
 use super::super::{again, serving};
 use super::generation_order;
-use crate::decision::Effect;
 use crate::intent::{CatchUpPlan, ReindexPlan};
 use crate::progress::{since, spoken};
 use crate::task::{self, TaskState};
@@ -106,10 +105,7 @@ fn forget_oldest(input: &StepInput<'_>, turn: &mut Turn) {
     };
     let job = input.observed.jobs.get(&forgotten.job);
     if let Some(job) = job.filter(|job| forgotten.job_uid.as_ref() == Some(&job.uid) && !job.deleting) {
-        turn.effects.push(Effect::DeleteJob {
-            name: job.name.clone(),
-            uid: job.uid.clone(),
-        });
+        turn.delete_job(job);
     }
 }
 
