@@ -15,7 +15,7 @@ use crate::{
     clock::Clock,
     context::{Caches, Context, Parts, connect_http},
     events::events,
-    leader::{self, Elector, Leadership, leadership},
+    leader::{self, Elector, leadership},
     metrics::Metrics,
     queue::Queue,
     watch::Watches,
@@ -25,9 +25,6 @@ use slipway_engine::observed;
 
 /// How often the main loop shows that it is alive.
 const BEAT: Duration = Duration::from_secs(5);
-
-/// How often it is looked whether the first lists are read.
-const FIRST_LISTS: Duration = Duration::from_millis(50);
 
 /// Why the process cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -99,9 +96,9 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         namespace: watch_namespace,
         caches: caches.clone(),
         queue: queue.clone(),
-        readiness: readiness.clone(),
+        readiness,
     };
-    watches.expect_first_lists();
+    let (watching, relist) = watches.run();
     let parts = Parts {
         client,
         clock: Clock::system(),
@@ -115,19 +112,19 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let context = Arc::new(Context::new(parts, Box::new(connect_http)));
 
     let ends = Ends::default();
-    let worker = work_once_read(
+    let worker = work(
         context,
         queue,
         leadership,
+        relist,
         Limits::new(concurrency.into()),
-        readiness,
         ends.asked.clone().cancelled_owned(),
     );
     let process = Process {
         admin,
         writer: tokio::spawn(writer.run(ends.written.clone().cancelled_owned())),
         elector: tokio::spawn(elector.run(ends.all.clone().cancelled_owned())),
-        watching: tokio::spawn(watches.run()),
+        watching: tokio::spawn(watching),
         worker: tokio::spawn(worker),
         ends,
     };
@@ -185,21 +182,6 @@ fn guard(window_guard: WindowGuard) -> observed::WindowGuard {
         WindowGuard::Deny => observed::WindowGuard::Deny,
         WindowGuard::Warn | WindowGuard::Off => observed::WindowGuard::Off,
     }
-}
-
-/// Decisions rest on whole lists: nothing is looked at before every kind was read once.
-pub async fn work_once_read(
-    context: Arc<Context>,
-    queue: Arc<Queue>,
-    leadership: Leadership,
-    limits: Limits,
-    readiness: Readiness,
-    stop: impl Future<Output = ()>,
-) {
-    while !readiness.report().is_empty() {
-        tokio::time::sleep(FIRST_LISTS).await;
-    }
-    work(context, queue, leadership, limits, stop).await;
 }
 
 /// Waits for a task that was told to end. One that panicked, or had ended before, has nothing more to say.

@@ -22,13 +22,16 @@ use kube::{
     },
 };
 use slipway_crds::{names, v1alpha1::Release};
+use tokio::sync::{mpsc, oneshot};
 
 use self::rooms::{About, DEPLOYMENTS, JOBS, RELEASES, REPLICA_SETS, Room, SERVICES, SLICES, TASK_PODS, key};
 pub use self::rooms::{enter_deployment, enter_job, enter_replica_set, enter_service, enter_task_pod};
 use crate::{admin::Readiness, cache::Key, context::Caches, queue::Queue};
 
+/// How often it is looked whether the lists are read.
+const LISTS: Duration = Duration::from_millis(50);
+
 /// Where the watches look, and whom they tell.
-#[derive(Clone)]
 pub struct Watches {
     /// The Kubernetes API.
     pub client: Client,
@@ -38,14 +41,52 @@ pub struct Watches {
     pub caches: Arc<Caches>,
     /// Whom they tell.
     pub queue: Arc<Queue>,
-    /// Which of them have not read their first list yet.
+    /// Which of them have not read their list yet.
     pub readiness: Readiness,
 }
 
+/// Lets the watches begin again.
+#[derive(Debug)]
+pub struct Relist {
+    asked: mpsc::Sender<oneshot::Sender<()>>,
+    readiness: Readiness,
+}
+
+impl Relist {
+    /// Has everything listed anew, and waits until it is read: what was written before is in the caches then,
+    /// however far behind the watches were.
+    pub async fn read(&self) {
+        let (begun, begins) = oneshot::channel();
+        if self.asked.send(begun).await.is_ok() && begins.await.is_ok() {
+            while !self.readiness.report().is_empty() {
+                tokio::time::sleep(LISTS).await;
+            }
+        }
+    }
+}
+
 impl Watches {
-    /// Watches everything until dropped. One stream that fails is begun anew after a pause; the caches keep what
-    /// they have.
-    pub async fn run(self) {
+    /// Watches everything until dropped, from now on or from when it was asked to begin again.
+    pub fn run(self) -> (impl Future<Output = ()>, Relist) {
+        let (asked, mut asks) = mpsc::channel::<oneshot::Sender<()>>(1);
+        let readiness = self.readiness.clone();
+        self.expect_lists();
+        let watching = async move {
+            loop {
+                tokio::select! {
+                    () = self.streams() => return,
+                    Some(begun) = asks.recv() => {
+                        self.expect_lists();
+                        begun.send(()).ok();
+                    }
+                }
+            }
+        };
+        (watching, Relist { asked, readiness })
+    }
+
+    /// One stream that fails is begun anew after a pause; the caches keep what they have.
+    async fn streams(&self) {
         let labelled = watcher::Config::default().labels(names::RELEASE_UID);
         let all = watcher::Config::default;
         tokio::join!(
@@ -59,8 +100,8 @@ impl Watches {
         );
     }
 
-    /// Takes note of every kind whose first list is still to be read.
-    pub fn expect_first_lists(&self) {
+    /// Takes note of every kind whose list is still to be read.
+    fn expect_lists(&self) {
         for room in [
             &RELEASES,
             &DEPLOYMENTS,
@@ -70,8 +111,7 @@ impl Watches {
             &JOBS,
             &TASK_PODS,
         ] {
-            self.readiness
-                .missing(room.kind, "its first list is not read yet");
+            self.readiness.missing(room.kind, "its list is not read yet");
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
     panics,
     queue::Queue,
     reconcile::{Error, reconcile},
+    watch::Relist,
 };
 
 /// One look takes at most this long; each call has a deadline of its own.
@@ -45,10 +46,14 @@ impl Limits {
 
 /// Looks at what is due while this process leads, until `stop`. Then the looks that run are brought to their
 /// end.
+///
+/// Decisions rest on whole lists that were read in this term: a watch may not have told yet what the leader
+/// before has done.
 pub async fn work(
     context: Arc<Context>,
     queue: Arc<Queue>,
     leadership: Leadership,
+    relist: Relist,
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
@@ -61,6 +66,12 @@ pub async fn work(
             biased;
             () = stop.clone() => break,
             () = leadership.gained() => {}
+        }
+        tokio::select! {
+            biased;
+            () = stop.clone() => break,
+            () = leadership.lost() => continue,
+            () = relist.read() => {}
         }
         // A new leader looks at everything once.
         for key in context.caches.releases.keys() {

@@ -15,10 +15,9 @@ use slipway_controller::{
     leader::{Elector, Fence, leadership},
     metrics::Metrics,
     queue::Queue,
-    run::work_once_read,
     search::Transport,
     watch::Watches,
-    work::Limits,
+    work::{Limits, work},
 };
 use slipway_engine::observed::WindowGuard;
 use tokio::task::JoinSet;
@@ -100,15 +99,14 @@ impl Controller {
             metrics.clone(),
         );
         let (caches, queue) = (Arc::new(Caches::default()), Arc::new(Queue::default()));
-        let readiness = Readiness::new();
         let watches = Watches {
             client: client.clone(),
             namespace: None,
             caches: Arc::clone(&caches),
             queue: Arc::clone(&queue),
-            readiness: readiness.clone(),
+            readiness: Readiness::new(),
         };
-        watches.expect_first_lists();
+        let (watching, relist) = watches.run();
         let parts = Parts {
             client,
             clock,
@@ -130,9 +128,9 @@ impl Controller {
         let never = std::future::pending::<()>;
         tasks.spawn(pause.clone().obeyed(writer.run(never())));
         tasks.spawn(pause.clone().obeyed(elector.run(never())));
-        tasks.spawn(pause.clone().obeyed(watches.run()));
+        tasks.spawn(pause.clone().obeyed(watching));
         let context = Arc::new(context);
-        let worker = work_once_read(context, queue, leadership, limits, readiness, never());
+        let worker = work(context, queue, leadership, relist, limits, never());
         tasks.spawn(pause.obeyed(worker));
         Self { name, tasks }
     }

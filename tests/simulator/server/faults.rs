@@ -185,9 +185,10 @@ impl Faults {
         self.pauses.entry(actor.to_owned()).or_default().clone()
     }
 
-    /// Ends all faults.
+    /// Ends all faults. Who would die of its next call lives on.
     pub fn heal(&mut self) {
         self.rules.clear();
+        self.dying.clear();
     }
 
     /// Whether a client has crashed. Its driver drops what runs, and says [`Faults::restarted`].
