@@ -214,23 +214,26 @@ fn side(patch: &Patch, observed: &Observed) -> Option<String> {
     }
 }
 
-/// Reads again, into the caches.
+/// Reads again, into the caches. That an object is gone is for its watch to tell: where the two differ the look
+/// fails, and the next one may know more.
 pub async fn refresh(context: &Context, intent: &Intent, wanted: &[Fresh]) -> kube::Result<()> {
     let namespace = intent.meta.namespace.as_str();
     for fresh in wanted {
         match fresh {
             Fresh::ReplicaSet(name) => {
-                let set = dynamic::<ReplicaSet>(context, namespace).get_opt(name).await?;
-                match set {
-                    Some(set) => enter_replica_set(&context.caches, &set, Teller::Answer),
-                    None => context.caches.replica_sets.forget(&Key::new(namespace, name)),
-                }
+                let set = dynamic::<ReplicaSet>(context, namespace).get(name).await?;
+                enter_replica_set(&context.caches, &set, Teller::Answer);
             }
             Fresh::Job(name) => {
-                let job = dynamic::<Job>(context, namespace).get_opt(name).await?;
-                match job {
-                    Some(job) => enter_job(&context.caches, &job, Teller::Answer),
-                    None => context.caches.jobs.forget(&Key::new(namespace, name)),
+                let known = context.caches.jobs.get(&Key::new(namespace, name)).is_some();
+                let jobs = dynamic::<Job>(context, namespace);
+                let job = if known {
+                    Some(jobs.get(name).await?)
+                } else {
+                    jobs.get_opt(name).await?
+                };
+                if let Some(job) = job {
+                    enter_job(&context.caches, &job, Teller::Answer);
                 }
             }
             Fresh::TaskPods => {
