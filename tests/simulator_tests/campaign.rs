@@ -83,6 +83,9 @@ fn one_seed_is_one_run() {
 #[test]
 fn what_was_found_stays_mended() {
     let found = [
+        ("C4", "aborted/404 at call 44/seed 1"),
+        ("C11", "aborted/5 random troubles/seed 5551"),
+        ("C11", "evicted/1 random troubles/seed 2966"),
         ("C2", "whole/Pod held for 40 s before event 0/seed 1"),
         ("C2", "job-deleted/Job 30 s late/seed 1"),
         ("C2", "new-side-dies/ReplicaSet 30 s late/seed 1"),
