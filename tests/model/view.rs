@@ -202,6 +202,7 @@ fn job(job: &Job) -> JobView {
         revision: Some(job.revision.into()),
         input_digest: Some(job.digest.to_string()),
         deleting: false,
+        suspended: job.state == JobState::Made,
         never_started: job.state == JobState::Made,
         state: match job.state {
             JobState::Made | JobState::New | JobState::Active | JobState::Gone => SeenJobState::Active,

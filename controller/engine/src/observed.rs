@@ -174,6 +174,8 @@ pub struct JobView {
     pub input_digest: Option<String>,
     /// True once it is being deleted.
     pub deleting: bool,
+    /// `spec.suspend`.
+    pub suspended: bool,
     /// True while it is suspended as it was made, so that nothing of it ever ran.
     pub never_started: bool,
     /// How it stands.

@@ -171,7 +171,7 @@ fn overlapping(observed: &Observed, step: StepName) -> Option<String> {
     let job = observed
         .jobs
         .values()
-        .find(|job| job.step.as_deref() == Some(word) && job.state == JobState::Active && !job.never_started);
+        .find(|job| job.step.as_deref() == Some(word) && job.state == JobState::Active && !job.suspended);
     let pod = observed
         .task_pods
         .iter()
@@ -221,11 +221,12 @@ fn foreign(input: &StepInput<'_>, found: &JobView, task: &TaskStatus) -> bool {
         || task.job_uid.as_ref().is_some_and(|uid| *uid != found.uid)
 }
 
-/// A Job of ours that never started and that no attempt waits for: its creation came late.
+/// A suspended Job of ours that no attempt waits for: its creation came late, or a person has stopped it.
 fn stray(input: &StepInput<'_>, job: &JobView) -> bool {
     let waits =
         |task: &TaskStatus| task.job == job.name && task.job_uid.as_ref().is_none_or(|uid| *uid == job.uid);
-    job.never_started
+    job.suspended
+        && job.state == JobState::Active
         && job.release_uid.as_ref() == Some(&input.intent.meta.uid)
         && !input.committed.open_tasks().any(waits)
 }
@@ -287,6 +288,9 @@ fn active(
         turn.delete_job(found);
     }
     let plan = order.plan;
+    if found.suspended && !found.never_started && !pods.iter().any(|pod| pod.at_work()) {
+        return outcome::suspended(turn, task, pods);
+    }
     if found.never_started && task.job_uid.is_some() && task.reason.is_none() {
         if let Some(other) = overlapping(input.observed, plan.step) {
             return TaskState::Running(format!(

@@ -131,12 +131,12 @@ impl Turn {
         self.effects.push(Effect::Patch(patch));
     }
 
-    /// Deletes a Job of ours; one that never started only if nobody has started it since.
+    /// Deletes a Job of ours; one that is suspended only if nobody has started it since.
     pub fn delete_job(&mut self, job: &JobView) {
         self.effects.push(Effect::DeleteJob {
             name: job.name.clone(),
             uid: job.uid.clone(),
-            resource_version: job.never_started.then(|| job.resource_version.clone()),
+            resource_version: job.suspended.then(|| job.resource_version.clone()),
         });
     }
 

@@ -22,6 +22,8 @@ pub fn job(object: &Value) -> JobView {
         (None, None) => JobState::Active,
     };
     let annotations = object.pointer("/metadata/annotations");
+    let suspended = object.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true);
+    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
     JobView {
         name: owned(object, "/metadata/name"),
         uid: owned(object, "/metadata/uid"),
@@ -34,17 +36,11 @@ pub fn job(object: &Value) -> JobView {
             .and_then(Value::as_str)
             .map(str::to_owned),
         deleting: text(object, "/metadata/deletionTimestamp").is_some(),
-        never_started: never_started(object),
+        suspended,
+        // The generation counts the changes of the spec: in the first one nobody has let the Job run yet.
+        never_started: suspended && generation == Some(1),
         state,
     }
-}
-
-/// A Job is made suspended. Its generation counts the changes of its spec, so in the first one nobody has let it
-/// run yet; what was suspended later has another.
-fn never_started(job: &Value) -> bool {
-    let number = |pointer: &str| job.pointer(pointer).and_then(Value::as_i64);
-    let suspended = job.pointer("/spec/suspend").and_then(Value::as_bool);
-    suspended == Some(true) && number("/metadata/generation") == Some(1)
 }
 
 /// Reads a task's pod.

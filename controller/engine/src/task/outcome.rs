@@ -197,6 +197,18 @@ pub(super) fn started(task: &TaskStatus, pods: &[&TaskPodView]) -> bool {
     task.started_at.is_some() || pods.iter().any(|pod| pod.started_at.is_some())
 }
 
+/// A person has suspended the Job, and nothing of it runs. Resumed, it would run a second time.
+pub(super) fn suspended(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskState {
+    let pod = pods.first().copied();
+    TaskState::Unknown(record(
+        turn,
+        task,
+        pod,
+        TaskOutcome::Unknown,
+        Some("JobSuspended"),
+    ))
+}
+
 /// The Job is gone and nothing of it runs.
 pub(super) fn without_job(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskState {
     let pod = pods.first().copied();

@@ -30,6 +30,7 @@ fn stop_one(input: &StepInput<'_>, turn: &mut Turn, task: &TaskStatus) -> Option
         outcome::stopped(turn, task, &pods);
         return None;
     };
+    let idle = job.suspended && !pods.iter().any(|pod| pod.at_work());
     match &job.state {
         JobState::Complete => {
             outcome::complete(turn, task, &pods);
@@ -39,9 +40,7 @@ fn stop_one(input: &StepInput<'_>, turn: &mut Turn, task: &TaskStatus) -> Option
             outcome::failed(turn, task, &pods, reason, message);
             None
         }
-        JobState::Active
-            if task.step == StepName::Expand && !job.never_started && !cannot_start(input, task) =>
-        {
+        JobState::Active if task.step == StepName::Expand && !idle && !cannot_start(input, task) => {
             Some(format!("the migration {} to end; it is not killed", task.job))
         }
         JobState::Active => {
@@ -55,7 +54,7 @@ fn stop_one(input: &StepInput<'_>, turn: &mut Turn, task: &TaskStatus) -> Option
     }
 }
 
-/// Deletes Jobs whose creation came late.
+/// Deletes suspended Jobs that no attempt waits for.
 pub fn delete_strays(input: &StepInput<'_>, turn: &mut Turn) {
     let jobs = input.observed.jobs.values();
     for job in jobs.filter(|job| !job.deleting && stray(input, job)) {

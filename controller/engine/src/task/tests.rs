@@ -40,7 +40,8 @@ fn disrupted(scene: &mut Scene) {
 /// The Job as it was made: nobody has let it run, and there is no pod.
 fn as_made(scene: &mut Scene) {
     scene.observed.task_pods.clear();
-    scene.observed.jobs.get_mut(JOB).unwrap().never_started = true;
+    let job = scene.observed.jobs.get_mut(JOB).unwrap();
+    (job.suspended, job.never_started) = (true, true);
     if let Some(task) = scene.committed.task_mut(JOB) {
         task.started_at = None;
     }
@@ -86,10 +87,21 @@ fn expand_while_the_job_waits_for_its_start() {
             says: "TaskUnknown",
         },
         Row {
-            name: "suspended_by_a_person_is_not_started_again",
+            name: "suspended_by_a_person_is_unknown",
             change: |scene| {
                 as_made(scene);
                 scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "suspended_by_a_person_is_told_once_its_pod_has_ended",
+            change: |scene| {
+                let pod = scene.observed.task_pods[0].clone();
+                as_made(scene);
+                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
+                scene.observed.task_pods.push(pod);
             },
             does: &[],
             says: "expand",

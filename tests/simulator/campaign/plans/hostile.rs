@@ -32,7 +32,7 @@ pub(super) const CHILDREN: Campaign = Campaign {
 /// What a stranger does.
 type Harm = fn(&mut Cluster);
 
-const HARMS: [(&str, Harm); 28] = [
+const HARMS: [(&str, Harm); 30] = [
     ("an old pod deleted", |cluster| delete_pods(cluster, "shop:1", 1)),
     ("a new pod deleted", |cluster| delete_pods(cluster, "shop:2", 1)),
     ("all old pods deleted", |cluster| {
@@ -93,6 +93,12 @@ const HARMS: [(&str, Harm); 28] = [
     }),
     ("the Jobs without their labels", |cluster| {
         edit(cluster, Kind::Job, |_| true, &unlabelled());
+    }),
+    ("the Jobs suspended", |cluster| {
+        edit(cluster, Kind::Job, |_| true, &json!({"spec": {"suspend": true}}));
+    }),
+    ("the Jobs resumed", |cluster| {
+        edit(cluster, Kind::Job, |_| true, &json!({"spec": {"suspend": false}}));
     }),
     ("the task pods evicted", evict_tasks),
     ("the task pods without their labels", |cluster| {
