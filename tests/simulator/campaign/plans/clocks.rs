@@ -63,7 +63,12 @@ const WRONGS: [Wrong; 6] = [
 /// Whether its end is that of a time which may be over, by a wrong clock, before anything was begun: for the boot of
 /// new pods, or for the start of a task.
 fn runs_out(scenario: &Scenario) -> bool {
-    [scenes::NEVER_READY.name, scenes::MIGRATION_FAILS.name].contains(&scenario.name)
+    [
+        scenes::NEVER_READY.name,
+        scenes::MIGRATION_FAILS.name,
+        scenes::ABORTED.name,
+    ]
+    .contains(&scenario.name)
 }
 
 fn clocks(references: &References) -> Vec<Plan> {

@@ -30,6 +30,14 @@ pub(super) const SOAK: Campaign = Campaign {
     plans: soak,
 };
 
+/// Scenarios in which a person steers on the way. Who hears it late has done more by then, so that these come to
+/// different ends.
+const SPOKEN: [&str; 3] = [
+    scenes::ABORTED.name,
+    scenes::NEWER_SPEC.name,
+    scenes::DELETED.name,
+];
+
 fn soak(_: &References) -> Vec<Plan> {
     (1..=RUNS).map(plan).collect()
 }
@@ -40,10 +48,11 @@ fn plan(seed: u64) -> Plan {
     let scenario = *random.pick(&scenes::ALL);
     let count = 1 + random.below(TROUBLES);
     let mut troubles = Random::new(seed ^ 0x7201_ab1e);
-    let troubles = (0..count).map(|_| trouble(&mut troubles)).collect();
+    let troubles: Vec<Trouble> = (0..count).map(|_| trouble(&mut troubles)).collect();
     let mut plan = Plan::peaceful(scenario, seed).with_all(format!("{count} random troubles"), troubles);
     plan.processes = 1 + usize::from(random.chance(1, 2));
     plan.helped = true;
+    plan.free = SPOKEN.contains(&scenario.name);
     plan
 }
 
