@@ -203,9 +203,7 @@ pub fn observe(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: 
             create(input, turn, order, task);
             TaskState::Running(format!("Job {} to be created", task.job))
         }
-        None if pods.iter().any(|pod| pod.at_work()) => {
-            TaskState::Running(format!("Job {} is gone; its pod still runs", task.job))
-        }
+        None if at_work(&pods) => TaskState::Running(format!("Job {} is gone; its pod still runs", task.job)),
         None => outcome::without_job(turn, task, &pods),
     }
 }
@@ -213,6 +211,15 @@ pub fn observe(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: 
 fn pods_of<'a>(input: &StepInput<'a>, task: &TaskStatus) -> Vec<&'a TaskPodView> {
     let pods = input.observed.task_pods.iter();
     pods.filter(|pod| pod.job == task.job).collect()
+}
+
+fn at_work(pods: &[&TaskPodView]) -> bool {
+    pods.iter().any(|pod| pod.at_work())
+}
+
+/// Whether nothing of a Job runs, and nothing will before somebody lets it.
+fn idle(job: &JobView, pods: &[&TaskPodView]) -> bool {
+    job.suspended && !at_work(pods)
 }
 
 fn foreign(input: &StepInput<'_>, found: &JobView, task: &TaskStatus) -> bool {
@@ -288,7 +295,7 @@ fn active(
         turn.delete_job(found);
     }
     let plan = order.plan;
-    if found.suspended && !found.never_started && !pods.iter().any(|pod| pod.at_work()) {
+    if idle(found, pods) && !found.never_started {
         return outcome::suspended(turn, task, pods);
     }
     if found.never_started && task.job_uid.is_some() && task.reason.is_none() {

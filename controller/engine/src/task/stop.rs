@@ -2,7 +2,7 @@
 
 use slipway_crds::v1alpha1::status::{StepName, TaskStatus};
 
-use super::{foreign, note, outcome, pods_of, stray};
+use super::{at_work, foreign, idle, note, outcome, pods_of, stray};
 use crate::decision::{Kind, Purpose};
 use crate::observed::{JobState, TaskPodView};
 use crate::turn::{StepInput, Turn};
@@ -24,13 +24,12 @@ fn stop_one(input: &StepInput<'_>, turn: &mut Turn, task: &TaskStatus) -> Option
     let pods = pods_of(input, task);
     let jobs = &input.observed.jobs;
     let Some(job) = jobs.get(&task.job).filter(|job| !foreign(input, job, task)) else {
-        if pods.iter().any(|pod| pod.at_work()) {
+        if at_work(&pods) {
             return Some(format!("pod of {} to end", task.name));
         }
         outcome::stopped(turn, task, &pods);
         return None;
     };
-    let idle = job.suspended && !pods.iter().any(|pod| pod.at_work());
     match &job.state {
         JobState::Complete => {
             outcome::complete(turn, task, &pods);
@@ -40,7 +39,9 @@ fn stop_one(input: &StepInput<'_>, turn: &mut Turn, task: &TaskStatus) -> Option
             outcome::failed(turn, task, &pods, reason, message);
             None
         }
-        JobState::Active if task.step == StepName::Expand && !idle && !cannot_start(input, task) => {
+        JobState::Active
+            if task.step == StepName::Expand && !idle(job, &pods) && !cannot_start(input, task) =>
+        {
             Some(format!("the migration {} to end; it is not killed", task.job))
         }
         JobState::Active => {

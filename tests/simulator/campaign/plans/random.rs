@@ -48,7 +48,7 @@ fn plan(seed: u64) -> Plan {
     let scenario = *random.pick(&scenes::ALL);
     let count = 1 + random.below(TROUBLES);
     let mut troubles = Random::new(seed ^ 0x7201_ab1e);
-    let troubles: Vec<Trouble> = (0..count).map(|_| trouble(&mut troubles)).collect();
+    let troubles = (0..count).map(|_| trouble(&mut troubles)).collect();
     let mut plan = Plan::peaceful(scenario, seed).with_all(format!("{count} random troubles"), troubles);
     plan.processes = 1 + usize::from(random.chance(1, 2));
     plan.helped = true;
