@@ -52,7 +52,7 @@ impl Default for Heartbeat {
 
 /// What must be there before this process can work. A follower is as ready as a leader.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, String>>>);
+pub struct Readiness(watch::Sender<BTreeMap<&'static str, String>>);
 
 impl Readiness {
     /// Nothing is missing, until somebody says so.
@@ -63,19 +63,22 @@ impl Readiness {
     /// `part` is not there; `why` says what is waited for and what a person can do.
     pub fn missing(&self, part: &'static str, why: impl Into<String>) {
         self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(part, why.into());
+            .send_modify(|missing| drop(missing.insert(part, why.into())));
     }
 
     /// `part` is there.
     pub fn ready(&self, part: &'static str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
+        self.0.send_modify(|missing| drop(missing.remove(part)));
+    }
+
+    /// Waits until nothing is missing.
+    pub async fn complete(&self) {
+        self.0.subscribe().wait_for(BTreeMap::is_empty).await.ok();
     }
 
     /// One line for each part that is missing.
     pub fn report(&self) -> Vec<String> {
-        let missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = self.0.borrow();
         missing
             .iter()
             .map(|(part, why)| format!("{part}: {why}"))

@@ -6,7 +6,7 @@
 //! (KEP-5504).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -59,10 +59,19 @@ pub struct Cache<V> {
 #[derive(Debug)]
 struct State<V> {
     entries: BTreeMap<Key, Entry<V>>,
-    /// Objects that are gone, and the version at which they were: no answer up to it brings them back.
-    gone: BTreeMap<Key, u64>,
-    /// The same, the one first that is gone for the longest time.
-    order: VecDeque<Key>,
+    /// Objects that are gone.
+    gone: BTreeMap<Key, Gone>,
+    /// How many were ever gone.
+    count: u64,
+}
+
+/// The end of an object.
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    /// No answer up to this version brings it back.
+    at: u64,
+    /// How many were gone before it.
+    after: u64,
 }
 
 impl<V> Default for Cache<V> {
@@ -71,7 +80,7 @@ impl<V> Default for Cache<V> {
             state: Mutex::new(State {
                 entries: BTreeMap::new(),
                 gone: BTreeMap::new(),
-                order: VecDeque::new(),
+                count: 0,
             }),
         }
     }
@@ -89,13 +98,17 @@ impl<V> State<V> {
     fn take(&mut self, key: &Key, at: u64) -> Option<V> {
         let entry = self.entries.remove(key);
         let known = entry.as_ref().map_or(0, |entry| entry.version);
-        self.gone.insert(key.clone(), at.max(known));
-        self.order.push_back(key.clone());
-        if self.order.len() > REMEMBERED {
-            let oldest = self.order.pop_front();
-            oldest
-                .filter(|oldest| !self.order.contains(oldest))
-                .and_then(|oldest| self.gone.remove(&oldest));
+        let gone = Gone {
+            at: at.max(known),
+            after: self.count,
+        };
+        self.count += 1;
+        self.gone.insert(key.clone(), gone);
+        if self.gone.len() > REMEMBERED {
+            let oldest = self.gone.iter().min_by_key(|(_, gone)| gone.after);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                self.gone.remove(&oldest);
+            }
         }
         entry.map(|entry| entry.value)
     }
@@ -111,7 +124,7 @@ impl<V: Clone> Cache<V> {
     pub fn apply(&self, key: Key, resource_version: &str, value: V, teller: Teller) {
         let version = version(resource_version);
         let mut state = self.lock();
-        let gone = state.gone.get(&key).is_some_and(|gone| version <= *gone);
+        let gone = state.gone.get(&key).is_some_and(|gone| version <= gone.at);
         if gone && teller == Teller::Answer {
             return;
         }

@@ -28,9 +28,6 @@ use self::rooms::{About, DEPLOYMENTS, JOBS, RELEASES, REPLICA_SETS, Room, SERVIC
 pub use self::rooms::{enter_deployment, enter_job, enter_replica_set, enter_service, enter_task_pod};
 use crate::{admin::Readiness, cache::Key, context::Caches, queue::Queue};
 
-/// How often it is looked whether the lists are read.
-const LISTS: Duration = Duration::from_millis(50);
-
 /// Where the watches look, and whom they tell.
 pub struct Watches {
     /// The Kubernetes API.
@@ -58,9 +55,7 @@ impl Relist {
     pub async fn read(&self) {
         let (begun, begins) = oneshot::channel();
         if self.asked.send(begun).await.is_ok() && begins.await.is_ok() {
-            while !self.readiness.report().is_empty() {
-                tokio::time::sleep(LISTS).await;
-            }
+            self.readiness.complete().await;
         }
     }
 }

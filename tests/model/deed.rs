@@ -180,6 +180,12 @@ impl World {
                 ..
             } if !leaves => Some("Committed first: a side goes without a recorded intent"),
             Deed::Deployment {
+                purpose: Purpose::Settle,
+                to,
+            } if before.two_sides() && before.service.pin.is_some_and(|pin| pin != to.image) => {
+                Some("Kept: a write ends the side that the traffic goes to")
+            }
+            Deed::Deployment {
                 purpose: Purpose::Hold,
                 to,
             } if !(to.held_ready && to.held_deadline && to.held_strategy && before.deployment.window) => {

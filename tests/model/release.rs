@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
-use slipway_crds::v1alpha1::status::Outcome;
+use slipway_crds::v1alpha1::status::{Course, Outcome};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use crate::action::{Action, happen, possible};
@@ -139,7 +139,7 @@ macro_rules! met {
     };
 }
 
-const SOMETIMES: [(&str, Ask); 15] = met![
+const SOMETIMES: [(&str, Ask); 16] = met![
     "Planned": |memory| memory.number == 2,
     "Prepare": |memory| memory.phase == Phase::Prepare,
     "Expand": |memory| memory.phase == Phase::Expand,
@@ -154,6 +154,7 @@ const SOMETIMES: [(&str, Ask); 15] = met![
     "Terminating": |memory| memory.phase == Phase::Terminating,
     "stalled: the outcome of a task is unknown": |memory| memory.stalled.as_deref() == Some("TaskUnknown"),
     "the new side died at the cutover": |memory| memory.reason.as_deref() == Some("NewSideLost"),
+    "the new side died while the old one was being ended": |memory| memory.retiring && memory.course == Course::Rollback,
     "superseded": |memory| memory.reason.as_deref() == Some("Superseded"),
 ];
 

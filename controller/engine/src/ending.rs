@@ -12,7 +12,7 @@ use crate::steps::watch::others;
 use crate::task::{input_digest, stop_all};
 use crate::turn::{StepInput, Turn, Verdict};
 use crate::window::patches::roll;
-use crate::window::{Bench, Which, bring_back, keep_pins, pin, settle};
+use crate::window::{Bench, Which, bring_back, hold_again, keep_pins, pin, settle};
 
 /// Given up before its cutover: what runs is stopped or waited for, the new side goes, the old side serves
 /// unchanged.
@@ -69,6 +69,16 @@ fn traffic_back(input: &StepInput<'_>, turn: &mut Turn, open: &[Bench<'_>]) -> O
         .is_some_and(|rollback| rollback.reason == BACK);
     if recorded {
         return None;
+    }
+    let retired = input
+        .committed
+        .step(StepName::Retire)
+        .is_some_and(|step| step.started_at.is_some());
+    if retired && !every(open, |bench| hold_again(bench, Which::Old, turn)) {
+        return Some(Verdict::working(
+            "old side kept",
+            "the old side to be kept, before the traffic moves back to it",
+        ));
     }
     for bench in open.iter().filter(|bench| !bench.pinned(Which::Old)) {
         // Nobody else would bring back a side of a paused Deployment.

@@ -54,6 +54,12 @@ pub enum TaskState {
 /// Reasons for which Slipway itself stops a Job.
 const STOPS: [&str; 3] = ["StartDeadlineExceeded", "Timeout", "Stopped"];
 
+/// Whether its end was asked for by Slipway itself.
+fn stopped(task: &TaskStatus) -> bool {
+    let reason = task.reason.as_deref();
+    reason.is_some_and(|reason| STOPS.contains(&reason))
+}
+
 /// Digest of what a task is given, without what differs from attempt to attempt. The generation is part of it
 /// where the task writes that; which one happens to be live makes no migration another one.
 pub fn input_digest(image: &str, plan: &TaskPlan, generation: Option<&(String, String)>) -> String {
@@ -150,11 +156,6 @@ pub fn begin(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, attempt:
 
 /// Whether an attempt that failed by itself is followed by another one.
 fn may_retry(input: &StepInput<'_>, plan: &TaskPlan, failed: &TaskStatus) -> bool {
-    let stopped = |task: &TaskStatus| {
-        task.reason
-            .as_deref()
-            .is_some_and(|reason| STOPS.contains(&reason))
-    };
     let reported = |task: &TaskStatus| task.exit_code.is_some() && !stopped(task);
     let before = input
         .committed
@@ -286,16 +287,12 @@ fn active(
     found: &JobView,
     pods: &[&TaskPodView],
 ) -> TaskState {
-    if task
-        .reason
-        .as_deref()
-        .is_some_and(|reason| STOPS.contains(&reason))
-        && !found.deleting
-    {
+    let stops = stopped(task);
+    if stops && !found.deleting {
         turn.delete_job(found);
     }
     let plan = order.plan;
-    if idle(found, pods) && !found.never_started {
+    if idle(found, pods) && !found.never_started && !stops {
         return outcome::suspended(turn, task, pods);
     }
     if found.never_started && task.job_uid.is_some() && task.reason.is_none() {

@@ -177,6 +177,17 @@ pub fn bring_back(bench: &Bench<'_>, which: Which, turn: &mut Turn) -> bool {
     false
 }
 
+/// Holds the Deployment again with the template of a side that was to end: its version is another one then, so
+/// that a write which ends this side and is still on its way is refused. Says whether it is held so.
+pub fn hold_again(bench: &Bench<'_>, which: Which, turn: &mut Turn) -> bool {
+    let (deployment, template) = (bench.deployment, bench.template(which));
+    if held(deployment) && deployment.template == template {
+        return true;
+    }
+    patches::hold(deployment, &template, true, Purpose::Repair, turn);
+    false
+}
+
 /// Makes the old side look unavailable to the Deployment controller, so that nothing counts as saturated.
 /// Right before the cutover and not sooner: the controller cleans up unavailable old ReplicaSets first.
 pub fn bolt(bench: &Bench<'_>, turn: &mut Turn) -> bool {

@@ -1,5 +1,5 @@
 use slipway_crds::v1alpha1::Phase;
-use slipway_crds::v1alpha1::status::{Course, Reason};
+use slipway_crds::v1alpha1::status::{Course, Reason, StepName};
 
 use crate::fixture::{Row, Scene, table};
 use crate::window::patches::HOLD_MIN_READY_SECONDS;
@@ -172,6 +172,34 @@ fn rollback_in_watch() {
         },
     ];
     table(&steered(Phase::Watch, Course::Rollback), &rows);
+}
+
+#[test]
+fn rollback_in_retire() {
+    let rows = [
+        Row {
+            name: "old_side_may_still_be_ended_so_it_is_held_first",
+            change: |_| {},
+            does: &["Repair"],
+            says: "old side kept",
+        },
+        Row {
+            name: "old_side_held_again_moves_the_traffic",
+            change: |scene| {
+                let old = scene.side("1").template.clone().unwrap();
+                scene.web().template = old;
+            },
+            does: &["FlipBack"],
+            says: "moving back",
+        },
+    ];
+    let mut scene = steered(Phase::Watch, Course::Rollback);
+    let now = scene.now;
+    let steps = scene.committed.status.steps.iter_mut();
+    for step in steps.filter(|step| step.name == StepName::Retire) {
+        step.started_at = Some(now);
+    }
+    table(&scene, &rows);
 }
 
 /// The traffic is back, and two seconds are over.

@@ -2,6 +2,7 @@
 
 use slipway_crds::v1alpha1::status::{Candidate, Generation, RollbackState, RollbackStatus, StepName};
 
+use super::preboot::benches;
 use super::reindex::{Pass, facts, pass_since};
 use crate::decision::Effect;
 use crate::intent::ReindexPlan;
@@ -24,6 +25,9 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
             until: None,
         });
         return Verdict::working("begins", "the old side to be stopped");
+    }
+    if let Some(message) = dead(input) {
+        return Verdict::failed("NewSideFailed", message);
     }
     let mut waits = Vec::new();
     let mut done = true;
@@ -49,6 +53,23 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
         }
         Some(candidate) => stable_alias(input, turn, candidate),
     }
+}
+
+/// Where the new side died right when Watch was over: the traffic gets no answer from it, and what is left of every
+/// old side could give one. The old pods end only as new ones are available, so this may last.
+fn dead(input: &StepInput<'_>) -> Option<String> {
+    let benches = benches(input);
+    let mut open = benches.iter().filter(|bench| bench.deployment.replicas > 0);
+    let died = open
+        .clone()
+        .find(|bench| bench.new.is_none_or(|new| new.ready == 0))?;
+    let way_back = open.all(|bench| bench.deployment.window && bench.left_alone());
+    (input.intent.live.automatic_rollback && way_back).then(|| {
+        format!(
+            "no new pod of {} is ready while the old side is being stopped",
+            died.deployment.name
+        )
+    })
 }
 
 fn stable_alias(input: &StepInput<'_>, turn: &mut Turn, candidate: &Candidate) -> Verdict {

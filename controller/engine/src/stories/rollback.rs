@@ -128,6 +128,19 @@ fn a_rollback_is_refused_once_the_old_side_goes() {
 }
 
 #[test]
+fn a_new_side_that_dies_as_the_old_one_is_being_ended_is_rolled_back() {
+    let mut world = watching();
+    world.reach(Phase::Retire);
+    world.fail_pods("web-v2", 3, 100_000);
+    world.rest();
+    assert_eq!(world.phase(), Phase::RolledBack);
+    assert_eq!(world.reason("RolledBack").as_deref(), Some("NewSideFailed"));
+    assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());
+    clean(&world);
+    world.is_told_as("new-side-dies-in-retire");
+}
+
+#[test]
 fn a_rollback_is_refused_without_an_old_side() {
     let mut world = watching();
     world.delete_set("web-v1");

@@ -107,6 +107,16 @@ fn expand_while_the_job_waits_for_its_start() {
             says: "expand",
         },
         Row {
+            name: "stopped_by_its_timeout_and_suspended_by_a_person_still_goes",
+            change: |scene| {
+                as_made(scene);
+                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
+                scene.committed.task_mut(JOB).unwrap().reason = Some("Timeout".to_owned());
+            },
+            does: &["DeleteJob"],
+            says: "expand",
+        },
+        Row {
             name: "given_up_before_it_started_goes",
             change: |scene| {
                 as_made(scene);

@@ -115,6 +115,14 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// Whether the old side has a ready pod, and no Service sends it anything.
+    pub fn left_alone(&self) -> bool {
+        self.old.is_some_and(|old| {
+            let elsewhere = |service: &&ServiceView| service.pin().is_some_and(|pin| pin != old.hash);
+            old.ready > 0 && self.services.iter().all(elsewhere)
+        })
+    }
+
     /// Whether every Service was seen to have ready endpoints of one side only, and has some where the side
     /// has ready pods.
     pub fn confirmed(&self, which: Which) -> bool {

@@ -96,9 +96,33 @@ fn retire_while_both_sides_are_there() {
             says: "old side ends",
         },
         Row {
-            name: "serving_side_lost_is_brought_back_first",
+            name: "new_side_dead_and_old_one_ready_gives_the_new_one_up",
+            change: |scene| scene.side("2").ready = 0,
+            does: &[],
+            says: "NewSideFailed",
+        },
+        Row {
+            name: "new_side_lost_and_old_one_ready_gives_the_new_one_up",
             change: |scene| scene.lose("2"),
+            does: &[],
+            says: "NewSideFailed",
+        },
+        Row {
+            name: "new_side_lost_and_old_one_not_ready_is_brought_back_first",
+            change: |scene| {
+                scene.side("1").ready = 0;
+                scene.lose("2");
+            },
             does: &["Repair"],
+            says: "old side ends",
+        },
+        Row {
+            name: "new_side_dead_stays_where_a_person_wants_to_decide",
+            change: |scene| {
+                scene.side("2").ready = 0;
+                scene.intent.live.automatic_rollback = false;
+            },
+            does: &["Settle"],
             says: "old side ends",
         },
         Row {
