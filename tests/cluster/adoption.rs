@@ -15,7 +15,7 @@ use slipway_crds::v1alpha1::status::Outcome;
 use slipway_tests::harness::observer::Move;
 use tokio::time::sleep;
 
-use super::stage::manifests::{hello, merge};
+use super::stage::manifests::hello;
 use super::stage::{Setup, Stage, revision};
 use super::traffic::STORY;
 
@@ -203,7 +203,7 @@ async fn a_mistake_is_named_and_changes_nothing() -> Result<()> {
 async fn what_belongs_to_another_release_is_not_touched() -> Result<()> {
     let stage = Setup::hello("rivals").pods(1).open().await?;
     let mut rival = stage.release.clone();
-    merge(
+    json_patch::merge(
         &mut rival,
         &json!({"metadata": {"name": "rival"}, "spec": {"image": "shop:1.0"}}),
     );
@@ -336,12 +336,12 @@ fn mistakes() -> Vec<Mistake> {
 fn other(name: &str, patch: &Value) -> Value {
     let labels = json!({"app": name});
     let mut deployment = hello(0).swap_remove(0);
-    merge(
+    json_patch::merge(
         &mut deployment,
         &json!({"metadata": {"name": name, "labels": labels},
             "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}}}}),
     );
-    merge(&mut deployment, patch);
+    json_patch::merge(&mut deployment, patch);
     deployment
 }
 

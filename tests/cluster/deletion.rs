@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use slipway_crds::v1alpha1::status::StepName;
 use slipway_crds::v1alpha1::{Phase, Release};
 
-use super::stage::manifests::merge;
 use super::stage::{Setup, Stage};
 
 /// Whether a task of that step is at work.
@@ -113,7 +112,7 @@ async fn in_each_step_the_application_serves_on_and_nothing_is_left() -> Result<
         println!("— deleted in {moment}: {serving} → {new}");
         stage.traffic().mark(moment);
         let mut spec = json!({"image": new});
-        merge(&mut spec, &changes);
+        json_patch::merge(&mut spec, &changes);
         stage.release(&spec).await?;
         stage.until(moment, is_now).await?;
         stage.delete_release().await?;

@@ -15,7 +15,6 @@ use slipway_crds::v1alpha1::status::RollbackState;
 use slipway_tests::harness::observer::Move;
 
 use super::stage::install::WindowGuard;
-use super::stage::manifests::merge;
 use super::stage::{Account, Setup, Stage, condition, phase};
 
 const PODS: u32 = 3;
@@ -63,7 +62,7 @@ async fn disturb(stage: &Stage, guard: WindowGuard) -> Result<()> {
         let fields = json!({"spec": {"minReadySeconds": 0, "progressDeadlineSeconds": 600, "paused": false,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}}});
         let mut full = plain.clone();
-        merge(&mut full[0], &fields);
+        json_patch::merge(&mut full[0], &fields);
         attempt(
             stage,
             guard,

@@ -232,7 +232,7 @@ async fn what_keeps_a_task_from_starting_is_told_within_seconds() -> Result<()> 
     let stage = Setup::hello("starting").pods(1).open().await?;
     let nap = |settings: Value| {
         let mut expand = json!({"command": ["/shop", "nap", "1"]});
-        super::stage::manifests::merge(&mut expand, &settings);
+        json_patch::merge(&mut expand, &settings);
         json!({"expand": expand})
     };
     let secret = json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "missing", "key": "key"}}}]);

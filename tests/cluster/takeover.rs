@@ -166,7 +166,8 @@ async fn another_replica_goes_on_wherever_the_first_one_was_killed() -> Result<(
     try_join_all(stages.iter().map(|stage| stage.until_phase(Phase::Complete))).await?;
     for stage in stages {
         stage.assert_restored().await?;
-        let again = stage.namespace.starts_with("crash-watch");
+        let namespace = stage.namespace.clone();
+        let again = namespace.starts_with("crash-watch");
         let account = stage.close().await?;
         account.report().assert_no_failures();
         let order: Vec<_> = account
@@ -180,7 +181,7 @@ async fn another_replica_goes_on_wherever_the_first_one_was_killed() -> Result<(
         } else {
             STORY.to_vec()
         };
-        assert_eq!(order, expected);
+        assert_eq!(order, expected, "{namespace}");
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ pub mod observation;
 pub mod requests;
 pub mod status;
 mod tail;
+mod unanswered;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};

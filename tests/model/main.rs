@@ -55,7 +55,10 @@ fn campaign(windows: &[(Window, u8)], budget: Budget, replicas: u8) -> BTreeSet<
         met.extend(seen.met);
         entries = seen.left;
     }
-    println!("{states} states in {:.1} s", begun.elapsed().as_secs_f64());
+    println!(
+        "{states} states in {:.1} s, met: {met:?}",
+        begun.elapsed().as_secs_f64()
+    );
     met
 }
 

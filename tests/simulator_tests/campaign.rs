@@ -95,6 +95,10 @@ fn what_was_found_stays_mended() {
             "asked-back/the clock stops for 2 minutes at write 82/seed 1",
         ),
         ("C6", "whole/takeover at write 2 by a clock 60 s ahead/seed 1"),
+        (
+            "C6",
+            "new-side-dies/the clock goes on 10 minutes at write 17/seed 1",
+        ),
         ("C7", "aborted/the Lease emptied at write 13/seed 1"),
         ("C8", "asked-back/the Deployment restarted at write 35/seed 1"),
         ("C8", "asked-back/the namespace deleted at write 47/seed 1"),

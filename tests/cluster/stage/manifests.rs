@@ -64,7 +64,7 @@ pub(crate) fn shop(pods: u32) -> Result<Vec<Value>> {
 /// The shop's own Release, with times that are short enough for a test, and its own live alias.
 pub(crate) fn shop_release(alias: &str) -> Result<Value> {
     let mut release = read("release.yaml")?.pop().context("the file has a Release")?;
-    merge(
+    json_patch::merge(
         &mut release,
         &json!({"spec": {
             // A thousand documents and a busy machine: what was written in the last seconds counts for more.
@@ -84,22 +84,4 @@ fn read(file: &str) -> Result<Vec<Value>> {
     serde_yaml::Deserializer::from_str(&text)
         .map(|document| Value::deserialize(document).context("a manifest is not YAML"))
         .collect()
-}
-
-/// Merges a patch into an object (RFC 7386): null takes away.
-pub(crate) fn merge(object: &mut Value, patch: &Value) {
-    let Some(fields) = patch.as_object() else {
-        *object = patch.clone();
-        return;
-    };
-    if !object.is_object() {
-        *object = json!({});
-    }
-    for (key, value) in fields {
-        if value.is_null() {
-            object.as_object_mut().expect("it is an object").remove(key);
-        } else {
-            merge(&mut object[key], value);
-        }
-    }
 }

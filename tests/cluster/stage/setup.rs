@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::data::Data;
 use super::follow::Follower;
 use super::install::{Place, WindowGuard};
-use super::manifests::{self, merge};
+use super::manifests;
 use super::verbs::kubectl;
 use super::views::{UserValues, ready};
 use super::{PATIENCE, Stage};
@@ -117,7 +117,7 @@ impl Setup {
 
     /// Changes the user's Deployment `web` (RFC 7386).
     pub(crate) fn deployment(mut self, patch: &Value) -> Self {
-        merge(&mut self.deployment, patch);
+        json_patch::merge(&mut self.deployment, patch);
         self
     }
 
@@ -156,7 +156,7 @@ impl Setup {
         let (mut objects, release) = self.manifests(data.as_ref())?;
         for object in &mut objects {
             if object["kind"] == "Deployment" && object["metadata"]["name"] == "web" {
-                merge(object, &self.deployment);
+                json_patch::merge(object, &self.deployment);
             }
         }
         apply(&cluster, &namespace, &objects).await?;

@@ -12,7 +12,6 @@ use slipway_tests::harness::cluster::Cluster;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::manifests::merge;
 use super::{Stage, revision};
 
 /// Runs kubectl with something on its standard input; what it prints, or why it failed in its own words.
@@ -73,7 +72,7 @@ impl Stage {
     /// Applies the Release with changes to its spec (RFC 7386).
     pub(crate) async fn release(&self, spec: &Value) -> Result<()> {
         let mut release = self.release.clone();
-        merge(&mut release["spec"], spec);
+        json_patch::merge(&mut release["spec"], spec);
         self.apply(&[release], &[]).await?;
         self.caught_up().await
     }

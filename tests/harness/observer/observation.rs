@@ -14,6 +14,7 @@ use super::moves::{Move, Moved, moves, transcript};
 use super::objects::Baseline;
 use super::requests::{self, Requests};
 use super::status::{Claimed, claims};
+use super::unanswered;
 use crate::harness::traffic::Mark;
 
 /// Everything that the observer saw, read and judged.
@@ -57,12 +58,13 @@ impl Observation {
         let Gathered {
             started_at,
             baseline,
-            events,
+            mut events,
             unreadable,
             endpoints,
             aliases,
             marks,
         } = gathered;
+        unanswered::answer(&baseline, &mut events);
         let all = one_each(&events);
         let here: Vec<_> = all
             .iter()

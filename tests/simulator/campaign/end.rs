@@ -200,19 +200,23 @@ fn essence(kind: Kind, object: &Value) -> Value {
     }
 }
 
-/// What a status says, without times.
+/// What a status says, without times. Whether a new side that dies does so at the end of Watch or at the beginning of
+/// Retire is a matter of milliseconds; either way it is rolled back.
 fn told(status: &Value) -> Value {
+    let ended = &status["revision"]["ended"]["outcome"];
+    let left_late =
+        |entry: &Value| *ended == "RolledBack" && matches!(fields::text(entry, "/name"), "Watch" | "Retire");
     let list = |pointer: &str, keys: &[&str]| -> Vec<Value> {
         let entries = fields::list(status, pointer).iter();
         entries
-            .filter(|entry| !fields::text(entry, "/job").contains(PASS))
+            .filter(|entry| !fields::text(entry, "/job").contains(PASS) && !left_late(entry))
             .map(|entry| keys.iter().map(|key| entry[*key].clone()).collect())
             .collect()
     };
     json!({
         "phase": status["phase"],
         "serving": status["serving"],
-        "revision": [status["revision"]["number"], status["revision"]["image"], status["revision"]["ended"]["outcome"]],
+        "revision": [status["revision"]["number"], status["revision"]["image"], ended],
         "steps": list("/steps", &["name", "state"]),
         "tasks": list("/tasks", &["job", "outcome"]),
         "history": list("/history", &["number", "image", "outcome"]),

@@ -7,27 +7,6 @@ use super::{
     managed::{self, Shape},
 };
 
-/// RFC 7386: maps are merged, null removes, everything else replaces.
-pub(super) fn merge(target: &mut Value, patch: &Value) {
-    let Some(patch) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    let Some(map) = target.as_object_mut() else {
-        return;
-    };
-    for (key, value) in patch {
-        if value.is_null() {
-            map.remove(key);
-        } else {
-            merge(map.entry(key.clone()).or_insert(Value::Null), value);
-        }
-    }
-}
-
 /// The patch that kubectl sends for built-in kinds: like a merge, with keyed lists merged by their keys.
 /// Understands `$patch: delete` in list elements and `$retainKeys` in maps.
 pub fn strategic_merge(kind: Kind, target: &mut Value, patch: &Value) {

@@ -106,12 +106,12 @@ impl Store {
         };
         let mut object = Value::clone(&current);
         match patch {
-            Patch::Merge(change) => patch::merge(&mut object, change),
+            Patch::Merge(change) => json_patch::merge(&mut object, change),
             Patch::Strategic(change) => patch::strategic_merge(key.kind, &mut object, change),
             Patch::Json(operations) => patch::json(&mut object, operations)?,
             Patch::Apply { body, force } => {
                 if part == Part::Status {
-                    patch::merge(&mut object, body);
+                    json_patch::merge(&mut object, body);
                 } else {
                     object = managed::apply(key.kind, &current, body, &caller.manager, *force, self.now())?;
                 }

@@ -54,7 +54,7 @@ impl Story {
         if user == CONTROLLER {
             patch["metadata"]["resourceVersion"] = object["metadata"]["resourceVersion"].clone();
         }
-        merge(object, &patch);
+        json_patch::merge(object, &patch);
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let bodies = (patch, object.clone());
         self.events
@@ -105,23 +105,6 @@ impl Story {
         let moves = self.read();
         assert_eq!(moves.violations, Vec::<String>::new());
         moves.moves.into_iter().map(|moved| moved.what).collect()
-    }
-}
-
-fn merge(object: &mut Value, patch: &Value) {
-    let Value::Object(fields) = patch else {
-        *object = patch.clone();
-        return;
-    };
-    if !object.is_object() {
-        *object = json!({});
-    }
-    for (key, value) in fields {
-        if value.is_null() {
-            object.as_object_mut().unwrap().remove(key);
-        } else {
-            merge(&mut object[key], value);
-        }
     }
 }
 

@@ -67,6 +67,7 @@ fn runs_out(scenario: &Scenario) -> bool {
         scenes::NEVER_READY.name,
         scenes::MIGRATION_FAILS.name,
         scenes::ABORTED.name,
+        scenes::NEWER_SPEC.name,
     ]
     .contains(&scenario.name)
 }
