@@ -228,7 +228,7 @@ fn under_way(input: &StepInput<'_>, running: &Revision, turn: &mut Turn) -> View
         (Course::Forward | Course::Stop, Some("Superseded" | "AbortRequested")) => Outcome::Aborted,
         (Course::Forward | Course::Stop, _) => Outcome::Failed,
     };
-    ending::end(input, turn, outcome);
+    ending::end(turn, outcome);
     View {
         phase: phase(&turn.progress),
         verdict: Verdict::Done,
@@ -241,7 +241,7 @@ const AFTER_ROLLBACK: &str =
 
 fn forward(input: &StepInput<'_>, turn: &mut Turn) -> View {
     let Some((step, verdict)) = walk(input, turn) else {
-        ending::end(input, turn, Outcome::Complete);
+        ending::end(turn, Outcome::Complete);
         return View {
             phase: Phase::Complete,
             verdict: Verdict::Done,

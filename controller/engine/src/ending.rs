@@ -1,7 +1,8 @@
 //! The ways out: a revision that is given up before its cutover, and one that is taken back after it.
 
+use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{
-    Ended, Outcome, PastRevision, Rejected, RollbackState, RollbackStatus, StepName, TaskOutcome,
+    Ended, Outcome, PastRevision, Rejected, RollbackState, RollbackStatus, StepName, StepState, TaskOutcome,
 };
 
 use crate::decision::Purpose;
@@ -154,7 +155,7 @@ fn roll_others_back(input: &StepInput<'_>, turn: &mut Turn, waits: &mut Vec<Stri
 }
 
 /// Ends the revision.
-pub fn end(input: &StepInput<'_>, turn: &mut Turn, outcome: Outcome) {
+pub fn end(turn: &mut Turn, outcome: Outcome) {
     let now = turn.now();
     let Some(revision) = &mut turn.progress.status.revision else {
         return;
@@ -180,7 +181,7 @@ pub fn end(input: &StepInput<'_>, turn: &mut Turn, outcome: Outcome) {
     match outcome {
         Outcome::Complete => {
             turn.progress.status.serving = Some(name.clone());
-            let waits = waiting_time(&turn.progress, input);
+            let waits = waiting_time(&turn.progress);
             turn.tell("Completed", name, format!("{took} in all{waits}"));
         }
         Outcome::Adopted => {}
@@ -194,21 +195,30 @@ pub fn end(input: &StepInput<'_>, turn: &mut Turn, outcome: Outcome) {
     }
 }
 
-fn waiting_time(progress: &Progress, input: &StepInput<'_>) -> String {
-    let tasks: jiff::SignedDuration = progress
+/// How much of a release was waiting for others: its tasks, and the watch over the warm old side.
+fn waiting_time(progress: &Progress) -> String {
+    let tasks: SignedDuration = progress
         .status
         .tasks
         .iter()
         .filter_map(|task| Some(task.finished_at?.duration_since(task.started_at?)))
-        .fold(jiff::SignedDuration::ZERO, |sum, took| sum + took);
-    if tasks.is_zero() {
-        return String::new();
+        .sum();
+    let watch = progress
+        .step(StepName::Watch)
+        .filter(|step| step.state == StepState::Succeeded && progress.status.cutover.is_some())
+        .and_then(|step| Some(step.finished_at?.duration_since(step.started_at?)));
+    let parts: Vec<String> = [
+        (!tasks.is_zero()).then(|| format!("{} by its tasks", spoken(tasks))),
+        watch.map(|watch| format!("{} of watching the warm old side", spoken(watch))),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", parts.join(", "))
     }
-    format!(
-        ": {} by its tasks, {} of watching the warm old side",
-        spoken(tasks),
-        spoken(input.intent.live.watch_for)
-    )
 }
 
 /// What a version that was found running is taken to have run: going back to it runs nothing again.

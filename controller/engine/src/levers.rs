@@ -171,7 +171,9 @@ fn retriable(outcome: slipway_crds::v1alpha1::status::Outcome) -> bool {
 /// A candidate that was not finished is built anew under another token; its leftovers are deleted in time.
 pub fn give_up_candidate(turn: &mut Turn) {
     let now = turn.now();
-    let search = turn.progress.search_mut();
+    let Some(search) = &mut turn.progress.status.search else {
+        return;
+    };
     if let Some(candidate) = search.candidate.take() {
         let leftovers = candidate.indices.iter();
         search

@@ -62,13 +62,20 @@ pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, tur
     next.first_installation = nothing_runs(observed, plan) && (previous.is_none() || zero());
     next.previous.clone_from(&previous);
     next.previous_image.clone_from(&previous_image);
-    let was = previous_image
-        .map(|image| format!(", was {image}"))
-        .unwrap_or_default();
+    let was = match previous_image {
+        _ if next.first_installation => ", the first installation".to_owned(),
+        Some(image) => format!(", was {image}"),
+        None => String::new(),
+    };
     turn.tell(
         "Planned",
         next.name.clone(),
-        format!("revision {} ({}{was}): {}", next.name, plan.image, outline(plan)),
+        format!(
+            "revision {} ({}{was}): {}",
+            next.name,
+            plan.image,
+            outline(plan, next.first_installation)
+        ),
     );
     if turn.progress.revision().is_some() {
         give_up_candidate(turn);
@@ -87,19 +94,19 @@ pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, tur
     }
 }
 
-fn outline(plan: &Plan) -> String {
+fn outline(plan: &Plan, first_installation: bool) -> String {
     let mut steps = Vec::new();
     steps.extend((!plan.prepare.is_empty()).then_some("prepare"));
     steps.extend(plan.expand.as_ref().map(|_| "expand"));
     steps.extend(plan.reindex.as_ref().map(|_| "reindex"));
-    if plan
-        .workloads
-        .iter()
-        .any(|workload| workload.move_ == Move::WithTraffic)
-    {
-        steps.extend(["preboot", "cutover"]);
+    let mut workloads = plan.workloads.iter();
+    if first_installation {
+        steps.push("rollout");
+    } else if workloads.any(|workload| workload.move_ == Move::WithTraffic) {
+        steps.extend(["preboot", "cutover", "watch", "retire"]);
+    } else {
+        steps.extend(["watch", "retire"]);
     }
-    steps.extend(["watch", "retire"]);
     steps.join(", ")
 }
 

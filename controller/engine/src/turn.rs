@@ -142,21 +142,28 @@ impl Turn {
 
     /// Tells that something went its way.
     pub fn tell(&mut self, reason: &'static str, action: impl Into<String>, note: impl Into<String>) {
-        self.because.push(Because {
-            warning: false,
-            reason,
-            action: action.into(),
-            note: note.into(),
-        });
+        self.say(false, reason, action.into(), note.into());
     }
 
     /// Tells that somebody should look.
     pub fn warn(&mut self, reason: &'static str, action: impl Into<String>, note: impl Into<String>) {
+        self.say(true, reason, action.into(), note.into());
+    }
+
+    /// Events of one reason and one action are joined into a series, with the first one's note: those of different
+    /// revisions must not be.
+    fn say(&mut self, warning: bool, reason: &'static str, about: String, note: String) {
+        let revision = self.progress.revision_name();
+        let action = if about.contains(&revision) {
+            about
+        } else {
+            format!("{revision}/{about}")
+        };
         self.because.push(Because {
-            warning: true,
+            warning,
             reason,
-            action: action.into(),
-            note: note.into(),
+            action,
+            note,
         });
     }
 

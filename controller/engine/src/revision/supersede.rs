@@ -109,10 +109,17 @@ fn hand_over(input: &StepInput<'_>, wanted: &Plan, turn: &mut Turn) {
         turn.progress.status.history.insert(0, past);
         turn.progress.status.history.truncate(input.intent.live.history);
     }
-    let candidate = turn.progress.search_mut().candidate.take();
+    let candidate = turn
+        .progress
+        .status
+        .search
+        .as_mut()
+        .and_then(|search| search.candidate.take());
     let mut tasks = turn.progress.status.tasks.clone();
     tasks.retain(|task| task.step == StepName::Reindex);
     begin(input.intent, wanted, input.observed, number, turn);
-    turn.progress.search_mut().candidate = candidate;
+    if candidate.is_some() {
+        turn.progress.search_mut().candidate = candidate;
+    }
     turn.progress.status.tasks = tasks;
 }
