@@ -77,7 +77,17 @@ fn a_release_survives_every_order_of_events() {
     let windows = WINDOWS.into_iter().zip([1, 0, 1, 0]).collect::<Vec<_>>();
     let met = campaign(&windows, TWICE, 1);
     let steps = [
-        "Planned", "Prepare", "Expand", "Preboot", "Cutover", "Watch", "Retire", "Complete", "Failed",
+        "Planned",
+        "Prepare",
+        "Expand",
+        "Preboot",
+        "Cutover",
+        "Watch",
+        "Retire",
+        "Complete",
+        "Failed",
+        "RolledBack",
+        "the new side died while the old one was being ended",
     ];
     assert!(
         steps.iter().all(|step| met.contains(step)),
