@@ -71,10 +71,7 @@ fn traffic_back(input: &StepInput<'_>, turn: &mut Turn, open: &[Bench<'_>]) -> O
     if recorded {
         return None;
     }
-    let retired = input
-        .committed
-        .step(StepName::Retire)
-        .is_some_and(|step| step.started_at.is_some());
+    let retired = input.committed.begun(StepName::Retire);
     if retired && !every(open, |bench| hold_again(bench, Which::Old, turn)) {
         return Some(Verdict::working(
             "old side kept",
@@ -137,11 +134,7 @@ const BACK: &str = "the traffic is back on the old side";
 
 /// The workloads without traffic get back what they ran; they were changed in Watch and not sooner.
 fn roll_others_back(input: &StepInput<'_>, turn: &mut Turn, waits: &mut Vec<String>) {
-    let watched = input
-        .committed
-        .step(StepName::Watch)
-        .is_some_and(|step| step.started_at.is_some());
-    if !watched {
+    if !input.committed.begun(StepName::Watch) {
         return;
     }
     for workload in others(&input.committed.status.workloads) {

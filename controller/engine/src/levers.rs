@@ -60,11 +60,9 @@ fn abort(turn: &mut Turn) {
     }
 }
 
-/// Whether the old side is being stopped, which cannot be taken back.
+/// Whether the old side is being stopped, which nobody can ask back.
 fn retiring(turn: &Turn) -> bool {
-    turn.progress
-        .step(StepName::Retire)
-        .is_some_and(|step| step.started_at.is_some())
+    turn.progress.begun(StepName::Retire)
 }
 
 fn rollback(turn: &mut Turn) {

@@ -49,7 +49,6 @@ pub fn needs(intent: &Intent, committed: &Progress, now: Timestamp) -> Needs {
     let Some(plan) = plan else {
         return Needs::default();
     };
-    let begun = |step| committed.step(step).is_some_and(|step| step.started_at.is_some());
     let forward = running.is_some_and(|revision| revision.course == Course::Forward);
     let candidate = committed.candidate().is_some();
     let upcoming = running.is_none()
@@ -68,7 +67,7 @@ pub fn needs(intent: &Intent, committed: &Progress, now: Timestamp) -> Needs {
             || committed.passed(StepName::Expand) && !committed.passed(StepName::Reindex)
             || candidate
                 && (!committed.passed(StepName::Cutover) && committed.passed(StepName::Preboot)
-                    || begun(StepName::Retire))
+                    || committed.begun(StepName::Retire))
     } else {
         running.is_none()
             && committed.status.search.as_ref().is_some_and(|search| {

@@ -63,6 +63,11 @@ impl Progress {
             .is_some_and(|step| matches!(step.state, StepState::Succeeded | StepState::Skipped))
     }
 
+    /// Whether a step was begun.
+    pub fn begun(&self, name: StepName) -> bool {
+        self.step(name).is_some_and(|step| step.started_at.is_some())
+    }
+
     /// A step of the revision, made when it is missing.
     pub fn step_mut(&mut self, name: StepName) -> &mut StepStatus {
         let steps = &mut self.status.steps;

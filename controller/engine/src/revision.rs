@@ -67,16 +67,8 @@ pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, tur
         Some(image) => format!(", was {image}"),
         None => String::new(),
     };
-    turn.tell(
-        "Planned",
-        next.name.clone(),
-        format!(
-            "revision {} ({}{was}): {}",
-            next.name,
-            plan.image,
-            outline(plan, next.first_installation)
-        ),
-    );
+    let name = next.name.clone();
+    let steps = outline(plan, next.first_installation);
     if turn.progress.revision().is_some() {
         give_up_candidate(turn);
     }
@@ -89,9 +81,11 @@ pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, tur
     status.workloads.clear();
     status.cutover = None;
     status.rollback = None;
-    for name in ORDER {
-        turn.progress.step_mut(name);
+    for step in ORDER {
+        turn.progress.step_mut(step);
     }
+    let planned = format!("revision {name} ({}{was}): {steps}", plan.image);
+    turn.tell("Planned", name, planned);
 }
 
 fn outline(plan: &Plan, first_installation: bool) -> String {

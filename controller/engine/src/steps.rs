@@ -62,10 +62,7 @@ pub fn walk(input: &StepInput<'_>, turn: &mut Turn) -> Option<(StepName, Verdict
         if turn.progress.passed(name) {
             continue;
         }
-        let begun = turn
-            .progress
-            .step(name)
-            .is_some_and(|step| step.started_at.is_some());
+        let begun = turn.progress.begun(name);
         if !begun && input.intent.live.suspend && waits_for_suspend(name) {
             let message = "suspended; set spec.suspend to false to go on".to_owned();
             return Some((name, Verdict::working("suspended", message)));
