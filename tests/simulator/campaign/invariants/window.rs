@@ -23,6 +23,9 @@ const AFTER_PIN: SignedDuration = SignedDuration::from_millis(1900);
 /// The status has whole seconds.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
+/// From the last look at the pods of a side to the write that rests on it.
+const INSTANT: SignedDuration = SignedDuration::from_millis(100);
+
 /// The fields of a Deployment that a window borrows.
 const BORROWED: [&str; 4] = [
     "/spec/minReadySeconds",
@@ -43,6 +46,8 @@ pub(super) struct Window {
     first: BTreeMap<Key, String>,
     /// When the pin of a Service last changed.
     moved: BTreeMap<Key, jiff::Timestamp>,
+    /// When a ReplicaSet lost its last ready pod.
+    emptied: BTreeMap<Key, jiff::Timestamp>,
 }
 
 impl Window {
@@ -54,6 +59,7 @@ impl Window {
             own: BTreeMap::new(),
             first: BTreeMap::new(),
             moved: BTreeMap::new(),
+            emptied: BTreeMap::new(),
         }
     }
 
@@ -63,6 +69,9 @@ impl Window {
         if !ours(change) {
             if change.key.kind == Kind::Deployment && !open(&before) && change.event != Event::Deleted {
                 self.own.insert(change.key.clone(), borrowed(&change.object));
+            }
+            if change.key.kind == Kind::ReplicaSet && ready(&before) > 0 && ready(&change.object) == 0 {
+                self.emptied.insert(change.key.clone(), change.at);
             }
             return;
         }
@@ -170,7 +179,7 @@ impl Window {
                     "the side that Service {name} sends its traffic to is the one that goes"
                 ));
             }
-            if fields::count(side, "/status/readyReplicas") == 0 && replicas > 0 && !self.disturbed {
+            if ready(side) == 0 && replicas > 0 && !self.disturbed {
                 say(format!(
                     "a side goes while the one behind Service {name} has no ready pod"
                 ));
@@ -242,10 +251,13 @@ impl Window {
             say("pinned while the Deployment is not in a window, paused".to_owned());
         }
         let first = self.first.entry(key).or_insert_with(|| to.to_owned()).clone();
-        let ready = fields::count(side, "/status/readyReplicas");
+        let ready = ready(side);
         if from.is_empty() || to == first {
-            // A stranger may kill the pods in the moment in which their Service is told to keep to them.
-            let kept = from.is_empty() && self.disturbed;
+            // A stranger may kill the pods in the moment in which their Service is told to keep to them, or to go
+            // back to them.
+            let emptied = self.emptied.get(&Key::of(Kind::ReplicaSet, side));
+            let just_now = emptied.is_some_and(|emptied| change.at.duration_since(*emptied) < INSTANT);
+            let kept = self.disturbed && (from.is_empty() || just_now);
             if ready == 0 && wanted > 0 && !kept {
                 say(format!("traffic to {to}, which has no ready pod"));
             }
@@ -290,6 +302,10 @@ impl Window {
 
 fn generation(object: &Value) -> i64 {
     fields::count(object, "/metadata/generation")
+}
+
+fn ready(set: &Value) -> i64 {
+    fields::count(set, "/status/readyReplicas")
 }
 
 /// A Service selects all pods again only when no other side is left.
