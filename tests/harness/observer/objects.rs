@@ -11,6 +11,11 @@ use super::difference::{Difference, asked_for, differences};
 /// Which object: plural resource and name, in the observed namespace.
 pub type Key = (String, String);
 
+/// The object that a request is about.
+pub(super) fn key(event: &AuditEvent) -> Key {
+    (event.object_ref.resource.clone(), event.name().to_owned())
+}
+
 /// The objects that were there when the observer started.
 #[derive(Clone, Debug, Default)]
 pub struct Baseline(pub BTreeMap<Key, Value>);
@@ -68,7 +73,7 @@ pub fn changes<'a>(
         .collect();
     let mut changes = Vec::new();
     for (version, event) in writes {
-        let key = (event.object_ref.resource.clone(), event.name().to_owned());
+        let key = key(event);
         let before = present.get(&key).copied().filter(|_| event.verb != "create");
         if before
             .and_then(resource_version)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::audit::{AuditEvent, resource_version};
-use super::objects::{Baseline, Key};
+use super::objects::{Baseline, Key, key};
 
 /// What the log says of a request whose caller went away.
 const GATEWAY_TIMEOUT: u16 = 504;
@@ -18,8 +18,12 @@ type Known = BTreeMap<Key, BTreeMap<u64, Value>>;
 /// Gives patches without an answer the object that they made, where a later write shows that they were carried out:
 /// it is based on a version that no other write has made.
 pub(super) fn answer(baseline: &Baseline, events: &mut [Arc<AuditEvent>]) {
-    let mut known = known(baseline, events);
     let mut lost: Vec<usize> = (0..events.len()).filter(|at| is_lost(&events[*at])).collect();
+    // What was seen is read again and again while something is waited for, and hardly ever is a write lost.
+    if lost.is_empty() {
+        return;
+    }
+    let mut known = known(baseline, events);
     lost.sort_by_key(|at| based_on(&events[*at]));
     for at in lost {
         let event = &events[at];
@@ -37,10 +41,6 @@ pub(super) fn answer(baseline: &Baseline, events: &mut [Arc<AuditEvent>]) {
         (answered.response_status.code, answered.response_object) = (200, object);
         events[at] = Arc::new(answered);
     }
-}
-
-fn key(event: &AuditEvent) -> Key {
-    (event.object_ref.resource.clone(), event.name().to_owned())
 }
 
 /// The version that a write is conditional on.

@@ -194,11 +194,7 @@ fn rollback_in_retire() {
         },
     ];
     let mut scene = steered(Phase::Watch, Course::Rollback);
-    let now = scene.now;
-    let steps = scene.committed.status.steps.iter_mut();
-    for step in steps.filter(|step| step.name == StepName::Retire) {
-        step.started_at = Some(now);
-    }
+    scene.committed.step_mut(StepName::Retire).started_at = Some(scene.now);
     table(&scene, &rows);
 }
 
