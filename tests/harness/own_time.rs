@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use slipway_crds::v1alpha1::{
     Release,
-    status::{ReleaseStatus, Side, StepName, StepState},
+    status::{ReleaseStatus, SideStatus, StepName, StepState},
 };
 
 use super::observer::{Move, Observation};
@@ -129,7 +129,7 @@ pub fn waits(release: &Release, seen: &Observation, sides: &Sides) -> Vec<Span> 
 }
 
 /// A Deployment's ReplicaSet is named by it and the hash of its template.
-fn name_of(deployment: &str, side: Option<&Side>) -> Option<String> {
+fn name_of(deployment: &str, side: Option<&SideStatus>) -> Option<String> {
     Some(format!("{deployment}-{}", side?.hash.as_ref()?))
 }
 

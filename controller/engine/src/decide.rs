@@ -1,18 +1,18 @@
-//! What to do next. Deletion, levers and a newer spec come first, then the walk over the steps.
+//! What to do next. Deletion, levers and a newer spec come first, then the steps of the route.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use slipway_crds::names::RELEASE_FINALIZER;
 use slipway_crds::v1alpha1::Phase;
-use slipway_crds::v1alpha1::status::{Course, Outcome, Revision, StepName};
+use slipway_crds::v1alpha1::status::{Cause, Course, Outcome, Revision, StepName, StopReason};
 
 use crate::decision::{Decision, Effect, Kind, Purpose, Wake};
+use crate::draft::{Draft, StepInput, Verdict};
 use crate::intent::{Intent, Plan};
-use crate::needs::needs;
 use crate::observed::Observed;
 use crate::progress::Progress;
-use crate::steps::walk;
-use crate::turn::{StepInput, Turn, Verdict};
+use crate::question::{Question, questions};
+use crate::steps::run_steps;
 use crate::{ending, housekeeping, levers, revision, status, task, terminate};
 
 /// What a decision found, for the status.
@@ -27,36 +27,29 @@ pub struct View {
 /// What is read live is read again after this long while it is what a release waits for.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
-/// What a release waits for that no watch tells of: the search engine, volume claims and autoscalers.
-const READ_LIVE: [&str; 7] = [
-    "SearchUnavailable",
-    "SearchUnsupported",
-    "AliasIsIndex",
-    "AliasOnSeveralIndices",
-    "AliasConflict",
-    "NeverTwoAtOnce",
-    "AutoscalerOnValue",
-];
-
-/// At most so many looks are told in one decision.
-const LOOKS: usize = 8;
+/// At most so many passes make one decision.
+const PASSES: usize = 8;
 
 /// Looks at everything and says what to commit, then to do, then to tell.
 ///
-/// Looks that only record are told together, so that a release costs few writes. What cannot be taken back never
+/// Passes that only record are told together, so that a release costs few writes. What cannot be taken back never
 /// joins them: its intent is committed before, and what it rests on is read again.
 ///
 /// Total and deterministic: the same input gives the same decision, and no input makes it fail.
 pub fn decide(intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
     let now = committed.latest().map_or(now, |latest| latest.max(now));
-    let asked = needs(intent, committed, now);
-    let mut decision = one_look(intent, committed, observed, now);
-    for _ in 1..LOOKS {
+    let answered = |progress: &Progress| {
+        let known: Vec<&Question> = observed.answers.0.iter().map(|known| &known.question).collect();
+        let mut asked = questions(intent, progress, observed, now).into_iter();
+        asked.all(|question| known.contains(&&question))
+    };
+    let mut decision = one_pass(intent, committed, observed, now);
+    for _ in 1..PASSES {
         let records = decision.effects.is_empty() && decision.progress != *committed;
-        if !records || !needs(intent, &decision.progress, now).within(&asked) {
+        if !records || !answered(&decision.progress) {
             break;
         }
-        let mut next = one_look(intent, &decision.progress, observed, now);
+        let mut next = one_pass(intent, &decision.progress, observed, now);
         let grave = next.effects.iter().any(Effect::irreversible);
         if next.progress == decision.progress && (grave || next.effects.is_empty())
             || grave && !next.because.is_empty()
@@ -67,9 +60,14 @@ pub fn decide(intent: &Intent, committed: &Progress, observed: &Observed, now: T
             next.effects.clear();
             next.wake = Wake::After(SignedDuration::ZERO);
         }
-        let mut because = decision.because;
+        let (mut because, mut read_again) = (decision.because, decision.read_again);
         because.extend(next.because);
-        decision = Decision { because, ..next };
+        read_again.extend(next.read_again);
+        decision = Decision {
+            because,
+            read_again,
+            ..next
+        };
         if grave {
             break;
         }
@@ -77,28 +75,57 @@ pub fn decide(intent: &Intent, committed: &Progress, observed: &Observed, now: T
     decision
 }
 
-/// One look: what is said in it, and done.
-pub(crate) fn one_look(
+/// One pass: what is said in it, and done.
+pub(crate) fn one_pass(
     intent: &Intent,
     committed: &Progress,
     observed: &Observed,
     now: Timestamp,
 ) -> Decision {
-    let mut turn = Turn::new(committed, now);
-    let view = look(intent, committed, observed, now, &mut turn);
-    if matches!(view.verdict, Verdict::Stalled { reason, .. } if READ_LIVE.contains(&reason)) {
-        turn.wake_after(ASK_AGAIN);
+    let mut draft = Draft::new(committed, now);
+    let view = pass(intent, committed, observed, now, &mut draft);
+    if matches!(view.verdict, Verdict::Stalled { reason, .. } if read_live(reason)) {
+        draft.wake_after(ASK_AGAIN);
     }
-    status::render(intent, observed, &view, &mut turn);
+    status::render(intent, observed, &view, &mut draft);
+    let Draft {
+        progress,
+        effects,
+        because,
+        read_again,
+        wake,
+        ..
+    } = draft;
     Decision {
-        progress: turn.progress,
-        effects: turn.effects,
-        because: turn.because,
-        wake: turn.wake,
+        progress,
+        effects,
+        because,
+        read_again,
+        wake,
     }
 }
 
-fn look(intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp, turn: &mut Turn) -> View {
+/// Whether a release waits for something that no watch tells of.
+fn read_live(reason: StopReason) -> bool {
+    matches!(
+        reason,
+        StopReason::SearchUnavailable
+            | StopReason::SearchUnsupported
+            | StopReason::AliasIsIndex
+            | StopReason::AliasOnSeveralIndices
+            | StopReason::AliasConflict
+            | StopReason::VolumeNotShareable
+            | StopReason::UnsupportedAutoscalerMetric
+    )
+}
+
+fn pass(
+    intent: &Intent,
+    committed: &Progress,
+    observed: &Observed,
+    now: Timestamp,
+    draft: &mut Draft,
+) -> View {
     let plan = plan(intent, committed);
     let input = plan.as_ref().map(|plan| StepInput {
         intent,
@@ -108,13 +135,13 @@ fn look(intent: &Intent, committed: &Progress, observed: &Observed, now: Timesta
         now,
     });
     if let Some(input) = &input {
-        task::free_pods(input, turn);
+        task::free_pods(input, draft);
         if !intent.meta.deleting {
-            task::delete_strays(input, turn);
+            task::delete_strays(input, draft);
         }
     }
     if intent.meta.deleting {
-        let verdict = terminate::terminate(intent, observed, input.as_ref(), turn);
+        let verdict = terminate::terminate(intent, observed, input.as_ref(), draft);
         return View {
             phase: Phase::Terminating,
             verdict,
@@ -126,10 +153,10 @@ fn look(intent: &Intent, committed: &Progress, observed: &Observed, now: Timesta
         .iter()
         .any(|name| name == RELEASE_FINALIZER)
     {
-        guard(intent, turn);
+        guard(intent, draft);
         return View {
             phase: Phase::Pending,
-            verdict: Verdict::working("begins", "the finalizer to be set"),
+            verdict: Verdict::working("begins", "Waiting for the finalizer of the Release to be set."),
         };
     }
     let Some(input) = input else {
@@ -138,36 +165,35 @@ fn look(intent: &Intent, committed: &Progress, observed: &Observed, now: Timesta
             verdict: invalid(intent),
         };
     };
-    if levers::pull(intent, turn) {
+    if levers::pull(intent, draft) {
         return View {
-            phase: phase(&turn.progress),
-            verdict: Verdict::working("steered", "what was asked for to be recorded"),
+            phase: phase(&draft.progress),
+            verdict: Verdict::working("steered", "Recording what was asked for by annotation."),
         };
     }
     match committed.revision() {
         None => {
-            let verdict = revision::adopt(&input, turn);
+            let verdict = revision::adopt(&input, draft);
             View {
-                phase: phase(&turn.progress),
+                phase: phase(&draft.progress),
                 verdict,
             }
         }
-        Some(running) if running.ended.is_none() => under_way(&input, running, turn),
-        Some(_) => at_rest(&input, turn),
+        Some(running) if running.ended.is_none() => under_way(&input, running, draft),
+        Some(_) => at_rest(&input, draft),
     }
 }
 
-/// The version at work: that of a running revision as it was when it began, with the live settings of the
-/// spec as long as that describes the same version; else the one that the spec describes.
-fn plan(intent: &Intent, committed: &Progress) -> Option<Plan> {
+/// The version at work: that of a running revision; else the one that the spec describes.
+pub(crate) fn plan(intent: &Intent, committed: &Progress) -> Option<Plan> {
     let wanted = intent.wanted.as_ref().ok();
-    let frozen = |revision: &Revision| Plan::parse(&revision.inputs.0).ok();
     match committed.revision() {
-        Some(revision) if revision.ended.is_none() => wanted
-            .filter(|wanted| wanted.digest == revision.digest)
+        Some(revision) if revision.ended.is_none() => {
+            Plan::for_revision(revision, committed.completed(StepName::Preflight), wanted)
+        }
+        Some(revision) => wanted
             .cloned()
-            .or_else(|| frozen(revision)),
-        Some(revision) => wanted.cloned().or_else(|| frozen(revision)),
+            .or_else(|| Plan::for_revision(revision, true, None)),
         None => wanted.cloned(),
     }
 }
@@ -175,16 +201,16 @@ fn plan(intent: &Intent, committed: &Progress) -> Option<Plan> {
 fn invalid(intent: &Intent) -> Verdict {
     match &intent.wanted {
         Ok(_) => Verdict::Done,
-        Err(problem) => Verdict::stalled("InvalidSpec", problem.to_string()),
+        Err(problem) => Verdict::stalled(StopReason::InvalidSpec, problem.to_string()),
     }
 }
 
-fn guard(intent: &Intent, turn: &mut Turn) {
+fn guard(intent: &Intent, draft: &mut Draft) {
     let mut finalizers = intent.meta.finalizers.clone();
     finalizers.push(RELEASE_FINALIZER.to_owned());
     let body =
         json!({ "metadata": { "resourceVersion": intent.meta.resource_version, "finalizers": finalizers } });
-    turn.patch(
+    draft.patch(
         Kind::Release,
         &intent.meta.name,
         &intent.meta.uid,
@@ -193,9 +219,9 @@ fn guard(intent: &Intent, turn: &mut Turn) {
     );
 }
 
-fn under_way(input: &StepInput<'_>, running: &Revision, turn: &mut Turn) -> View {
+fn under_way(input: &StepInput<'_>, running: &Revision, draft: &mut Draft) -> View {
     if let Ok(wanted) = &input.intent.wanted
-        && revision::supersede(input, wanted, turn)
+        && revision::supersede(input, wanted, draft)
     {
         return View {
             phase: phase(input.committed),
@@ -203,9 +229,9 @@ fn under_way(input: &StepInput<'_>, running: &Revision, turn: &mut Turn) -> View
         };
     }
     let ending = match running.course {
-        Course::Forward => return forward(input, turn),
-        Course::Stop => ending::stop(input, turn),
-        Course::Rollback => ending::roll_back(input, turn),
+        Course::Forward => return forward(input, draft),
+        Course::Stop => ending::stop(input, draft),
+        Course::Rollback => ending::roll_back(input, draft),
     };
     if let Some(verdict) = ending {
         return View {
@@ -213,35 +239,35 @@ fn under_way(input: &StepInput<'_>, running: &Revision, turn: &mut Turn) -> View
             verdict,
         };
     }
-    let reason = running.reason.as_ref().map(|reason| reason.reason.as_str());
-    if reason == Some("StatusLost") {
-        // What runs now is adopted as if it had never been seen.
-        turn.progress.status.revision = None;
-        turn.progress.status.workloads.clear();
-        return View {
-            phase: Phase::Pending,
-            verdict: Verdict::working("recovered", "what runs to be adopted"),
-        };
+    match running.cause {
+        Some(Cause::StatusLost) => {
+            // What runs now is adopted as if it had never been seen.
+            draft.progress.status.revision = None;
+            draft.progress.status.workloads.clear();
+            return View {
+                phase: Phase::Pending,
+                verdict: Verdict::working("recovered", "Waiting for what runs to be adopted."),
+            };
+        }
+        Some(Cause::Superseded | Cause::AbortRequested) if running.course != Course::Rollback => {
+            ending::end(draft, Outcome::Aborted);
+        }
+        Some(_) | None if running.course == Course::Rollback => ending::end(draft, Outcome::RolledBack),
+        Some(_) | None => ending::end(draft, Outcome::Failed),
     }
-    let outcome = match (running.course, reason) {
-        (Course::Rollback, _) => Outcome::RolledBack,
-        (Course::Forward | Course::Stop, Some("Superseded" | "AbortRequested")) => Outcome::Aborted,
-        (Course::Forward | Course::Stop, _) => Outcome::Failed,
-    };
-    ending::end(turn, outcome);
     View {
-        phase: phase(&turn.progress),
+        phase: phase(&draft.progress),
         verdict: Verdict::Done,
     }
 }
 
 /// What follows a failure after the cutover.
 const AFTER_ROLLBACK: &str =
-    ". The traffic goes back to the old side, and this version is not tried again before the spec changes";
+    " The traffic goes back to the old side, and this version is not tried again before the spec changes.";
 
-fn forward(input: &StepInput<'_>, turn: &mut Turn) -> View {
-    let Some((step, verdict)) = walk(input, turn) else {
-        ending::end(turn, Outcome::Complete);
+fn forward(input: &StepInput<'_>, draft: &mut Draft) -> View {
+    let Some((step, verdict)) = run_steps(input, draft) else {
+        ending::end(draft, Outcome::Complete);
         return View {
             phase: Phase::Complete,
             verdict: Verdict::Done,
@@ -252,12 +278,12 @@ fn forward(input: &StepInput<'_>, turn: &mut Turn) -> View {
         let course = if moved { Course::Rollback } else { Course::Stop };
         let after = if moved { AFTER_ROLLBACK } else { "" };
         let message = format!("{message}{after}");
-        let why = turn.reason(reason, status::cut(&message, 2048));
-        turn.warn(reason, input.committed.revision_name(), message);
-        turn.progress.steer(course, why);
+        draft.warn(reason.word(), input.committed.revision_name(), message.clone());
+        draft.steer(course, Cause::Failed, *reason, message);
         // What the failing step still wanted to do is not done.
-        turn.effects
-            .retain(|effect| !effect.irreversible() || effect.word() == "FreePod");
+        draft
+            .effects
+            .retain(|effect| !effect.irreversible() || effect.purpose == Purpose::FreePod);
     }
     View {
         phase: phase_of(step),
@@ -265,7 +291,7 @@ fn forward(input: &StepInput<'_>, turn: &mut Turn) -> View {
     }
 }
 
-fn at_rest(input: &StepInput<'_>, turn: &mut Turn) -> View {
+fn at_rest(input: &StepInput<'_>, draft: &mut Draft) -> View {
     let ended = phase(input.committed);
     if input.intent.wanted.is_err() {
         return View {
@@ -273,15 +299,15 @@ fn at_rest(input: &StepInput<'_>, turn: &mut Turn) -> View {
             verdict: invalid(input.intent),
         };
     }
-    if let Some(verdict) = revision::next(input, turn) {
+    if let Some(verdict) = revision::next(input, draft) {
         return View {
             phase: Phase::Pending,
             verdict,
         };
     }
-    housekeeping::strays(input, turn);
-    housekeeping::old_jobs(input, turn);
-    housekeeping::old_indices(input, turn);
+    housekeeping::strays(input, draft);
+    housekeeping::old_jobs(input, draft);
+    housekeeping::old_indices(input, draft);
     View {
         phase: ended,
         verdict: Verdict::Done,
@@ -292,12 +318,14 @@ fn phase(progress: &Progress) -> Phase {
     let Some(revision) = progress.revision() else {
         return Phase::Pending;
     };
-    match revision.ended.map(|ended| ended.outcome) {
-        Some(Outcome::Adopted | Outcome::Complete) => Phase::Complete,
-        Some(Outcome::Failed) => Phase::Failed,
-        Some(Outcome::Aborted) => Phase::Aborted,
-        Some(Outcome::RolledBack) => Phase::RolledBack,
-        None => progress
+    match (revision.ended.map(|ended| ended.outcome), revision.course) {
+        (Some(Outcome::Adopted | Outcome::Complete), _) => Phase::Complete,
+        (Some(Outcome::Failed), _) => Phase::Failed,
+        (Some(Outcome::Aborted), _) => Phase::Aborted,
+        (Some(Outcome::RolledBack), _) => Phase::RolledBack,
+        (None, Course::Stop) => Phase::Stopping,
+        (None, Course::Rollback) => Phase::RollingBack,
+        (None, Course::Forward) => progress
             .status
             .steps
             .iter()

@@ -1,12 +1,15 @@
 //! What is to be done, as data.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::progress::Progress;
 
-/// The outcome of one look at the world.
-#[derive(Clone, Debug, PartialEq)]
+/// What one look at the world leads to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[must_use = "a decision that is not carried out changes nothing"]
 pub struct Decision {
     /// What status has to say before any effect is carried out.
@@ -15,12 +18,26 @@ pub struct Decision {
     pub effects: Vec<Effect>,
     /// What happened, for events and logs; published once the progress is committed.
     pub because: Vec<Because>,
+    /// What has to be read again before any of this is committed, because it cannot be taken back: the decision is
+    /// then made again.
+    pub read_again: BTreeSet<ReadAgain>,
     /// When to look again if nothing changes.
     pub wake: Wake,
 }
 
+/// An object that is read from the API server, past the caches, before what cannot be taken back.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum ReadAgain {
+    /// A Job, by name.
+    Job(String),
+    /// A ReplicaSet, by name: the side that is to have the traffic, or to be kept.
+    ReplicaSet(String),
+    /// The task pods of this Release: none of an earlier attempt may be alive.
+    TaskPods,
+}
+
 /// When to look again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub enum Wake {
     /// When something changes.
     OnChange,
@@ -41,7 +58,7 @@ impl Wake {
 }
 
 /// Something that happened, told once.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Because {
     /// Whether somebody should look.
     pub warning: bool,
@@ -53,28 +70,50 @@ pub struct Because {
     pub note: String,
 }
 
+/// One conditional call, and what it is for.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Effect {
+    /// The call.
+    pub call: Call,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
 /// One conditional call.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Effect {
-    /// A merge patch with the resource version of what was seen.
-    Patch(Patch),
-    /// Create a Job, suspended; one that exists already is looked at again, never replaced.
-    CreateJob {
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub enum Call {
+    /// Create an object; one of its name that exists already is looked at again, never replaced.
+    Create {
+        /// Its kind.
+        kind: Kind,
         /// Its name.
         name: String,
         /// The whole object.
-        job: Box<Value>,
+        body: Value,
     },
-    /// Delete a Job of ours and, in the background, its pod.
-    DeleteJob {
+    /// A merge patch of an object, if it still is as it was seen.
+    Patch {
+        /// Its kind.
+        kind: Kind,
         /// Its name.
         name: String,
         /// Its UID.
         uid: String,
-        /// Its resource version, where it goes only if nobody has started it since.
+        /// The patch, with `metadata.resourceVersion`.
+        body: Value,
+    },
+    /// Delete an object and, in the background, what it owns.
+    Delete {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Its resource version, where it goes only if nobody has changed it since.
         resource_version: Option<String>,
     },
-    /// Point an alias from one index to another, if it still is where it was seen.
+    /// Point an alias of the search engine from one index to another, if it still is where it was seen.
     MoveAlias {
         /// Address of the engine.
         url: String,
@@ -87,7 +126,7 @@ pub enum Effect {
         /// UUID of the index where it goes.
         to_uuid: String,
     },
-    /// Delete an index, if it still has this UUID.
+    /// Delete an index of the search engine, if it still has this UUID.
     DeleteIndex {
         /// Address of the engine.
         url: String,
@@ -100,23 +139,28 @@ pub enum Effect {
     },
 }
 
-/// A merge patch with the resource version of what was seen.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Patch {
-    /// Kind of the object.
-    pub kind: Kind,
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// What it is for.
-    pub purpose: Purpose,
-    /// The patch, with `metadata.resourceVersion`.
-    pub body: Value,
+impl Call {
+    /// Kind of what it is made on, as people write it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Create { kind, .. } | Self::Patch { kind, .. } | Self::Delete { kind, .. } => kind.word(),
+            Self::MoveAlias { .. } => "alias",
+            Self::DeleteIndex { .. } => "index",
+        }
+    }
+
+    /// Name of what it is made on.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Create { name, .. } | Self::Patch { name, .. } | Self::Delete { name, .. } => name,
+            Self::MoveAlias { alias, .. } => alias,
+            Self::DeleteIndex { index, .. } => index,
+        }
+    }
 }
 
-/// Kinds of objects that Slipway patches.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+/// Kinds of objects that Slipway writes.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Kind {
     /// The Release itself: its finalizer.
     Release,
@@ -132,8 +176,22 @@ pub enum Kind {
     Pod,
 }
 
-/// What a patch is for. Section 4 of the design tells the story in this order.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+impl Kind {
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Release => "Release",
+            Self::Deployment => "Deployment",
+            Self::ReplicaSet => "ReplicaSet",
+            Self::Service => "Service",
+            Self::Job => "Job",
+            Self::Pod => "Pod",
+        }
+    }
+}
+
+/// What a call is for. A release makes them about in this order.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Purpose {
     /// Our finalizer on the Release.
     Guard,
@@ -162,38 +220,36 @@ pub enum Purpose {
     /// A side that was lost comes back.
     Repair,
     /// The user's own values; one side goes.
-    Settle,
+    EndWindow,
     /// The Service selects as the user wrote it.
     Unpin,
     /// The window closes.
     Close,
     /// The user's own rolling update, forward or back.
     Roll,
+    /// The Job of a task, suspended.
+    CreateJob,
     /// A task's Job may run.
     Start,
     /// Our finalizer off a task's pod.
     FreePod,
+    /// The end of a Job of ours.
+    DeleteJob,
+    /// The stable alias follows the traffic.
+    MoveAlias,
+    /// An index that nothing needs any more.
+    DeleteIndex,
 }
 
 impl Effect {
-    /// Whether it cannot be taken back: it needs a committed intent and fresh eyes.
+    /// Whether it cannot be taken back: it needs a committed intent, and what it rests on is read again.
     pub fn irreversible(&self) -> bool {
-        match self {
-            Self::Patch(patch) => patch.purpose.irreversible(),
-            Self::CreateJob { .. } | Self::MoveAlias { .. } | Self::DeleteIndex { .. } => true,
-            Self::DeleteJob { .. } => false,
-        }
+        self.purpose.irreversible()
     }
 
-    /// A word for logs and metrics.
+    /// What it is for, for logs and metrics.
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Patch(patch) => patch.purpose.word(),
-            Self::CreateJob { .. } => "CreateJob",
-            Self::DeleteJob { .. } => "DeleteJob",
-            Self::MoveAlias { .. } => "MoveAlias",
-            Self::DeleteIndex { .. } => "DeleteIndex",
-        }
+        self.purpose.word()
     }
 }
 
@@ -201,7 +257,14 @@ impl Purpose {
     /// Whether it cannot be taken back.
     pub fn irreversible(self) -> bool {
         match self {
-            Self::Flip | Self::FlipBack | Self::Settle | Self::Start | Self::FreePod => true,
+            Self::Flip
+            | Self::FlipBack
+            | Self::EndWindow
+            | Self::CreateJob
+            | Self::Start
+            | Self::FreePod
+            | Self::MoveAlias
+            | Self::DeleteIndex => true,
             Self::Guard
             | Self::LetGo
             | Self::Claim
@@ -215,7 +278,8 @@ impl Purpose {
             | Self::Repair
             | Self::Unpin
             | Self::Close
-            | Self::Roll => false,
+            | Self::Roll
+            | Self::DeleteJob => false,
         }
     }
 
@@ -235,12 +299,16 @@ impl Purpose {
             Self::FlipBack => "FlipBack",
             Self::Unbolt => "Unbolt",
             Self::Repair => "Repair",
-            Self::Settle => "Settle",
+            Self::EndWindow => "EndWindow",
             Self::Unpin => "Unpin",
             Self::Close => "Close",
             Self::Roll => "Roll",
+            Self::CreateJob => "CreateJob",
             Self::Start => "Start",
             Self::FreePod => "FreePod",
+            Self::DeleteJob => "DeleteJob",
+            Self::MoveAlias => "MoveAlias",
+            Self::DeleteIndex => "DeleteIndex",
         }
     }
 }

@@ -2,27 +2,27 @@
 
 use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{
-    Ended, Outcome, PastRevision, Rejected, RollbackState, RollbackStatus, StepName, StepState, TaskOutcome,
+    Ended, Outcome, PastRevision, Rejected, RollbackState, RollbackStatus, StepName, StepState, StopReason,
+    TaskOutcome,
 };
 
 use crate::decision::Purpose;
+use crate::draft::{Draft, StepInput, Verdict};
 use crate::intent::Plan;
-use crate::progress::{Progress, spoken};
-use crate::steps::preboot::{benches, every};
-use crate::steps::watch::others;
+use crate::progress::Progress;
+use crate::rollouts;
+use crate::sentence::{count, human};
 use crate::task::{input_digest, stop_all};
-use crate::turn::{StepInput, Turn, Verdict};
-use crate::window::patches::roll;
-use crate::window::{Bench, Which, bring_back, hold_again, keep_pins, pin, settle};
+use crate::window::{self, Side, WorkloadWindow, bring_back, every, hold_again, keep_pins, pin, windows};
 
 /// Given up before its cutover: what runs is stopped or waited for, the new side goes, the old side serves
 /// unchanged.
-pub fn stop(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
-    let mut waits = stop_all(input, turn);
+pub fn stop(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
+    let mut waits = stop_all(input, draft);
     for workload in &input.committed.status.workloads {
-        settle(workload, input.observed, Which::Old, &mut waits, turn);
+        window::end(workload, input.observed, Side::Old, &mut waits, draft);
     }
-    roll_others_back(input, turn, &mut waits);
+    rollouts::roll_back(input, draft, &mut waits);
     if !waits.is_empty() || input.committed.window_open() || input.committed.open_tasks().next().is_some() {
         return Some(Verdict::working("cleaning up", left(&waits)));
     }
@@ -31,159 +31,143 @@ pub fn stop(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
 
 fn left(waits: &[String]) -> String {
     if waits.is_empty() {
-        "the end of the clean-up to be recorded".to_owned()
+        "Waiting for the end of the clean-up to be recorded.".to_owned()
     } else {
-        format!("to clean up: {}", waits.join("; "))
+        format!("Cleaning up. Waiting for {}.", waits.join("; "))
     }
 }
 
 /// Taken back after its cutover: the traffic first, then everything else.
-pub fn roll_back(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
-    let benches = benches(input);
-    let open: Vec<Bench<'_>> = benches
+pub fn roll_back(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
+    let windows = windows(input);
+    let open: Vec<WorkloadWindow<'_>> = windows
         .into_iter()
-        .filter(|bench| bench.deployment.window && bench.deployment.replicas > 0)
+        .filter(|window| window.deployment.window && window.deployment.replicas > 0)
         .collect();
-    if let Some(verdict) = traffic_back(input, turn, &open) {
+    if let Some(verdict) = traffic_back(input, draft, &open) {
         return Some(verdict);
     }
-    let mut waits = stop_all(input, turn);
+    let mut waits = stop_all(input, draft);
     for workload in &input.committed.status.workloads {
-        settle(workload, input.observed, Which::Old, &mut waits, turn);
+        window::end(workload, input.observed, Side::Old, &mut waits, draft);
     }
-    roll_others_back(input, turn, &mut waits);
+    rollouts::roll_back(input, draft, &mut waits);
     if !waits.is_empty() || input.committed.window_open() || input.committed.open_tasks().next().is_some() {
         return Some(Verdict::working(
             "rolled back, cleaning up",
-            format!("traffic is back; {}", left(&waits)),
+            format!("The traffic is back on the old side. {}", left(&waits)),
         ));
     }
     None
 }
 
-fn traffic_back(input: &StepInput<'_>, turn: &mut Turn, open: &[Bench<'_>]) -> Option<Verdict> {
-    let recorded = input
-        .committed
-        .status
-        .rollback
-        .as_ref()
-        .is_some_and(|rollback| rollback.reason == BACK);
-    if recorded {
+fn traffic_back(input: &StepInput<'_>, draft: &mut Draft, open: &[WorkloadWindow<'_>]) -> Option<Verdict> {
+    let rollback = input.committed.status.rollback.as_ref();
+    if rollback.is_some_and(|rollback| rollback.traffic_back_at.is_some()) {
         return None;
     }
-    let retired = input.committed.begun(StepName::Retire);
-    if retired && !every(open, |bench| hold_again(bench, Which::Old, turn)) {
+    let retired = input.committed.started(StepName::Retire);
+    if retired && !every(open, |window| hold_again(window, Side::Old, draft)) {
         return Some(Verdict::working(
             "old side kept",
-            "the old side to be kept, before the traffic moves back to it",
+            "Waiting for the old side to be kept, before the traffic moves back to it.",
         ));
     }
-    for bench in open.iter().filter(|bench| !bench.pinned(Which::Old)) {
+    for window in open.iter().filter(|window| !window.pinned(Side::Old)) {
         // Nobody else would bring back a side of a paused Deployment.
-        bring_back(bench, Which::Old, turn);
-        let old = bench.old.map_or(0, |old| old.ready);
-        let new = bench.new.map_or(0, |new| new.ready);
+        bring_back(window, Side::Old, draft);
+        let old = window.old.map_or(0, |old| old.ready);
+        let new = window.new.map_or(0, |new| new.ready);
         // The way back needs one ready pod; none at all is still better than what does not serve either.
         if old == 0 && new > 0 {
             return Some(Verdict::stalled(
-                "WayBackNotReady",
+                StopReason::OldSideNotReady,
                 format!(
-                    "no old pod of Deployment {} is ready, so the traffic stays on the {new} new ones until one is",
-                    bench.deployment.name
+                    "No old pod of Deployment {} is ready, so the traffic stays on {} until one is.",
+                    window.deployment.name,
+                    count(new, "new pod")
                 ),
             ));
         }
     }
-    let moved = every(open, |bench| {
-        bench.pinned(Which::Old) && keep_pins(bench, Which::Old, turn)
-            || pin(bench, Which::Old, Purpose::FlipBack, turn)
+    let moved = every(open, |window| {
+        window.pinned(Side::Old) && keep_pins(window, Side::Old, draft)
+            || pin(window, Side::Old, Purpose::FlipBack, draft)
     });
     if !moved {
         return Some(Verdict::working(
             "moving back",
-            "the traffic to move back to the old side",
+            "Waiting for the traffic to move back to the old side.",
         ));
     }
-    let now = turn.now();
-    for bench in open {
-        turn.workload(&bench.status.name, |workload| {
+    let now = draft.now();
+    for window in open {
+        draft.workload(&window.status.name, |workload| {
             workload.last_pin_change_at = Some(now);
         });
     }
-    let (state, reason) = (RollbackState::Unavailable, BACK.to_owned());
-    turn.progress.status.rollback = Some(RollbackStatus {
-        state,
-        reason,
+    draft.progress.status.rollback = Some(RollbackStatus {
+        state: RollbackState::Unavailable,
+        reason: "the traffic is back on the old side".to_owned(),
         since: Some(now),
         until: None,
+        traffic_back_at: Some(now),
     });
-    turn.progress.status.serving = input
+    draft.progress.status.serving = input
         .committed
         .revision()
         .and_then(|revision| revision.previous.clone());
-    turn.warn(
+    draft.warn(
         "TrafficBack",
         input.committed.revision_name(),
-        "the traffic is back on the old side",
+        "The traffic is back on the old side.",
     );
-    Some(Verdict::working("moved back", "the way back to be recorded"))
+    Some(Verdict::working(
+        "moved back",
+        "Waiting for the way back to be recorded.",
+    ))
 }
 
-/// What status says of the way back once it was gone.
-const BACK: &str = "the traffic is back on the old side";
-
-/// The workloads without traffic get back what they ran; they were changed in Watch and not sooner.
-fn roll_others_back(input: &StepInput<'_>, turn: &mut Turn, waits: &mut Vec<String>) {
-    if !input.committed.begun(StepName::Watch) {
-        return;
-    }
-    for workload in others(&input.committed.status.workloads) {
-        let (images, variable) = (&workload.images, workload.variable.as_ref());
-        let deployment = input.observed.deployments.get(&workload.deployment);
-        if let Some(deployment) = deployment.filter(|found| found.template.carries(images, variable)) {
-            roll(deployment, &deployment.template.without(images, variable), turn);
-            waits.push(format!("Deployment {} to roll back", deployment.name));
-        }
-    }
-}
-
-/// Ends the revision.
-pub fn end(turn: &mut Turn, outcome: Outcome) {
-    let now = turn.now();
-    let Some(revision) = &mut turn.progress.status.revision else {
+/// Ends the revision. Why it left the way forward was told then.
+pub fn end(draft: &mut Draft, outcome: Outcome) {
+    let now = draft.now();
+    let Some(revision) = &mut draft.progress.status.revision else {
         return;
     };
     revision.ended = Some(Ended { outcome, at: now });
     let name = revision.name.clone();
-    let took = spoken(now.duration_since(revision.started_at));
-    let message = revision
-        .reason
-        .as_ref()
-        .map(|reason| reason.message.clone())
-        .unwrap_or_default();
+    let took = human(now.duration_since(revision.started_at));
+    let (digest, previous) = (revision.digest.clone(), revision.previous.clone());
     let reason = revision
         .reason
         .as_ref()
-        .map(|reason| reason.reason.clone())
-        .unwrap_or_default();
-    let (digest, previous) = (revision.digest.clone(), revision.previous.clone());
-    turn.progress.status.rejected = match outcome {
+        .map_or(StopReason::Other, |reason| reason.reason);
+    draft.progress.status.rejected = match outcome {
         Outcome::Failed | Outcome::RolledBack => Some(Rejected { digest, reason }),
         Outcome::Adopted | Outcome::Complete | Outcome::Aborted => None,
     };
+    let serves = previous.map_or_else(String::new, |previous| format!("; {previous} serves"));
     match outcome {
         Outcome::Complete => {
-            turn.progress.status.serving = Some(name.clone());
-            let waits = waiting_time(&turn.progress);
-            turn.tell("Completed", name, format!("{took} in all{waits}"));
+            draft.progress.status.serving = Some(name.clone());
+            let waits = waiting_time(&draft.progress);
+            draft.tell("Completed", name, format!("{took} in all{waits}"));
         }
         Outcome::Adopted => {}
-        Outcome::Failed => turn.warn("Failed", name, message),
-        Outcome::Aborted => turn.warn("Aborted", name, message),
-        Outcome::RolledBack => turn.warn(
+        Outcome::Failed => draft.warn(
+            "Failed",
+            name.clone(),
+            format!("{name} has ended after {took} ({reason}){serves}"),
+        ),
+        Outcome::Aborted => draft.warn(
+            "Aborted",
+            name.clone(),
+            format!("{name} has ended after {took} ({reason}){serves}"),
+        ),
+        Outcome::RolledBack => draft.warn(
             "RolledBack",
-            name,
-            format!("{} serves again: {message}", previous.unwrap_or_default()),
+            name.clone(),
+            format!("{name} was taken back after {took} ({reason}){serves} again"),
         ),
     }
 }
@@ -201,8 +185,8 @@ fn waiting_time(progress: &Progress) -> String {
         .filter(|step| step.state == StepState::Succeeded && progress.status.cutover.is_some())
         .and_then(|step| Some(step.finished_at?.duration_since(step.started_at?)));
     let parts: Vec<String> = [
-        (!tasks.is_zero()).then(|| format!("{} by its tasks", spoken(tasks))),
-        watch.map(|watch| format!("{} of watching the warm old side", spoken(watch))),
+        (!tasks.is_zero()).then(|| format!("{} by its tasks", human(tasks))),
+        watch.map(|watch| format!("{} of watching the warm old side", human(watch))),
     ]
     .into_iter()
     .flatten()
@@ -243,7 +227,7 @@ pub fn past(progress: &Progress) -> Option<PastRevision> {
         digest: revision.digest.clone(),
         image: revision.image.clone(),
         outcome: ended.outcome,
-        reason: revision.reason.as_ref().map(|reason| reason.reason.clone()),
+        reason: revision.reason.as_ref().map(|reason| reason.reason),
         started_at: revision.started_at,
         ended_at: ended.at,
         tasks,

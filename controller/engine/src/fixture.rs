@@ -11,7 +11,7 @@ mod play;
 mod scene;
 mod schema;
 mod search;
-mod tale;
+mod transcript;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,7 +28,7 @@ pub(crate) use jobs::Script;
 pub(crate) use objects::{full, plain, text};
 pub(crate) use scene::{Row, Scene, table, words};
 pub(crate) use search::Index;
-pub(crate) use tale::told_as;
+pub(crate) use transcript::told_as;
 
 /// Time from a pod's creation to its first readiness.
 const BOOT: SignedDuration = SignedDuration::from_secs(3);
@@ -141,7 +141,7 @@ impl World {
         world.add_deployment("worker", "shop:1", 1);
         world.add_service("web");
         world.add_index("products_1", 1000, &["products"]);
-        world.calm();
+        world.run_others();
         world.now += SignedDuration::from_mins(1);
         world.begun = world.now;
         world.add_release(spec);

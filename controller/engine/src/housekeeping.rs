@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{Outcome, RetiredIndex, SearchStatus};
 
-use crate::decision::Effect;
+use crate::decision::{Call, Purpose};
+use crate::draft::{Draft, StepInput};
 use crate::intent::ReindexPlan;
-use crate::observed::{JobState, SearchFacts, SearchView};
-use crate::turn::{StepInput, Turn};
+use crate::observed::{JobState, SearchFacts};
+use crate::question::{Known, Question};
+use crate::search::{Counts, SearchQuestion};
 use crate::window::patches::{claim_deployment, let_go};
 
 /// An index that something else still needs is looked at again after this long.
@@ -19,7 +21,7 @@ const ENGINE_AWAY: SignedDuration = SignedDuration::from_mins(1);
 
 /// Lets go of Deployments and Services that the Release does not name any more, and takes off a pin that came late:
 /// one that was on its way when its window ended.
-pub fn strays(input: &StepInput<'_>, turn: &mut Turn) {
+pub fn strays(input: &StepInput<'_>, draft: &mut Draft) {
     let (uid, plan) = (Some(&input.intent.meta.uid), input.plan);
     for deployment in input.observed.deployments.values() {
         let named = plan
@@ -27,7 +29,7 @@ pub fn strays(input: &StepInput<'_>, turn: &mut Turn) {
             .iter()
             .any(|workload| workload.deployment == deployment.name);
         if deployment.claim.as_ref() == uid && !named {
-            claim_deployment(deployment, None, turn);
+            claim_deployment(deployment, None, draft);
         }
     }
     for service in input.observed.services.values() {
@@ -36,13 +38,13 @@ pub fn strays(input: &StepInput<'_>, turn: &mut Turn) {
             .iter()
             .any(|workload| workload.services.contains(&service.name));
         if service.claim.as_ref() == uid && (service.window || !named) {
-            let_go(service, turn);
+            let_go(service, draft);
         }
     }
 }
 
 /// Deletes Jobs of revisions that the history has forgotten.
-pub fn old_jobs(input: &StepInput<'_>, turn: &mut Turn) {
+pub fn old_jobs(input: &StepInput<'_>, draft: &mut Draft) {
     let known: BTreeSet<i64> = input
         .committed
         .status
@@ -56,7 +58,7 @@ pub fn old_jobs(input: &StepInput<'_>, turn: &mut Turn) {
         let forgotten = full && job.revision.is_some_and(|number| number < oldest);
         let ours = job.release_uid.as_ref() == Some(&input.intent.meta.uid);
         if ours && forgotten && job.state != JobState::Active && !job.deleting {
-            turn.delete_job(job);
+            draft.delete_job(job);
         }
     }
 }
@@ -74,33 +76,73 @@ pub fn due(retired: &[RetiredIndex], index: &RetiredIndex, keep: usize, now: jif
     index.delete_after <= now || place.is_some_and(|place| place >= keep.max(1) && keep > 0) || keep == 0
 }
 
+/// The indices whose time is over, of one engine: others have their turn when it is done.
+fn due_indices<'a>(input: &StepInput<'a>, reindex: &'a ReindexPlan) -> (&'a str, Vec<&'a RetiredIndex>) {
+    let search = input.committed.status.search.as_ref();
+    let retired = search.map_or(&[][..], |search| &search.retired);
+    let keep = reindex.live.keep_generations;
+    let url = |index: &'a RetiredIndex| index.url.as_deref().unwrap_or(&reindex.url);
+    let mut all = retired
+        .iter()
+        .filter(|index| due(retired, index, keep, input.now));
+    let Some(first) = all.next() else {
+        return (&reindex.url, Vec::new());
+    };
+    let same = all.filter(|index| url(index) == url(first));
+    (url(first), std::iter::once(first).chain(same).collect())
+}
+
+/// At rest, what the indices are whose time is over.
+pub fn asks(input: &StepInput<'_>) -> Option<Question> {
+    let reindex = input.plan.reindex.as_ref()?;
+    let begins = input.committed.revision()?.digest != input.plan.digest && !input.intent.live.suspend;
+    if begins || input.committed.running().is_some() {
+        return None;
+    }
+    let (url, due) = due_indices(input, reindex);
+    let retired = &input.committed.status.search.as_ref()?.retired;
+    // All of this engine: one that is due a moment later must not be taken for gone.
+    let on_it = retired
+        .iter()
+        .filter(|index| index.url.as_deref().unwrap_or(&reindex.url) == url);
+    (!due.is_empty()).then(|| {
+        Question::Search(SearchQuestion {
+            url: url.to_owned(),
+            names: Vec::new(),
+            prefixes: Vec::new(),
+            indices: on_it.map(|index| index.index.clone()).collect(),
+            counts: Counts::No,
+        })
+    })
+}
+
 /// Deletes, one at a time, indices whose name and UUID were recorded and which no alias but their own
 /// holds. A candidate that failed is kept for its time.
-pub fn old_indices(input: &StepInput<'_>, turn: &mut Turn) {
+pub fn old_indices(input: &StepInput<'_>, draft: &mut Draft) {
     let Some(reindex) = &input.plan.reindex else {
         return;
     };
-    failed_candidate(input, turn, reindex);
+    failed_candidate(input, draft, reindex);
     let search = input.committed.status.search.clone().unwrap_or_default();
     let times = search.retired.iter().map(|index| index.delete_after);
     if let Some(next) = times.filter(|time| *time > input.now).min() {
-        turn.wake_after(next.duration_since(input.now));
+        draft.wake_after(next.duration_since(input.now));
     }
-    let facts = match &input.observed.search {
-        SearchView::Read(facts) => facts,
-        SearchView::Unknown(_) => return turn.wake_after(ENGINE_AWAY),
-        SearchView::NotRead => return,
+    let facts = match input.observed.answers.search() {
+        Known::Is(facts) => facts,
+        Known::Unknown(_) => return draft.wake_after(ENGINE_AWAY),
+        Known::NotAsked => return,
     };
-    let is_due = |index: &&RetiredIndex| due(&search.retired, index, reindex.keep_generations, input.now);
-    for index in search.retired.iter().filter(is_due) {
+    let (url, due) = due_indices(input, reindex);
+    for index in due {
         let own_alias = index
             .token
             .as_deref()
             .map(|token| ReindexPlan::name(&index.alias, Some(token)));
         match fate(index, own_alias.as_ref(), &search, facts) {
-            Fate::Gone => forget(turn, index),
-            Fate::Needed => look_later(turn, index),
-            Fate::Free => return delete(turn, index, own_alias, reindex),
+            Fate::Gone => forget(draft, index),
+            Fate::Needed => look_later(draft, index),
+            Fate::Free => return delete(draft, index, own_alias, url),
         }
     }
 }
@@ -133,42 +175,44 @@ fn fate(
     Fate::Free
 }
 
-fn look_later(turn: &mut Turn, index: &RetiredIndex) {
-    let later = turn.now() + AGAIN;
-    let retired = &mut turn.progress.search_mut().retired;
+fn look_later(draft: &mut Draft, index: &RetiredIndex) {
+    let later = draft.now() + AGAIN;
+    let retired = &mut draft.progress.search_mut().retired;
     if let Some(known) = retired.iter_mut().find(|known| known.uuid == index.uuid) {
         known.delete_after = later;
     }
 }
 
-fn delete(turn: &mut Turn, index: &RetiredIndex, own_alias: Option<String>, reindex: &ReindexPlan) {
-    turn.effects.push(Effect::DeleteIndex {
-        url: reindex.url.clone(),
+fn delete(draft: &mut Draft, index: &RetiredIndex, own_alias: Option<String>, url: &str) {
+    let call = Call::DeleteIndex {
+        url: url.to_owned(),
         own_alias,
         index: index.index.clone(),
         uuid: index.uuid.clone(),
-    });
-    turn.tell(
+    };
+    draft.call(Purpose::DeleteIndex, call);
+    draft.tell(
         "IndexDeleted",
         index.index.clone(),
         format!("index {} is deleted: nothing needs it any more", index.index),
     );
 }
 
-fn forget(turn: &mut Turn, index: &RetiredIndex) {
-    turn.progress
+fn forget(draft: &mut Draft, index: &RetiredIndex) {
+    draft
+        .progress
         .search_mut()
         .retired
         .retain(|known| known.uuid != index.uuid);
 }
 
-fn failed_candidate(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan) {
+fn failed_candidate(input: &StepInput<'_>, draft: &mut Draft, reindex: &ReindexPlan) {
     let ended = input.committed.revision().and_then(|revision| revision.ended);
     let (Some(_), Some(ended)) = (input.committed.candidate(), ended) else {
         return;
     };
-    if ended.outcome != Outcome::Complete && turn.passed(ended.at, reindex.keep_for) {
-        crate::levers::give_up_candidate(turn);
+    if ended.outcome != Outcome::Complete && draft.elapsed(ended.at, reindex.live.keep_for) {
+        crate::levers::give_up_candidate(draft);
     }
 }
 

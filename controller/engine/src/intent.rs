@@ -5,8 +5,9 @@ mod parse;
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 use slipway_crds::names;
-use slipway_crds::v1alpha1::status::StepName;
+use slipway_crds::v1alpha1::status::{Revision, StepName};
 use slipway_crds::v1alpha1::{
     EnvironmentVariable, InitContainers, Move, OnTimeout, RebuildWhen, Release, ReleaseSpec, Workload,
 };
@@ -14,7 +15,7 @@ use slipway_crds::v1alpha1::{
 pub use parse::InvalidSpec;
 
 /// What the Release asks for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Intent {
     /// Who asks.
     pub meta: Meta,
@@ -27,7 +28,7 @@ pub struct Intent {
 }
 
 /// Identity and state of the Release object.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Meta {
     /// Its name.
     pub name: String,
@@ -46,7 +47,7 @@ pub struct Meta {
 }
 
 /// Annotations by which people steer a revision: `<revision>` or `<revision>/<anything>`.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LeverValues {
     /// Of `slipway.dev/retry`.
     pub retry: Option<String>,
@@ -59,7 +60,7 @@ pub struct LeverValues {
 }
 
 /// Settings that hold for a running revision too: changing them starts nothing.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Live {
     /// No new step starts.
     pub suspend: bool,
@@ -75,8 +76,8 @@ pub struct Live {
     pub history: usize,
 }
 
-/// One version to be released.
-#[derive(Clone, Debug, PartialEq)]
+/// One version to be released: what is frozen when its Preflight is over, and beside it what is live.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Plan {
     /// What identifies it.
     pub digest: String,
@@ -92,10 +93,12 @@ pub struct Plan {
     pub reindex: Option<ReindexPlan>,
     /// The spec that it was parsed from.
     pub spec: ReleaseSpec,
+    /// How its tasks are run: these settings hold for a running revision too.
+    pub tasks: Vec<TaskSettings>,
 }
 
 /// One Deployment and how it gets its new version.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct WorkloadPlan {
     /// Its name in the spec.
     pub name: String,
@@ -111,8 +114,8 @@ pub struct WorkloadPlan {
     pub move_: Move,
 }
 
-/// One task.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// What a task is given: the same makes it the same task.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TaskPlan {
     /// The step that runs it.
     pub step: StepName,
@@ -126,6 +129,17 @@ pub struct TaskPlan {
     pub args: Vec<String>,
     /// Environment variables added to the container's.
     pub env: Vec<EnvironmentVariable>,
+    /// Options appended to PGOPTIONS.
+    pub postgres_options: Option<String>,
+}
+
+/// How a task is run. Live: another value holds for the next attempt, and for the clocks of a running one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TaskSettings {
+    /// The step that runs it.
+    pub step: StepName,
+    /// Its name within the step.
+    pub name: String,
     /// Resources, where they replace the container's; as in a container.
     pub resources: Option<serde_json::Value>,
     /// Whether init containers run.
@@ -142,57 +156,48 @@ pub struct TaskPlan {
     pub retries: i32,
     /// Whether an unknown outcome may be tried again.
     pub idempotent: bool,
-    /// Options appended to PGOPTIONS.
-    pub postgres_options: Option<String>,
 }
 
 /// The new index generation.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReindexPlan {
     /// Address of the engine.
     pub url: String,
     /// The variable that carries the token.
     pub variable: String,
     /// The stable aliases.
-    pub aliases: Vec<AliasPlan>,
+    pub aliases: Vec<String>,
     /// When a generation is built.
     pub rebuild: RebuildWhen,
     /// What it is built for.
     pub fingerprint: Option<String>,
     /// Builds it.
     pub build: TaskPlan,
-    /// Document counts that stand still this long are reported.
-    pub stall_timeout: SignedDuration,
     /// Repeats what was written since.
-    pub catch_up: Option<CatchUpPlan>,
+    pub catch_up: Option<TaskPlan>,
+    /// What holds for a running revision too.
+    pub live: ReindexSettings,
+}
+
+/// What of a reindex is live.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ReindexSettings {
+    /// The new index of an alias is refused with fewer documents.
+    pub minimum_documents: BTreeMap<String, i64>,
+    /// A build whose document counts stand still this long is stalled.
+    pub stall_timeout: SignedDuration,
+    /// How far a catch-up pass reaches back before the last one began.
+    pub margin: SignedDuration,
+    /// Caught up when a pass took less.
+    pub max_lag: SignedDuration,
+    /// The revision fails when this many passes were not enough.
+    pub max_passes: i32,
     /// How far counts may be below the old index, in parts of 100,000.
     pub tolerance: i64,
     /// How many old generations are kept.
     pub keep_generations: usize,
     /// How long each is kept.
     pub keep_for: SignedDuration,
-}
-
-/// A stable alias.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct AliasPlan {
-    /// Its name.
-    pub alias: String,
-    /// The new index is refused with fewer documents.
-    pub minimum_documents: i64,
-}
-
-/// Repeats what was written since a time.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CatchUpPlan {
-    /// What runs.
-    pub task: TaskPlan,
-    /// How far a pass reaches back before the last one began.
-    pub margin: SignedDuration,
-    /// Caught up when a pass took less.
-    pub max_lag: SignedDuration,
-    /// The revision fails when this many passes were not enough.
-    pub max_passes: i32,
 }
 
 impl Intent {
@@ -229,12 +234,42 @@ impl Intent {
 }
 
 impl Plan {
+    /// The plan that a revision works with: up to the end of its Preflight that of the spec; then what Preflight saw,
+    /// with the live settings of the spec as long as that describes the same version.
+    pub fn for_revision(revision: &Revision, preflight_over: bool, wanted: Option<&Self>) -> Option<Self> {
+        let same = wanted.filter(|wanted| wanted.digest == revision.digest);
+        if !preflight_over && let Some(same) = same {
+            return Some(same.clone());
+        }
+        let Ok(mut frozen) = Self::parse(&revision.inputs.0) else {
+            return same.cloned();
+        };
+        if let Some(same) = same {
+            frozen.tasks.clone_from(&same.tasks);
+            if let (Some(frozen), Some(same)) = (&mut frozen.reindex, &same.reindex) {
+                frozen.live.clone_from(&same.live);
+            }
+        }
+        // What was adopted under an older rule keeps its identity.
+        frozen.digest.clone_from(&revision.digest);
+        Some(frozen)
+    }
+
     /// Every task that it may run, in no particular order.
-    pub fn tasks(&self) -> impl Iterator<Item = &TaskPlan> {
-        let reindex = self.reindex.iter().flat_map(|reindex| {
-            std::iter::once(&reindex.build).chain(reindex.catch_up.iter().map(|catch_up| &catch_up.task))
-        });
+    pub fn all_tasks(&self) -> impl Iterator<Item = &TaskPlan> {
+        let reindex = self
+            .reindex
+            .iter()
+            .flat_map(|reindex| std::iter::once(&reindex.build).chain(&reindex.catch_up));
         self.prepare.iter().chain(&self.expand).chain(reindex)
+    }
+
+    /// How a task of this plan is run.
+    pub fn settings(&self, task: &TaskPlan) -> &TaskSettings {
+        static DEFAULT: std::sync::LazyLock<TaskSettings> = std::sync::LazyLock::new(parse::default_settings);
+        let mut all = self.tasks.iter();
+        all.find(|settings| settings.step == task.step && settings.name == task.name)
+            .unwrap_or(&DEFAULT)
     }
 }
 

@@ -3,11 +3,11 @@
 
 use slipway_crds::v1alpha1::status::{Course, StepName};
 
-use crate::decision::{Decision, Effect, Patch, Purpose};
+use crate::decision::{Call, Decision, Kind, Purpose};
 use crate::intent::Intent;
 use crate::observed::Observed;
 use crate::progress::Progress;
-use crate::window::Bench;
+use crate::window::WorkloadWindow;
 
 /// The statements that a decision breaks; none for a sound one.
 pub fn broken(
@@ -18,12 +18,24 @@ pub fn broken(
 ) -> Vec<String> {
     let mut broken: Vec<String> = Vec::new();
     for effect in &decision.effects {
-        let problem = match effect {
-            Effect::Patch(patch) => patch_problem(intent, committed, observed, patch),
-            Effect::CreateJob { name, .. } => create_problem(committed, observed, name),
-            Effect::DeleteJob { uid, .. } => own_job_problem(intent, observed, uid),
-            Effect::MoveAlias { to_uuid, .. } => alias_problem(committed, to_uuid),
-            Effect::DeleteIndex { uuid, .. } => delete_problem(intent, committed, uuid),
+        let problem = match &effect.call {
+            Call::Patch { name, uid, body, .. } => {
+                let patch = Patch { name, uid, body };
+                patch_problem(intent, committed, observed, effect.purpose, &patch)
+            }
+            Call::Create {
+                kind: Kind::Job,
+                name,
+                ..
+            } => create_problem(committed, observed, name),
+            Call::Delete {
+                kind: Kind::Job, uid, ..
+            } => own_job_problem(intent, observed, uid),
+            Call::Create { kind, .. } | Call::Delete { kind, .. } => {
+                Some(format!("a {} is neither created nor deleted", kind.word()))
+            }
+            Call::MoveAlias { to_uuid, .. } => alias_problem(committed, to_uuid),
+            Call::DeleteIndex { uuid, .. } => delete_problem(intent, committed, uuid),
         };
         broken.extend(problem.map(|problem| format!("{}: {problem}", effect.word())));
     }
@@ -40,29 +52,36 @@ pub fn broken(
     broken
 }
 
+/// A patch that is looked at.
+struct Patch<'a> {
+    name: &'a String,
+    uid: &'a String,
+    body: &'a serde_json::Value,
+}
+
 /// Every patch carries the resource version; what cannot be taken back has a committed intent.
 fn patch_problem(
     intent: &Intent,
     committed: &Progress,
     observed: &Observed,
-    patch: &Patch,
+    purpose: Purpose,
+    patch: &Patch<'_>,
 ) -> Option<String> {
-    if patch
-        .body
-        .pointer("/metadata/resourceVersion")
+    let version = patch.body.pointer("/metadata/resourceVersion");
+    if version
         .and_then(serde_json::Value::as_str)
         .is_none_or(str::is_empty)
     {
         return Some(format!("a patch of {} without resourceVersion", patch.name));
     }
     let course = committed.running().map(|revision| revision.course);
-    match patch.purpose {
+    match purpose {
         Purpose::Flip => {
             let intended = committed.status.cutover.is_some();
-            let ready = Bench::all(committed, observed)
+            let ready = WorkloadWindow::all(committed, observed)
                 .iter()
-                .filter(|bench| bench.services.iter().any(|service| service.name == patch.name))
-                .all(|bench| bench.new.is_some_and(|new| new.ready > 0));
+                .filter(|window| window.services.iter().any(|service| service.name == *patch.name))
+                .all(|window| window.new.is_some_and(|new| new.ready > 0));
             (!intended || !ready).then(|| {
                 "traffic would move without a committed intent or to a side without ready pods".to_owned()
             })
@@ -71,8 +90,8 @@ fn patch_problem(
             let asked = course == Some(Course::Rollback) || intent.meta.deleting;
             (!asked).then(|| "traffic would move back without a committed intent".to_owned())
         }
-        Purpose::Settle => {
-            let retiring = committed.passed(StepName::Watch);
+        Purpose::EndWindow => {
+            let retiring = committed.completed(StepName::Watch);
             let ending = matches!(course, Some(Course::Stop | Course::Rollback)) || intent.meta.deleting;
             (!retiring && !ending).then(|| "a side would go without a committed intent".to_owned())
         }
@@ -91,7 +110,7 @@ fn patch_problem(
             missing.then(|| "template and hold fields must travel together".to_owned())
         }
         Purpose::FreePod => {
-            let pod = observed.task_pods.iter().find(|pod| pod.name == patch.name)?;
+            let pod = observed.task_pods.iter().find(|pod| pod.name == *patch.name)?;
             let open = committed.open_tasks().any(|task| task.job == pod.job);
             (open && !pod.never_ran()).then(|| "the outcome is not recorded yet".to_owned())
         }
@@ -107,17 +126,20 @@ fn patch_problem(
         | Purpose::Unpin
         | Purpose::Close
         | Purpose::Roll => None,
+        Purpose::CreateJob | Purpose::DeleteJob | Purpose::MoveAlias | Purpose::DeleteIndex => {
+            Some("this is no patch".to_owned())
+        }
     }
 }
 
 /// At most once: the Job is the one that was recorded, nobody has started it, and no pod of its attempt is there.
-fn start_problem(committed: &Progress, observed: &Observed, patch: &Patch) -> Option<String> {
-    let name = &patch.name;
+fn start_problem(committed: &Progress, observed: &Observed, patch: &Patch<'_>) -> Option<String> {
+    let name = patch.name;
     let task = committed.open_tasks().find(|task| task.job == *name);
     let fresh = observed.jobs.get(name).is_some_and(|job| job.never_started);
     match task {
         None => Some(format!("{name} has no committed intent")),
-        Some(task) if task.job_uid.as_ref() != Some(&patch.uid) => {
+        Some(task) if task.job_uid.as_ref() != Some(patch.uid) => {
             Some(format!("{name} is not the Job that was recorded"))
         }
         Some(_) if !fresh => Some(format!("{name} was started before")),

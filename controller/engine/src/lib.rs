@@ -7,7 +7,7 @@
 //! 4. No effect before its status commit; no event before its status commit.
 //! 5. What cannot be taken back is recorded before and confirmed by observation after.
 //! 6. Unknown never advances a step.
-//! 7. The order of the steps exists in one array, [`steps::ORDER`].
+//! 7. The order of the steps exists in the routes of [`steps`] alone.
 //! 8. Every text that people read comes from the decision.
 //! 9. Two controllers running at once are harmless.
 //! 10. Deleting the controller stops progress and breaks nothing that runs.
@@ -21,9 +21,11 @@
 )]
 
 pub mod build;
+pub mod catch_up;
 pub mod classify;
 pub mod decide;
 pub mod decision;
+pub mod draft;
 pub mod ending;
 #[cfg(test)]
 mod fixture;
@@ -31,26 +33,28 @@ pub mod housekeeping;
 pub mod intent;
 pub mod invariants;
 pub mod levers;
-pub mod needs;
 pub mod observed;
 pub mod progress;
+pub mod question;
+#[cfg(test)]
+mod random_tests;
 pub mod revision;
+pub mod rollouts;
 pub mod search;
+mod sentence;
 pub mod status;
 pub mod steps;
 #[cfg(test)]
 mod stories;
-#[cfg(test)]
-mod storm;
 pub mod task;
 pub mod template;
 pub mod terminate;
-pub mod turn;
 pub mod window;
+pub mod workloads;
 
 pub use decide::decide;
-pub use decision::{Because, Decision, Effect, Wake};
+pub use decision::{Because, Call, Decision, Effect, ReadAgain, Wake};
 pub use intent::Intent;
-pub use needs::{Needs, needs};
 pub use observed::Observed;
 pub use progress::Progress;
+pub use question::{Answer, Answered, Answers, Question, questions};

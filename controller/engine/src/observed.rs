@@ -1,17 +1,19 @@
 //! What was seen of the world: small facts, no Kubernetes objects.
 //!
-//! The cached part is complete once the shell's watches are in step; what had to be read live may be
-//! unknown, and no step advances on that.
+//! The cached part is complete once the shell's watches are in step. What had to be read live is an answer to a
+//! question of a step ([`crate::question`]); a read that failed is unknown, and no step advances on that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use slipway_crds::v1alpha1::status::Strategy;
 
+use crate::question::Answers;
 use crate::template::Template;
 
 /// Everything that a decision looks at.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Observed {
     /// The Deployments of the namespace, by name.
     pub deployments: BTreeMap<String, DeploymentView>,
@@ -23,27 +25,14 @@ pub struct Observed {
     pub task_pods: Vec<TaskPodView>,
     /// UIDs of the Releases that exist.
     pub releases: BTreeSet<String>,
-    /// What the search engine said.
-    pub search: SearchView,
-    /// Why workload pods are not ready; read only while a boot takes long.
-    pub pod_troubles: Vec<PodTrouble>,
-    /// What Preflight reads live.
-    pub preflight: PreflightFacts,
+    /// What was read live, because a step asked for it.
+    pub answers: Answers,
     /// What the controller's installation does against changes by others in a window.
     pub guard: WindowGuard,
 }
 
-/// What Preflight reads live; none while it was not read.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct PreflightFacts {
-    /// Access modes of the volume claims of the namespace that the templates name.
-    pub volume_claims: Option<BTreeMap<String, Vec<String>>>,
-    /// Deployments scaled by an autoscaler on `Value` metrics, with the autoscaler's name.
-    pub runaway_autoscalers: BTreeMap<String, String>,
-}
-
 /// What the controller's installation does against changes by others in a window.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum WindowGuard {
     /// Admission refuses them.
     #[default]
@@ -53,7 +42,7 @@ pub enum WindowGuard {
 }
 
 /// A Deployment.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct DeploymentView {
     /// Its name.
     pub name: String,
@@ -102,7 +91,7 @@ pub struct DeploymentView {
 }
 
 /// A ReplicaSet of a Deployment.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReplicaSetView {
     /// Its name.
     pub name: String,
@@ -135,7 +124,7 @@ pub struct ReplicaSetView {
 }
 
 /// A Service and its endpoints.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ServiceView {
     /// Its name.
     pub name: String,
@@ -156,7 +145,7 @@ pub struct ServiceView {
 }
 
 /// A Job that runs a task.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct JobView {
     /// Its name.
     pub name: String,
@@ -183,7 +172,7 @@ pub struct JobView {
 }
 
 /// How a Job stands, by its terminal conditions only.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum JobState {
     /// Neither Complete nor Failed.
     Active,
@@ -199,7 +188,7 @@ pub enum JobState {
 }
 
 /// A pod of a task.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TaskPodView {
     /// Its name.
     pub name: String,
@@ -255,7 +244,7 @@ impl TaskPodView {
 }
 
 /// How a task's pod stands.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum TaskPodPhase {
     /// Not running yet.
     #[default]
@@ -269,7 +258,7 @@ pub enum TaskPodPhase {
 }
 
 /// A workload pod that is not ready, with the pod's own words.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PodTrouble {
     /// Name of the pod.
     pub pod: String,
@@ -279,20 +268,8 @@ pub struct PodTrouble {
     pub trouble: String,
 }
 
-/// What the search engine said.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum SearchView {
-    /// It was not asked.
-    #[default]
-    NotRead,
-    /// It was asked and gave no usable answer.
-    Unknown(String),
-    /// It answered.
-    Read(SearchFacts),
-}
-
 /// Facts read from the search engine in one go.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SearchFacts {
     /// Product and version, such as `opensearch 2.19.1`.
     pub engine: String,
@@ -305,7 +282,7 @@ pub struct SearchFacts {
 }
 
 /// What a name stands for in the search engine.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum NameView {
     /// An alias on these indices.
     Alias(Vec<String>),
@@ -314,11 +291,11 @@ pub enum NameView {
 }
 
 /// An index.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct IndexView {
     /// Its UUID.
     pub uuid: String,
-    /// Documents, after a refresh where counts were asked for.
+    /// Documents, where counts were asked for.
     pub documents: i64,
     /// Names of all aliases on it.
     pub aliases: BTreeSet<String>,
@@ -344,7 +321,7 @@ impl SearchFacts {
 
 impl DeploymentView {
     /// Whether no rollout is under way: the status is current and one ReplicaSet at most wants pods.
-    pub fn settled(&self) -> bool {
+    pub fn at_rest(&self) -> bool {
         self.observed_generation >= self.generation
             && self.active().count() <= 1
             && self.active().all(|set| set.observed_generation >= set.generation)

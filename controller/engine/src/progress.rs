@@ -1,14 +1,16 @@
 //! What status remembers: the memory between two decisions.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use slipway_crds::v1alpha1::ReleaseStatus;
 use slipway_crds::v1alpha1::status::{
-    Candidate, Course, Reason, Revision, SearchStatus, StepName, StepState, StepStatus, TaskOutcome,
-    TaskStatus, WorkloadStatus,
+    Candidate, Course, Revision, SearchStatus, StepName, StepState, StepStatus, TaskOutcome, TaskStatus,
+    WorkloadStatus,
 };
 
 /// What status remembers. Committed before anything is done because of it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(transparent)]
 pub struct Progress {
     /// As it is stored.
     pub status: ReleaseStatus,
@@ -44,12 +46,16 @@ impl Progress {
         self.revision().filter(|revision| revision.ended.is_none())
     }
 
-    /// Sets the course of the revision and why.
-    pub fn steer(&mut self, course: Course, reason: Reason) {
-        if let Some(revision) = &mut self.status.revision {
-            revision.course = course;
-            revision.reason = Some(reason);
-        }
+    /// Whether a revision is on its way forward.
+    pub fn forward(&self) -> bool {
+        self.running()
+            .is_some_and(|revision| revision.course == Course::Forward)
+    }
+
+    /// Whether nothing served before this revision.
+    pub fn first_installation(&self) -> bool {
+        self.revision()
+            .is_some_and(|revision| revision.first_installation)
     }
 
     /// A step of the revision.
@@ -58,13 +64,13 @@ impl Progress {
     }
 
     /// Whether a step is behind us.
-    pub fn passed(&self, name: StepName) -> bool {
+    pub fn completed(&self, name: StepName) -> bool {
         self.step(name)
             .is_some_and(|step| matches!(step.state, StepState::Succeeded | StepState::Skipped))
     }
 
-    /// Whether a step was begun.
-    pub fn begun(&self, name: StepName) -> bool {
+    /// Whether a step was started.
+    pub fn started(&self, name: StepName) -> bool {
         self.step(name).is_some_and(|step| step.started_at.is_some())
     }
 
@@ -185,15 +191,23 @@ pub fn since(now: Timestamp, then: Timestamp) -> SignedDuration {
     now.duration_since(then)
 }
 
-/// A length of time as people say it: `1h52m`, `2m10s`, `41s`, `0.9s`.
-pub fn spoken(length: SignedDuration) -> String {
-    let seconds = length.as_secs().max(0);
-    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
-        (0, 0, s) if s < 10 => format!("{s}.{}s", length.subsec_millis().max(0) / 100),
-        (0, 0, s) => format!("{s}s"),
-        (0, m, 0) => format!("{m}m"),
-        (0, m, s) => format!("{m}m{s}s"),
-        (h, 0, _) => format!("{h}h"),
-        (h, m, _) => format!("{h}h{m}m"),
+/// A status without the words that change by the second: what a decision looks at.
+#[must_use]
+pub fn facts(mut status: ReleaseStatus) -> ReleaseStatus {
+    status.progress = None;
+    status.waiting_for = None;
+    for step in &mut status.steps {
+        (step.message, step.progress) = (None, None);
     }
+    for condition in &mut status.conditions {
+        condition.message = String::new();
+    }
+    let candidate = status
+        .search
+        .as_mut()
+        .and_then(|search| search.candidate.as_mut());
+    if let Some(counted) = candidate.and_then(|candidate| candidate.counted.as_mut()) {
+        (counted.documents, counted.at) = (0, Timestamp::UNIX_EPOCH);
+    }
+    status
 }

@@ -8,12 +8,13 @@ use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::{Course, FrozenSpec, Revision};
 
 pub use self::{adoption::adopt, recovery::recover, supersede::supersede};
+use crate::draft::{Draft, StepInput, Verdict};
 use crate::ending::past;
 use crate::intent::{Intent, Plan};
 use crate::levers::give_up_candidate;
 use crate::observed::{DeploymentView, Observed};
-use crate::steps::{ORDER, preflight};
-use crate::turn::{StepInput, Turn, Verdict};
+use crate::steps::route;
+use crate::workloads;
 
 fn deployments<'a>(observed: &'a Observed, plan: &'a Plan) -> impl Iterator<Item = &'a DeploymentView> {
     plan.workloads
@@ -33,7 +34,7 @@ fn nothing_runs(observed: &Observed, plan: &Plan) -> bool {
 fn running_image(observed: &Observed, plan: &Plan) -> Option<String> {
     let workload = plan.workloads.first()?;
     let template = &observed.deployments.get(&workload.deployment)?.template;
-    template.image(&preflight::container(workload, template)?)
+    template.image(&workloads::container(workload, template)?)
 }
 
 fn revision(intent: &Intent, plan: &Plan, number: i64, now: jiff::Timestamp) -> Revision {
@@ -47,6 +48,7 @@ fn revision(intent: &Intent, plan: &Plan, number: i64, now: jiff::Timestamp) -> 
         started_at: now,
         inputs: FrozenSpec(Box::new(plan.spec.clone())),
         course: Course::Forward,
+        cause: None,
         reason: None,
         ended: None,
         first_installation: false,
@@ -54,10 +56,10 @@ fn revision(intent: &Intent, plan: &Plan, number: i64, now: jiff::Timestamp) -> 
 }
 
 /// Begins a revision: everything of the last one makes room.
-pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, turn: &mut Turn) {
-    let previous = turn.progress.status.serving.clone();
+pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, draft: &mut Draft) {
+    let previous = draft.progress.status.serving.clone();
     let previous_image = running_image(observed, plan);
-    let mut next = revision(intent, plan, number, turn.now());
+    let mut next = revision(intent, plan, number, draft.now());
     let zero = || deployments(observed, plan).all(|deployment| deployment.replicas == 0);
     next.first_installation = nothing_runs(observed, plan) && (previous.is_none() || zero());
     next.previous.clone_from(&previous);
@@ -68,11 +70,12 @@ pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, tur
         None => String::new(),
     };
     let name = next.name.clone();
-    let steps = outline(plan, next.first_installation);
-    if turn.progress.revision().is_some() {
-        give_up_candidate(turn);
+    let first_installation = next.first_installation;
+    let steps = outline(plan, first_installation);
+    if draft.progress.revision().is_some() {
+        give_up_candidate(draft);
     }
-    let status = &mut turn.progress.status;
+    let status = &mut draft.progress.status;
     status.revision = Some(next);
     status.pending = None;
     status.rejected = None;
@@ -80,12 +83,13 @@ pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, tur
     status.tasks.clear();
     status.workloads.clear();
     status.cutover = None;
+    status.retire = None;
     status.rollback = None;
-    for step in ORDER {
-        turn.progress.step_mut(step);
+    for step in route(first_installation) {
+        draft.progress.step_mut(*step);
     }
     let planned = format!("revision {name} ({}{was}): {steps}", plan.image);
-    turn.tell("Planned", name, planned);
+    draft.tell("Planned", name, planned);
 }
 
 fn outline(plan: &Plan, first_installation: bool) -> String {
@@ -105,31 +109,28 @@ fn outline(plan: &Plan, first_installation: bool) -> String {
 }
 
 /// At rest: begins the version that the spec describes, if that is another one.
-pub fn next(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
+pub fn next(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
     let revision = input.committed.revision()?;
     if revision.digest == input.plan.digest {
         return None;
     }
     if input.intent.live.suspend {
-        return Some(Verdict::working(
-            "suspended",
-            "suspended; set spec.suspend to false to release the new version",
-        ));
+        return Some(Verdict::suspended());
     }
     // A task's pod tells its outcome until its finalizer is gone; then its record may make room.
     if input.observed.task_pods.iter().any(|pod| pod.finalizer) {
         return Some(Verdict::working(
             "begins",
-            "the task pods of the last revision to be let go",
+            "Waiting for the task pods of the last revision to be let go.",
         ));
     }
     let number = revision.number + 1;
     if let Some(past) = past(input.committed) {
-        turn.progress.status.history.insert(0, past);
-        turn.progress.status.history.truncate(input.intent.live.history);
+        draft.progress.status.history.insert(0, past);
+        draft.progress.status.history.truncate(input.intent.live.history);
     }
-    begin(input.intent, input.plan, input.observed, number, turn);
-    Some(Verdict::working("begins", "the revision to begin"))
+    begin(input.intent, input.plan, input.observed, number, draft);
+    Some(Verdict::working("begins", "Waiting for the revision to begin."))
 }
 
 #[cfg(test)]

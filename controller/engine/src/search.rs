@@ -1,11 +1,16 @@
 //! Names and tokens of index generations, and what has to be asked of the engine.
 
+use serde::{Deserialize, Serialize};
 use slipway_crds::v1alpha1::RebuildWhen;
-use slipway_crds::v1alpha1::status::{Candidate, Generation, GenerationIndex, RetiredIndex};
+use slipway_crds::v1alpha1::status::{Candidate, Generation, GenerationIndex, RetiredIndex, StopReason};
 
-use crate::intent::{Meta, Plan, ReindexPlan};
+use crate::draft::{StepInput, Verdict};
+use crate::intent::{Meta, Plan, ReindexPlan, TaskPlan};
 use crate::observed::{NameView, SearchFacts};
 use crate::progress::Progress;
+use crate::question::Known;
+use crate::sentence::unchanged;
+use crate::task::{TaskRun, task_run};
 use crate::template::digest;
 
 /// The token of a generation: `g`, the number of the revision, two letters that stand for the Release's UID, and a
@@ -37,20 +42,22 @@ pub fn number_of(token: &str) -> Option<i64> {
     digits.parse().ok()
 }
 
-/// Whether this revision builds a generation of its own.
+/// Whether this revision builds a generation of its own. One that is on another engine is of no use.
 pub fn rebuilds(plan: &ReindexPlan, live: Option<&Generation>) -> bool {
     match plan.rebuild {
         RebuildWhen::Always => true,
         RebuildWhen::Never => false,
-        RebuildWhen::FingerprintChanged => {
-            live.is_none_or(|live| live.fingerprint.is_none() || live.fingerprint != plan.fingerprint)
-        }
+        RebuildWhen::FingerprintChanged => live.is_none_or(|live| {
+            live.fingerprint.is_none()
+                || live.fingerprint != plan.fingerprint
+                || live.url.as_ref().is_some_and(|url| *url != plan.url)
+        }),
     }
 }
 
 /// What is asked of the engine in one go.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Question {
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SearchQuestion {
     /// Address of the engine.
     pub url: String,
     /// Names to resolve: aliases or indices.
@@ -59,39 +66,92 @@ pub struct Question {
     pub prefixes: Vec<String>,
     /// Indices to look at by name.
     pub indices: Vec<String>,
-    /// Whether the document counts have to be those of this moment.
-    pub refresh: bool,
+    /// Whether documents are counted.
+    pub counts: Counts,
+}
+
+/// Whether documents are counted. A refresh makes every write of this moment count, and disturbs a build.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Counts {
+    /// They are not.
+    No,
+    /// As the engine sees them now.
+    AsTheyAre,
+    /// After a refresh.
+    Refreshed,
 }
 
 /// The question that a plan's reindex needs answered.
-pub fn question(plan: &Plan, progress: &Progress, refresh: bool) -> Option<Question> {
+pub fn question(plan: &Plan, progress: &Progress, counts: Counts) -> Option<SearchQuestion> {
     let reindex = plan.reindex.as_ref()?;
-    let search = progress.status.search.clone().unwrap_or_default();
-    let mut question = Question {
+    let search = progress.status.search.as_ref();
+    let live = search.and_then(|search| search.live.as_ref()?.token.as_deref());
+    let candidate = search.and_then(|search| search.candidate.as_ref());
+    let mut question = SearchQuestion {
         url: reindex.url.clone(),
-        refresh,
-        ..Question::default()
+        names: Vec::new(),
+        prefixes: Vec::new(),
+        indices: Vec::new(),
+        counts,
     };
-    let live = search.live.as_ref().and_then(|live| live.token.as_deref());
-    let candidate = search
-        .candidate
-        .as_ref()
-        .map(|candidate| candidate.token.as_str());
     for alias in &reindex.aliases {
-        question.names.push(alias.alias.clone());
+        question.names.push(alias.clone());
         question
             .names
-            .extend(live.map(|token| ReindexPlan::name(&alias.alias, Some(token))));
-        if let Some(token) = candidate {
-            let name = ReindexPlan::name(&alias.alias, Some(token));
+            .extend(live.map(|token| ReindexPlan::name(alias, Some(token))));
+        if let Some(candidate) = candidate {
+            let name = ReindexPlan::name(alias, Some(&candidate.token));
             question.names.push(name.clone());
             question.prefixes.push(name);
         }
     }
-    question
-        .indices
-        .extend(search.retired.iter().map(|retired| retired.index.clone()));
     Some(question)
+}
+
+/// What the engine said; else what is waited for.
+///
+/// # Errors
+/// The verdict of the step while the engine gives no usable answer.
+pub(crate) fn facts<'a>(input: &StepInput<'a>) -> Result<&'a SearchFacts, Verdict> {
+    match input.observed.answers.search() {
+        Known::NotAsked => Err(Verdict::working(
+            "asking the search engine",
+            "Waiting for the search engine to be asked.",
+        )),
+        Known::Unknown(why) => Err(Verdict::stalled(
+            StopReason::SearchUnavailable,
+            format!(
+                "The search engine gives no answer: {why}. Nothing goes on before it does; {} It is asked again every few seconds. Check spec.reindex.search.url.",
+                unchanged(input)
+            ),
+        )),
+        Known::Is(facts) => match &facts.unsupported {
+            Some(why) => Err(Verdict::stalled(StopReason::SearchUnsupported, why.clone())),
+            None => Ok(facts),
+        },
+    }
+}
+
+/// A build or a pass, with the token of the generation that it writes.
+///
+/// # Errors
+/// The verdict where the workload's Deployment is not there.
+pub(crate) fn generation_run<'a>(
+    input: &StepInput<'a>,
+    reindex: &ReindexPlan,
+    plan: &'a TaskPlan,
+    token: &str,
+) -> Result<TaskRun<'a>, Verdict> {
+    let generation = Some((reindex.variable.clone(), token.to_owned()));
+    task_run(input, plan).map(|order| TaskRun { generation, ..order })
+}
+
+/// The token that new pods carry: the candidate's once it is verified; none where nothing changes.
+pub(crate) fn new_token(input: &StepInput<'_>) -> Option<(String, String)> {
+    let variable = input.plan.reindex.as_ref()?.variable.clone();
+    let candidate = input.committed.candidate()?;
+    candidate.verified_at?;
+    Some((variable, candidate.token.clone()))
 }
 
 /// What the stable aliases are now.
@@ -101,31 +161,31 @@ pub fn question(plan: &Plan, progress: &Progress, refresh: bool) -> Option<Quest
 pub fn baseline(
     plan: &ReindexPlan,
     facts: &SearchFacts,
-) -> Result<Vec<GenerationIndex>, (&'static str, String)> {
+) -> Result<Vec<GenerationIndex>, (StopReason, String)> {
     let mut baseline = Vec::new();
     for alias in &plan.aliases {
-        match facts.names.get(&alias.alias) {
+        match facts.names.get(alias) {
             None => {}
             Some(NameView::Index) => {
                 return Err((
-                    "AliasIsIndex",
+                    StopReason::AliasIsIndex,
                     format!(
-                        "{} is an index itself, not an alias; make it an alias once: clone it to another name, then in one _aliases call add the alias to the clone and remove_index {}",
-                        alias.alias, alias.alias
+                        "{} is an index itself, not an alias. Make it an alias once: clone it to another name, then in one _aliases call add the alias to the clone and remove_index {}.",
+                        alias, alias
                     ),
                 ));
             }
             Some(NameView::Alias(indices)) if indices.len() != 1 => {
                 return Err((
-                    "AliasOnSeveralIndices",
+                    StopReason::AliasOnSeveralIndices,
                     format!(
-                        "alias {} is on {}; an alias must be on exactly one index before a release: remove it from the others",
-                        alias.alias,
+                        "Alias {} is on {}. An alias must be on exactly one index before a release: remove it from the others.",
+                        alias,
                         indices.join(" and ")
                     ),
                 ));
             }
-            Some(NameView::Alias(_)) => baseline.extend(index_of(facts, &alias.alias, &alias.alias)),
+            Some(NameView::Alias(_)) => baseline.extend(index_of(facts, alias, alias)),
         }
     }
     Ok(baseline)
@@ -149,8 +209,8 @@ pub fn moved<'a>(
     facts: &SearchFacts,
 ) -> Option<(&'a str, String)> {
     plan.aliases.iter().find_map(|alias| {
-        let before = candidate.baseline.iter().find(|index| index.alias == alias.alias);
-        let now = facts.names.get(&alias.alias);
+        let before = candidate.baseline.iter().find(|index| index.alias == *alias);
+        let now = facts.names.get(alias);
         let same = match (before, now) {
             (None, None) => true,
             (Some(before), Some(NameView::Alias(indices))) => {
@@ -167,7 +227,7 @@ pub fn moved<'a>(
             Some(NameView::Index) => "an index of its own name".to_owned(),
             Some(NameView::Alias(indices)) => indices.join(" and "),
         };
-        (!same).then_some((alias.alias.as_str(), place))
+        (!same).then_some((alias.as_str(), place))
     })
 }
 
@@ -178,8 +238,8 @@ pub fn seen(plan: &ReindexPlan, candidate: &Candidate, facts: &SearchFacts) -> V
         let matching = plan
             .aliases
             .iter()
-            .filter(|alias| name.starts_with(&prefix(&alias.alias)));
-        matching.max_by_key(|alias| alias.alias.len())
+            .filter(|alias| name.starts_with(&prefix(alias)));
+        matching.max_by_key(|alias| alias.len())
     };
     let indices = facts
         .indices
@@ -187,7 +247,7 @@ pub fn seen(plan: &ReindexPlan, candidate: &Candidate, facts: &SearchFacts) -> V
         .filter_map(|(name, view)| Some((of(name)?, name, view)));
     indices
         .map(|(alias, name, view)| GenerationIndex {
-            alias: alias.alias.clone(),
+            alias: alias.clone(),
             index: name.clone(),
             uuid: view.uuid.clone(),
             documents: Some(view.documents),
@@ -195,15 +255,22 @@ pub fn seen(plan: &ReindexPlan, candidate: &Candidate, facts: &SearchFacts) -> V
         .collect()
 }
 
-/// What status remembers of an index that nobody needs any more.
-pub fn retired(index: &GenerationIndex, token: Option<&str>, delete_after: jiff::Timestamp) -> RetiredIndex {
-    RetiredIndex {
+/// Retires the indices of a generation: nobody needs them any more.
+pub fn retire<'a>(
+    indices: impl IntoIterator<Item = &'a GenerationIndex>,
+    token: Option<&str>,
+    url: Option<&str>,
+    delete_after: jiff::Timestamp,
+) -> Vec<RetiredIndex> {
+    let retired = |index: &GenerationIndex| RetiredIndex {
+        url: url.map(str::to_owned),
         alias: index.alias.clone(),
         token: token.map(str::to_owned),
         index: index.index.clone(),
         uuid: index.uuid.clone(),
         delete_after,
-    }
+    };
+    indices.into_iter().map(retired).collect()
 }
 
 #[cfg(test)]

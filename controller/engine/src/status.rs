@@ -7,10 +7,10 @@ use slipway_crds::v1alpha1::Phase;
 use slipway_crds::v1alpha1::status::{Course, Outcome};
 
 use crate::decide::View;
+use crate::draft::{Draft, Verdict};
 use crate::intent::Intent;
 use crate::observed::Observed;
-use crate::steps::preflight;
-use crate::turn::{Turn, Verdict};
+use crate::workloads::container;
 
 /// Cuts a text to a number of characters.
 pub fn cut(text: &str, longest: usize) -> String {
@@ -22,13 +22,13 @@ pub fn cut(text: &str, longest: usize) -> String {
 }
 
 /// Writes the rendered part of the status.
-pub fn render(intent: &Intent, observed: &Observed, view: &View, turn: &mut Turn) {
-    let (progress, waiting) = words(&view.verdict, turn);
-    let wanted = ready(view, intent, turn);
-    let drift = drift(observed, view, turn);
+pub fn render(intent: &Intent, observed: &Observed, view: &View, draft: &mut Draft) {
+    let (progress, waiting) = words(&view.verdict, draft);
+    let wanted = ready(view, intent, draft);
+    let drift = drift(observed, view, draft);
     // As it is stored: conditions tell whole seconds.
-    let now = Timestamp::from_second(turn.now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let status = &mut turn.progress.status;
+    let now = Timestamp::from_second(draft.now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let status = &mut draft.progress.status;
     status.observed_generation = Some(intent.meta.generation);
     status.phase = Some(view.phase);
     status.progress = progress.map(|text| cut(&text, 128));
@@ -54,7 +54,7 @@ pub fn render(intent: &Intent, observed: &Observed, view: &View, turn: &mut Turn
         truth(
             "RolledBack",
             true,
-            reason.map_or("RolledBack", |reason| reason.reason.as_str()),
+            reason.map_or("RolledBack", |reason| reason.reason.word()),
             reason.map_or_else(String::new, |reason| reason.message.clone()),
         )
     }));
@@ -72,14 +72,14 @@ pub fn render(intent: &Intent, observed: &Observed, view: &View, turn: &mut Turn
     status.conditions = conditions;
 }
 
-fn words(verdict: &Verdict, turn: &Turn) -> (Option<String>, Option<String>) {
+fn words(verdict: &Verdict, draft: &Draft) -> (Option<String>, Option<String>) {
     match verdict {
         Verdict::Working { progress, message } => (Some(progress.clone()), Some(message.clone())),
         Verdict::Stalled { reason, message } | Verdict::Failed { reason, message } => {
-            (Some((*reason).to_owned()), Some(message.clone()))
+            (Some(reason.word().to_owned()), Some(message.clone()))
         }
         Verdict::Done | Verdict::Skipped => {
-            let revision = turn.progress.revision();
+            let revision = draft.progress.revision();
             let failed = revision.filter(|revision| {
                 revision
                     .ended
@@ -87,7 +87,7 @@ fn words(verdict: &Verdict, turn: &Turn) -> (Option<String>, Option<String>) {
             });
             let reason = failed.and_then(|revision| revision.reason.as_ref());
             (
-                reason.map(|reason| reason.reason.clone()),
+                reason.map(|reason| reason.reason.word().to_owned()),
                 reason.map(|reason| reason.message.clone()),
             )
         }
@@ -106,16 +106,16 @@ fn truth(kind: &str, value: bool, reason: &str, message: impl Into<String>) -> C
 }
 
 /// Ready always; Reconciling and Stalled only while true, and never both.
-fn ready(view: &View, intent: &Intent, turn: &Turn) -> Vec<Condition> {
-    let revision = turn.progress.revision();
-    let name = turn.progress.revision_name();
+fn ready(view: &View, intent: &Intent, draft: &Draft) -> Vec<Condition> {
+    let revision = draft.progress.revision();
+    let name = draft.progress.revision_name();
     let up_to_date = revision
         .zip(intent.wanted.as_ref().ok())
         .is_some_and(|(revision, wanted)| revision.digest == wanted.digest);
     match &view.verdict {
         Verdict::Stalled { reason, message } => vec![
-            truth("Ready", false, reason, message.clone()),
-            truth("Stalled", true, reason, message.clone()),
+            truth("Ready", false, reason.word(), message.clone()),
+            truth("Stalled", true, reason.word(), message.clone()),
         ],
         Verdict::Working { message, .. } => reconciling(view.phase, message),
         Verdict::Failed { reason, message } => reconciling(view.phase, &format!("{reason}: {message}")),
@@ -125,14 +125,14 @@ fn ready(view: &View, intent: &Intent, turn: &Turn) -> Vec<Condition> {
             }
             Some(ended) if !matches!(ended.outcome, Outcome::Adopted | Outcome::Complete) => {
                 let reason = revision.and_then(|revision| revision.reason.as_ref());
-                let word = reason.map_or("Failed", |reason| reason.reason.as_str());
+                let word = reason.map_or("Failed", |reason| reason.reason.word());
                 let message = reason.map_or_else(String::new, |reason| reason.message.clone());
                 vec![
                     truth("Ready", false, word, message.clone()),
                     truth("Stalled", true, word, message),
                 ]
             }
-            Some(_) | None => reconciling(view.phase, "the next step to begin"),
+            Some(_) | None => reconciling(view.phase, "Waiting for the next step to begin."),
         },
     }
 }
@@ -146,8 +146,8 @@ fn reconciling(phase: Phase, message: &str) -> Vec<Condition> {
 }
 
 /// At rest, an image that somebody changed behind our back is reported, not fought.
-fn drift(observed: &Observed, view: &View, turn: &Turn) -> Option<Condition> {
-    let revision = turn
+fn drift(observed: &Observed, view: &View, draft: &Draft) -> Option<Condition> {
+    let revision = draft
         .progress
         .revision()
         .filter(|_| view.phase == Phase::Complete)?;
@@ -155,7 +155,7 @@ fn drift(observed: &Observed, view: &View, turn: &Turn) -> Option<Condition> {
     let plans = crate::intent::Plan::parse(&revision.inputs.0).ok()?.workloads;
     let drifted = workloads.zip(plans).find_map(|(_, plan)| {
         let template = &observed.deployments.get(&plan.deployment)?.template;
-        let image = template.image(&preflight::container(&plan, template)?)?;
+        let image = template.image(&container(&plan, template)?)?;
         (image != revision.image).then(|| {
             format!(
                 "Deployment {} runs {image}, not {}: somebody changed it outside of the Release",

@@ -1,31 +1,37 @@
 //! Tasks, at most once: intent committed, created suspended under a name that cannot be used twice, UID recorded,
 //! started on the condition that nobody has done so, outcome recorded before any clean-up.
 
+mod once;
 mod outcome;
 mod stop;
 
-pub(crate) use outcome::{doubt, failure};
+pub(crate) use once::{failed_before_boot, once, task_run, unknown};
+pub(crate) use outcome::{failure, tell_failure};
 pub(crate) use stop::cannot_start;
 pub use stop::{delete_strays, free_pods, stop_all};
 
 use jiff::{SignedDuration, Timestamp};
+use slipway_crds::names;
 use slipway_crds::v1alpha1::OnTimeout;
-use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskStatus};
+use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskReason, TaskStatus};
 
 use crate::build::job::{JobInput, job};
 use crate::build::job_name;
-use crate::decision::{Effect, Kind, Purpose};
-use crate::intent::TaskPlan;
+use crate::decision::{Call, Kind, Purpose, ReadAgain};
+use crate::draft::{Draft, StepInput};
+use crate::intent::{TaskPlan, TaskSettings};
 use crate::observed::{JobState, JobView, Observed, TaskPodView};
-use crate::progress::{since, spoken};
+use crate::progress::since;
+use crate::sentence::{ask, human};
 use crate::template::{Template, canonical, digest};
-use crate::turn::{StepInput, Turn};
 
 /// A task to be run.
 #[derive(Clone, Debug)]
-pub struct Order<'a> {
-    /// What runs, and how.
+pub struct TaskRun<'a> {
+    /// What runs.
     pub plan: &'a TaskPlan,
+    /// How it is run.
+    pub settings: &'a TaskSettings,
     /// The workload's new pod template.
     pub template: Template,
     /// The container of it that the task runs in.
@@ -51,13 +57,9 @@ pub enum TaskState {
     Foreign(String),
 }
 
-/// Reasons for which Slipway itself stops a Job.
-const STOPS: [&str; 3] = ["StartDeadlineExceeded", "Timeout", "Stopped"];
-
 /// Whether its end was asked for by Slipway itself.
 fn stopped(task: &TaskStatus) -> bool {
-    let reason = task.reason.as_deref();
-    reason.is_some_and(|reason| STOPS.contains(&reason))
+    task.reason.is_some_and(TaskReason::asked_for)
 }
 
 /// Digest of what a task is given, without what differs from attempt to attempt. The generation is part of it
@@ -70,40 +72,39 @@ pub fn input_digest(image: &str, plan: &TaskPlan, generation: Option<&(String, S
 }
 
 /// Runs a task to its end, attempt by attempt.
-pub fn run(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>) -> TaskState {
-    let plan = order.plan;
+pub fn run(input: &StepInput<'_>, draft: &mut Draft, order: &TaskRun<'_>) -> TaskState {
+    let TaskRun { plan, settings, .. } = order;
     let Some(task) = input.committed.attempt(plan.step, &plan.name) else {
-        return begin(input, turn, order, 1);
+        return begin(input, draft, order, 1);
     };
     let next = task.attempt + 1;
     match task.outcome {
-        None => match observe(input, turn, order, task) {
-            TaskState::Failed(ended) if may_retry(input, plan, &ended) => {
-                TaskState::Running(format!("another attempt of {} to begin", plan.name))
+        None => match observe(input, draft, order, task) {
+            TaskState::Failed(ended) if may_retry(input, order, &ended) => {
+                tell_failure(input, draft, &ended);
+                another(plan)
             }
-            TaskState::Unknown(_) if plan.idempotent => {
-                TaskState::Running(format!("another attempt of {} to begin", plan.name))
-            }
+            TaskState::Unknown(_) if settings.idempotent => another(plan),
             state @ (TaskState::Running(_)
             | TaskState::Succeeded(_)
             | TaskState::Failed(_)
             | TaskState::Unknown(_)
             | TaskState::Foreign(_)) => state,
         },
-        Some(_) if task.retried => begin(input, turn, order, next),
+        Some(_) if task.retried => begin(input, draft, order, next),
         Some(TaskOutcome::Succeeded) => TaskState::Succeeded(task.clone()),
-        Some(TaskOutcome::Unknown) if plan.idempotent => begin(input, turn, order, next),
+        Some(TaskOutcome::Unknown) if settings.idempotent => begin(input, draft, order, next),
         Some(TaskOutcome::Unknown) => TaskState::Unknown(task.clone()),
-        Some(TaskOutcome::Failed) if may_retry(input, plan, task) => {
+        Some(TaskOutcome::Failed) if may_retry(input, order, task) => {
             let ended = task.finished_at.unwrap_or(task.intent_at);
             let pause = SignedDuration::from_secs(10 << task.attempt.clamp(1, 5));
-            if turn.passed(ended, pause) {
-                begin(input, turn, order, next)
+            if draft.elapsed(ended, pause) {
+                begin(input, draft, order, next)
             } else {
-                let again = spoken(pause - since(input.now, ended));
+                let again = human(pause - since(input.now, ended));
                 TaskState::Running(format!(
-                    "attempt {} of {} failed; the next one begins in {again}",
-                    task.attempt, plan.name
+                    "{} The next attempt begins in {again}.",
+                    failure(&input.intent.meta, task)
                 ))
             }
         }
@@ -112,27 +113,27 @@ pub fn run(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>) -> TaskSta
 }
 
 /// Begins a numbered pass, after the ones before have ended.
-pub fn begin(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, attempt: i32) -> TaskState {
+pub fn begin(input: &StepInput<'_>, draft: &mut Draft, order: &TaskRun<'_>, attempt: i32) -> TaskState {
     let plan = order.plan;
     if input.intent.live.suspend {
         return TaskState::Running(format!(
-            "suspended before {}; set spec.suspend to false to go on",
+            "The Release is suspended before task {}. Set spec.suspend to false to go on.",
             plan.name
         ));
     }
     if let Some(other) = overlapping(input.observed, plan.step) {
         return TaskState::Running(format!(
-            "{other} of an earlier attempt to end before {} begins",
+            "Waiting for {other} of an earlier attempt to end before task {} begins.",
             plan.name
         ));
     }
     let revision = input.committed.revision_name();
     let job = job_name(&revision, plan.step, &plan.name, attempt);
-    turn.progress.status.tasks.push(TaskStatus {
+    draft.progress.status.tasks.push(TaskStatus {
         step: plan.step,
         name: plan.name.clone(),
         attempt,
-        intent_at: turn.now(),
+        intent_at: draft.now(),
         input_digest: input_digest(&input.plan.image, plan, order.generation.as_ref()),
         job: job.clone(),
         job_uid: None,
@@ -141,21 +142,31 @@ pub fn begin(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, attempt:
         finished_at: None,
         outcome: None,
         reason: None,
+        trouble: None,
         exit_code: None,
         output: None,
         retried: false,
+        resumed: false,
         documents: None,
     });
-    turn.tell(
+    draft.tell(
         "TaskStarted",
         format!("{}-{attempt}", plan.name),
         format!("{}: Job {job}", plan.name),
     );
-    TaskState::Running(format!("{} begins", plan.name))
+    TaskState::Running(format!("Task {} begins.", plan.name))
+}
+
+fn another(plan: &TaskPlan) -> TaskState {
+    TaskState::Running(format!(
+        "Waiting for another attempt of task {} to begin.",
+        plan.name
+    ))
 }
 
 /// Whether an attempt that failed by itself is followed by another one.
-fn may_retry(input: &StepInput<'_>, plan: &TaskPlan, failed: &TaskStatus) -> bool {
+fn may_retry(input: &StepInput<'_>, order: &TaskRun<'_>, failed: &TaskStatus) -> bool {
+    let (plan, retries) = (order.plan, order.settings.retries);
     let reported = |task: &TaskStatus| task.exit_code.is_some() && !stopped(task);
     let before = input
         .committed
@@ -163,7 +174,7 @@ fn may_retry(input: &StepInput<'_>, plan: &TaskPlan, failed: &TaskStatus) -> boo
         .rev()
         .take_while(|task| !task.retried)
         .filter(|task| task.job != failed.job && reported(task));
-    reported(failed) && i32::try_from(before.count()).is_ok_and(|before| before < plan.retries)
+    reported(failed) && i32::try_from(before.count()).is_ok_and(|before| before < retries)
 }
 
 /// A Job or pod of this Release's step that may still be at work.
@@ -182,30 +193,38 @@ fn overlapping(observed: &Observed, step: StepName) -> Option<String> {
 }
 
 /// Looks at an attempt whose end was not seen.
-pub fn observe(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: &TaskStatus) -> TaskState {
+pub fn observe(
+    input: &StepInput<'_>,
+    draft: &mut Draft,
+    order: &TaskRun<'_>,
+    task: &TaskStatus,
+) -> TaskState {
     let pods = pods_of(input, task);
     let found = input.observed.jobs.get(&task.job);
     match found.filter(|found| !stray(input, found)) {
         Some(found) if foreign(input, found, task) => TaskState::Foreign(format!(
-            "a Job named {} exists that this revision did not make; look at it, delete it if nobody needs it, then annotate slipway.dev/retry={}",
+            "A Job named {} exists that this revision did not make. Look at it, delete it if nobody needs it, then go on: {}",
             task.job,
-            input.committed.revision_name()
+            ask(input, names::RETRY)
         )),
         Some(found) => {
             if task.job_uid.is_none() {
                 let uid = found.uid.clone();
-                if let Some(task) = turn.progress.task_mut(&task.job) {
+                if let Some(task) = draft.progress.task_mut(&task.job) {
                     task.job_uid = Some(uid);
                 }
             }
-            follow(input, turn, order, task, found, &pods)
+            follow(input, draft, order, task, found, &pods)
         }
         None if task.job_uid.is_none() && pods.is_empty() => {
-            create(input, turn, order, task);
-            TaskState::Running(format!("Job {} to be created", task.job))
+            create(input, draft, order, task);
+            TaskState::Running(format!("Waiting for Job {} to be created.", task.job))
         }
-        None if at_work(&pods) => TaskState::Running(format!("Job {} is gone; its pod still runs", task.job)),
-        None => outcome::without_job(turn, task, &pods),
+        None if at_work(&pods) => TaskState::Running(format!(
+            "Job {} was deleted. Waiting for its pod to end.",
+            task.job
+        )),
+        None => outcome::without_job(input, draft, task, &pods),
     }
 }
 
@@ -239,7 +258,7 @@ fn stray(input: &StepInput<'_>, job: &JobView) -> bool {
         && !input.committed.open_tasks().any(waits)
 }
 
-fn create(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: &TaskStatus) {
+fn create(input: &StepInput<'_>, draft: &mut Draft, order: &TaskRun<'_>, task: &TaskStatus) {
     let Some(revision) = input.committed.revision() else {
         return;
     };
@@ -250,6 +269,7 @@ fn create(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: &Task
         image: &revision.image,
         previous_image: revision.previous_image.as_deref(),
         plan: order.plan,
+        settings: order.settings,
         task,
         template: &order.template,
         container: &order.container,
@@ -258,104 +278,140 @@ fn create(input: &StepInput<'_>, turn: &mut Turn, order: &Order<'_>, task: &Task
             .as_ref()
             .map(|(name, token)| (name.as_str(), token.as_str())),
     });
-    turn.effects.push(Effect::CreateJob {
-        name: task.job.clone(),
-        job: Box::new(body),
-    });
+    // A Job is made suspended: nothing has to be read again before.
+    draft.call(
+        Purpose::CreateJob,
+        Call::Create {
+            kind: Kind::Job,
+            name: task.job.clone(),
+            body,
+        },
+    );
 }
 
 fn follow(
     input: &StepInput<'_>,
-    turn: &mut Turn,
-    order: &Order<'_>,
+    draft: &mut Draft,
+    order: &TaskRun<'_>,
     task: &TaskStatus,
     found: &JobView,
     pods: &[&TaskPodView],
 ) -> TaskState {
     match &found.state {
-        JobState::Active => active(input, turn, order, task, found, pods),
-        JobState::Complete => outcome::complete(turn, task, pods),
-        JobState::Failed { reason, message } => outcome::failed(turn, task, pods, reason, message),
+        JobState::Active => active(input, draft, order, task, found, pods),
+        JobState::Complete => outcome::complete(input, draft, task, pods),
+        JobState::Failed { message, .. } => outcome::failed(input, draft, task, pods, message),
     }
 }
 
 fn active(
     input: &StepInput<'_>,
-    turn: &mut Turn,
-    order: &Order<'_>,
+    draft: &mut Draft,
+    order: &TaskRun<'_>,
     task: &TaskStatus,
     found: &JobView,
     pods: &[&TaskPodView],
 ) -> TaskState {
     let stops = stopped(task);
     if stops && !found.deleting {
-        turn.delete_job(found);
+        draft.delete_job(found);
     }
-    let plan = order.plan;
+    let (plan, settings) = (order.plan, order.settings);
     if idle(found, pods) && !found.never_started && !stops {
-        return outcome::suspended(turn, task, pods);
+        return outcome::suspended(input, draft, task, pods);
     }
     if found.never_started && task.job_uid.is_some() && task.reason.is_none() {
         if let Some(other) = overlapping(input.observed, plan.step) {
             return TaskState::Running(format!(
-                "{other} of an earlier attempt to end before {} starts",
+                "Waiting for {other} of an earlier attempt to end before task {} starts.",
                 plan.name
             ));
         }
-        start(turn, found);
+        start(draft, found);
     }
     let started = task
         .started_at
         .or_else(|| pods.iter().find_map(|pod| pod.started_at));
     let Some(started) = started else {
-        if turn.passed(task.intent_at, plan.start_deadline) && task.reason.is_none() {
-            note(turn, task, "StartDeadlineExceeded");
-        }
-        let trouble = pods.iter().find_map(|pod| pod.trouble.clone());
-        let waited = spoken(since(input.now, task.intent_at));
-        return TaskState::Running(match trouble {
-            Some(trouble) => format!(
-                "{} does not start since {waited}: {trouble}. Gives up {} after it was begun",
-                plan.name,
-                spoken(plan.start_deadline)
-            ),
-            None => format!("{} to start since {waited}", plan.name),
-        });
+        return starting(input, draft, order, task, pods);
     };
     if task.started_at.is_none()
-        && let Some(task) = turn.progress.task_mut(&task.job)
+        && let Some(task) = draft.progress.task_mut(&task.job)
     {
         task.started_at = Some(started);
     }
-    if turn.passed(started, plan.timeout) && task.reason.is_none() {
-        let limit = spoken(plan.timeout);
-        match plan.on_timeout {
-            OnTimeout::Warn => {
-                note(turn, task, "Slow");
-                turn.warn("TaskSlow", format!("{}-{}", plan.name, task.attempt), format!("{} runs longer than {limit}; it goes on, because a running task is not killed by a clock unless onTimeout is Fail", plan.name));
-            }
-            OnTimeout::Fail => note(turn, task, "Timeout"),
-        }
+    if draft.elapsed(started, settings.timeout) && task.reason.is_none() {
+        late(draft, order, task);
     }
     TaskState::Running(format!(
-        "{} (attempt {}) runs since {}",
+        "Task {} (attempt {}) has been running for {}.",
         plan.name,
         task.attempt,
-        spoken(since(input.now, started))
+        human(since(input.now, started))
     ))
 }
 
-fn start(turn: &mut Turn, job: &JobView) {
+/// Its container does not run yet. What its pod says is kept: in the end it is the reason.
+fn starting(
+    input: &StepInput<'_>,
+    draft: &mut Draft,
+    order: &TaskRun<'_>,
+    task: &TaskStatus,
+    pods: &[&TaskPodView],
+) -> TaskState {
+    let deadline = order.settings.start_deadline;
+    if draft.elapsed(task.intent_at, deadline) && task.reason.is_none() {
+        note(draft, task, TaskReason::StartDeadlineExceeded);
+    }
+    let trouble = pods.iter().find_map(|pod| pod.trouble.clone());
+    if let Some(trouble) = &trouble
+        && let Some(task) = draft.progress.task_mut(&task.job)
+    {
+        task.trouble = Some(crate::status::cut(trouble, 512));
+    }
+    let (name, waited) = (&order.plan.name, since(input.now, task.intent_at));
+    TaskState::Running(match trouble {
+        Some(trouble) => format!(
+            "Task {name} has not started after {}: {trouble}. It is given up in {}.",
+            human(waited),
+            human(deadline - waited)
+        ),
+        None => format!("Waiting for task {name} to start: {} so far.", human(waited)),
+    })
+}
+
+fn late(draft: &mut Draft, order: &TaskRun<'_>, task: &TaskStatus) {
+    match order.settings.on_timeout {
+        OnTimeout::Warn => {
+            note(draft, task, TaskReason::Slow);
+            let message = format!(
+                "Task {} has been running for longer than {}. It goes on: a running task is not stopped by a clock unless its onTimeout is Fail.",
+                order.plan.name,
+                human(order.settings.timeout)
+            );
+            draft.warn(
+                "TaskSlow",
+                format!("{}-{}", order.plan.name, task.attempt),
+                message,
+            );
+        }
+        OnTimeout::Fail => note(draft, task, TaskReason::Timeout),
+    }
+}
+
+fn start(draft: &mut Draft, job: &JobView) {
     let body = serde_json::json!({
         "metadata": { "resourceVersion": job.resource_version },
         "spec": { "suspend": false },
     });
-    turn.patch(Kind::Job, &job.name, &job.uid, Purpose::Start, body);
+    draft.read_again(ReadAgain::TaskPods);
+    draft.patch(Kind::Job, &job.name, &job.uid, Purpose::Start, body);
 }
 
-fn note(turn: &mut Turn, task: &TaskStatus, reason: &str) {
-    if let Some(task) = turn.progress.task_mut(&task.job) {
-        task.reason = Some(reason.to_owned());
+/// Takes note of why a task is being stopped.
+pub(crate) fn note(draft: &mut Draft, task: &TaskStatus, reason: TaskReason) {
+    if let Some(task) = draft.progress.task_mut(&task.job) {
+        task.reason = Some(reason);
     }
 }
 

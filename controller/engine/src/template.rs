@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use slipway_crds::names::POD_TEMPLATE_HASH;
 use slipway_crds::v1alpha1::status::{ImageChange, VariableChange};
 
 /// A pod template without the `pod-template-hash` label, which Kubernetes adds on ReplicaSets.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(from = "Value", into = "Value")]
 pub struct Template {
     text: Arc<str>,
     digest: Arc<str>,
@@ -28,6 +30,18 @@ pub struct ContainerView {
     pub image: String,
     /// True for an init container.
     pub init: bool,
+}
+
+impl From<Value> for Template {
+    fn from(template: Value) -> Self {
+        Self::new(template)
+    }
+}
+
+impl From<Template> for Value {
+    fn from(template: Template) -> Self {
+        template.value()
+    }
 }
 
 impl Template {

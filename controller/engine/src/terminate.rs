@@ -5,21 +5,34 @@ use serde_json::json;
 use slipway_crds::names::RELEASE_FINALIZER;
 use slipway_crds::v1alpha1::status::{Course, StepName};
 
-use crate::decision::{Effect, Kind, Purpose};
+use crate::decision::{Call, Kind, Purpose};
+use crate::draft::{Draft, StepInput, Verdict};
 use crate::intent::{Intent, ReindexPlan};
-use crate::observed::{Observed, SearchView};
+use crate::observed::Observed;
+use crate::question::{Known, Question};
+use crate::search::{Counts, question};
 use crate::task::stop_all;
-use crate::turn::{StepInput, Turn, Verdict};
 use crate::window::patches::{claim_deployment, let_go};
-use crate::window::{Which, settle};
+use crate::window::{self, Side};
 use crate::{ending, revision};
+
+/// What is there of a generation that never served.
+pub fn asks(input: &StepInput<'_>) -> Vec<Question> {
+    let candidate = input.committed.candidate();
+    let asked = candidate.and_then(|candidate| {
+        let mut asked = question(input.plan, input.committed, Counts::No)?;
+        asked.url = candidate.url.clone().unwrap_or(asked.url);
+        Some(Question::Search(asked))
+    });
+    asked.into_iter().collect()
+}
 
 /// Ends what runs, then lets go of everything. `input` is absent where nothing was ever begun.
 pub fn terminate(
     intent: &Intent,
     observed: &Observed,
     input: Option<&StepInput<'_>>,
-    turn: &mut Turn,
+    draft: &mut Draft,
 ) -> Verdict {
     if !intent
         .meta
@@ -31,16 +44,16 @@ pub fn terminate(
     }
     if let Some(input) = input
         && input.committed.revision().is_none()
-        && revision::recover(input, turn)
+        && revision::recover(input, draft)
     {
-        let message = "a window that was found open to be ended on the side that serves";
+        let message = "Ending a window that was found open on the side that serves.";
         return Verdict::working("recovering", message);
     }
-    if let Some(verdict) = input.and_then(|input| end_what_runs(input, turn)) {
+    if let Some(verdict) = input.and_then(|input| end_what_runs(input, draft)) {
         return verdict;
     }
-    if !unclaim(&intent.meta.uid, observed, turn) {
-        return Verdict::working("letting go", "the claim labels to come off");
+    if !unclaim(&intent.meta.uid, observed, draft) {
+        return Verdict::working("letting go", "Waiting for the claim labels to come off.");
     }
     let mut jobs = observed
         .jobs
@@ -50,9 +63,9 @@ pub fn terminate(
     let pods = observed.task_pods.iter().any(|pod| pod.finalizer);
     if jobs.peek().is_some() || pods {
         for job in jobs.filter(|job| !job.deleting) {
-            turn.delete_job(job);
+            draft.delete_job(job);
         }
-        return Verdict::working("letting go", "the Jobs and pods of its tasks to go");
+        return Verdict::working("letting go", "Waiting for the Jobs and pods of its tasks to go.");
     }
     let others: Vec<&String> = intent
         .meta
@@ -62,17 +75,17 @@ pub fn terminate(
         .collect();
     let body =
         json!({ "metadata": { "resourceVersion": intent.meta.resource_version, "finalizers": others } });
-    turn.patch(
+    draft.patch(
         Kind::Release,
         &intent.meta.name,
         &intent.meta.uid,
         Purpose::LetGo,
         body,
     );
-    Verdict::working("letting go", "the finalizer to come off")
+    Verdict::working("letting go", "Waiting for the finalizer to come off.")
 }
 
-fn end_what_runs(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
+fn end_what_runs(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
     let status = &input.committed.status;
     let confirmed = status
         .cutover
@@ -82,34 +95,49 @@ fn end_what_runs(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
     let half_way = status.cutover.is_some() && !keeps_new && input.committed.running().is_some();
     if half_way {
         // The pins may be on either side: they go back first.
-        return ending::roll_back(input, turn);
+        return ending::roll_back(input, draft);
     }
-    let mut waits = stop_all(input, turn);
-    let keep = if keeps_new { Which::New } else { Which::Old };
+    let mut waits = stop_all(input, draft);
+    let keep = if keeps_new { Side::New } else { Side::Old };
     for workload in &status.workloads {
-        settle(workload, input.observed, keep, &mut waits, turn);
+        window::end(workload, input.observed, keep, &mut waits, draft);
     }
     if !waits.is_empty() || input.committed.window_open() {
         return Some(Verdict::working(
             "cleaning up",
-            format!("to be deleted: {}", waits.join("; ")),
+            format!(
+                "Cleaning up before the deletion. Waiting for {}.",
+                waits.join("; ")
+            ),
         ));
     }
-    let served = input.committed.passed(StepName::Retire) || keeps_new;
-    if served { None } else { candidate(input, turn) }
+    let served = input.committed.completed(StepName::Retire) || keeps_new;
+    if served { None } else { candidate(input, draft) }
 }
 
 /// A generation that never served goes with its Release, where the engine answers.
-fn candidate(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
+fn candidate(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
     let reindex = input.plan.reindex.as_ref()?;
     let candidate = input.committed.candidate()?;
-    let facts = match &input.observed.search {
-        SearchView::NotRead => return Some(Verdict::working("cleaning up", "the search engine to be asked")),
-        SearchView::Unknown(why) => {
-            turn.warn("CandidateLeft", candidate.token.clone(), format!("the search engine gives no answer ({why}); indices that end in _{} may be left: delete them", candidate.token));
+    let facts = match input.observed.answers.search() {
+        Known::NotAsked => {
+            return Some(Verdict::working(
+                "cleaning up",
+                "Waiting for the search engine to be asked.",
+            ));
+        }
+        Known::Unknown(why) => {
+            let token = &candidate.token;
+            draft.warn(
+                "CandidateLeft",
+                token.clone(),
+                format!(
+                    "The search engine gives no answer ({why}). Indices that end in _{token} may be left: delete them."
+                ),
+            );
             return None;
         }
-        SearchView::Read(facts) => facts,
+        Known::Is(facts) => facts,
     };
     let next = crate::search::seen(reindex, candidate, facts)
         .into_iter()
@@ -121,35 +149,34 @@ fn candidate(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
                 .is_some_and(|view| view.aliases.iter().all(|alias| *alias == own))
         })?;
     let own_alias = Some(ReindexPlan::name(&next.alias, Some(&candidate.token)));
-    turn.effects.push(Effect::DeleteIndex {
-        url: reindex.url.clone(),
+    let waits = format!("Waiting for index {} to be deleted.", next.index);
+    let call = Call::DeleteIndex {
+        url: candidate.url.clone().unwrap_or_else(|| reindex.url.clone()),
         own_alias,
-        index: next.index.clone(),
+        index: next.index,
         uuid: next.uuid,
-    });
-    Some(Verdict::working(
-        "cleaning up",
-        format!("index {} to be deleted", next.index),
-    ))
+    };
+    draft.call(Purpose::DeleteIndex, call);
+    Some(Verdict::working("cleaning up", waits))
 }
 
-fn unclaim(uid: &str, observed: &Observed, turn: &mut Turn) -> bool {
-    let before = turn.effects.len();
+fn unclaim(uid: &str, observed: &Observed, draft: &mut Draft) -> bool {
+    let before = draft.effects.len();
     for deployment in observed
         .deployments
         .values()
         .filter(|seen| seen.claim.as_deref() == Some(uid))
     {
-        claim_deployment(deployment, None, turn);
+        claim_deployment(deployment, None, draft);
     }
     for service in observed
         .services
         .values()
         .filter(|seen| seen.claim.as_deref() == Some(uid))
     {
-        let_go(service, turn);
+        let_go(service, draft);
     }
-    turn.effects.len() == before
+    draft.effects.len() == before
 }
 
 #[cfg(test)]

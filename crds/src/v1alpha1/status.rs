@@ -1,6 +1,7 @@
 //! The status of a Release: enough to understand it without any other object, and enough for the engine to
 //! go on after any crash. It never holds a secret or a log.
 
+pub mod reason;
 pub mod revision;
 pub mod search;
 pub mod task;
@@ -12,14 +13,15 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use reason::{Cause, StopReason, TaskReason};
 pub use revision::{
-    Course, Cutover, Ended, FrozenSpec, Outcome, PastRevision, Pending, Reason, Rejected, Revision,
-    RollbackState, RollbackStatus, StepName, StepState, StepStatus,
+    Course, Cutover, Ended, FrozenSpec, Outcome, PastRevision, Pending, Reason, Rejected, RetireIntent,
+    Revision, RollbackState, RollbackStatus, StepName, StepState, StepStatus,
 };
-pub use search::{Candidate, Generation, GenerationIndex, RetiredIndex, SearchStatus};
+pub use search::{Candidate, Counted, Generation, GenerationIndex, RetiredIndex, SearchStatus};
 pub use task::{TaskOutcome, TaskStatus};
 pub use workload::{
-    Amount, ImageChange, PinnedService, Remembered, Side, Strategy, VariableChange, WorkloadStatus,
+    Amount, ImageChange, PinnedService, Remembered, SideStatus, Strategy, VariableChange, WorkloadStatus,
 };
 
 /// What Slipway knows and has done about a Release.
@@ -82,6 +84,10 @@ pub struct ReleaseStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cutover: Option<Cutover>,
 
+    /// The end of the old side: recorded before it is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retire: Option<RetireIntent>,
+
     /// The generations of the search index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchStatus>,
@@ -127,6 +133,10 @@ pub enum Phase {
     Watch,
     /// The old side goes.
     Retire,
+    /// The revision is given up before its cutover; what it brought is taken away.
+    Stopping,
+    /// The traffic goes back to the old side; what the revision brought is taken away.
+    RollingBack,
     /// The newest revision serves.
     Complete,
     /// The newest revision failed; the one before it serves.

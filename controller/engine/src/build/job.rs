@@ -7,7 +7,7 @@ use slipway_crds::v1alpha1::InitContainers;
 use slipway_crds::v1alpha1::status::TaskStatus;
 
 use super::step_word;
-use crate::intent::{Meta, TaskPlan};
+use crate::intent::{Meta, TaskPlan, TaskSettings};
 use crate::template::Template;
 
 /// What a task's Job is made of.
@@ -25,6 +25,8 @@ pub struct JobInput<'a> {
     pub previous_image: Option<&'a str>,
     /// What runs.
     pub plan: &'a TaskPlan,
+    /// How it is run.
+    pub settings: &'a TaskSettings,
     /// The attempt, with the Job's name and the digest of what it is given.
     pub task: &'a TaskStatus,
     /// The workload's new pod template.
@@ -83,7 +85,7 @@ fn labels(input: &JobInput<'_>) -> Map<String, Value> {
         (names::ATTEMPT, input.task.attempt.to_string()),
     ];
     let users = input
-        .plan
+        .settings
         .labels
         .iter()
         .map(|(key, value)| (key.clone(), Value::from(value.as_str())));
@@ -108,7 +110,7 @@ fn pod_spec(input: &JobInput<'_>) -> Value {
     let main = containers.iter().find(named).cloned().unwrap_or_default();
     let sidecar =
         |container: &Value| container.get("restartPolicy").and_then(Value::as_str) == Some("Always");
-    let keep_all = input.plan.init_containers == InitContainers::Keep;
+    let keep_all = input.settings.init_containers == InitContainers::Keep;
     let init: Vec<Value> = list(&pod, "initContainers")
         .into_iter()
         .filter(|container| keep_all || sidecar(container))
@@ -151,7 +153,7 @@ fn container(input: &JobInput<'_>, mut main: Value) -> Value {
         if !input.plan.args.is_empty() {
             main.insert("args".to_owned(), json!(input.plan.args));
         }
-        if let Some(resources) = &input.plan.resources {
+        if let Some(resources) = &input.settings.resources {
             main.insert("resources".to_owned(), resources.clone());
         }
         main.insert(

@@ -1,17 +1,18 @@
 //! From the spec to a plan: every default is filled in, every text is checked.
 
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slipway_crds::Duration;
 use slipway_crds::v1alpha1::status::StepName;
-use slipway_crds::v1alpha1::{OnFailure, RebuildWhen, Reindex, ReleaseSpec, Task, TaskSettings};
+use slipway_crds::v1alpha1::{self as crd, OnFailure, RebuildWhen, Reindex, ReleaseSpec, Task};
 use thiserror::Error;
 
-use super::{AliasPlan, CatchUpPlan, Live, Plan, ReindexPlan, TaskPlan, WorkloadPlan};
+use super::{Live, Plan, ReindexPlan, ReindexSettings, TaskPlan, TaskSettings, WorkloadPlan};
 use crate::template::{canonical, digest};
 
 /// A spec that cannot be followed, with what to change.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, Error, PartialEq, Serialize)]
 #[error("{field}: {problem}")]
 pub struct InvalidSpec {
     /// Path of the field.
@@ -69,42 +70,37 @@ impl Plan {
             .first()
             .ok_or_else(|| invalid("spec.workloads", "is empty; name a Deployment"))?;
         let defaults = spec.tasks.clone().unwrap_or_default();
-        let tasks = Tasks {
+        let mut tasks = Tasks {
             defaults: &defaults,
             first: &first.name,
             workloads: &workloads,
+            settings: Vec::new(),
         };
         let prepare = spec.prepare.iter().enumerate().map(|(at, named)| {
-            tasks.plan(
-                StepName::Prepare,
-                &named.name,
-                &named.task,
-                &format!("spec.prepare[{at}]"),
-            )
+            let field = format!("spec.prepare[{at}]");
+            tasks.plan(StepName::Prepare, &named.name, &named.task, &field)
         });
-        let expand = spec
-            .migrate
-            .as_ref()
-            .and_then(|migrate| migrate.expand.as_ref())
-            .map(|expand| {
-                let mut plan = tasks.plan(StepName::Expand, "expand", &expand.task, "spec.migrate.expand")?;
-                plan.postgres_options =
-                    postgres_options(expand.lock_timeout.as_ref(), expand.statement_timeout.as_ref());
-                Ok(plan)
-            });
-        let reindex = spec
-            .reindex
-            .as_ref()
-            .map(|reindex| tasks.reindex(reindex))
-            .transpose()?;
+        let prepare = prepare.collect::<Result<_, _>>()?;
+        let expand = spec.migrate.as_ref().and_then(|migrate| migrate.expand.as_ref());
+        let expand = expand.map(|expand| {
+            let mut plan = tasks.plan(StepName::Expand, "expand", &expand.task, "spec.migrate.expand")?;
+            plan.postgres_options =
+                postgres_options(expand.lock_timeout.as_ref(), expand.statement_timeout.as_ref());
+            Ok(plan)
+        });
+        let expand = expand.transpose()?;
+        let reindex = spec.reindex.as_ref().map(|reindex| tasks.reindex(reindex));
+        let reindex = reindex.transpose()?;
+        let tasks = tasks.settings;
         Ok(Self {
             digest: identity(spec),
             image: spec.image.clone(),
-            prepare: prepare.collect::<Result<_, _>>()?,
-            expand: expand.transpose()?,
-            reindex,
             workloads,
+            prepare,
+            expand,
+            reindex,
             spec: spec.clone(),
+            tasks,
         })
     }
 }
@@ -127,42 +123,112 @@ fn check_image(image: &str) -> Result<(), InvalidSpec> {
 }
 
 /// What identifies a version: image, the container of each workload, what its tasks are given, the
-/// fingerprint. Timeouts and retries are not part of it.
+/// fingerprint. Everything else is named here too, so that a new field has to be put on one side.
 fn identity(spec: &ReleaseSpec) -> String {
-    let task = |task: &Task| json!([task.command, task.args, task.env, task.settings.from]);
-    let workloads: Vec<Value> = spec
-        .workloads
+    let ReleaseSpec {
+        image,
+        workloads,
+        prepare,
+        migrate,
+        reindex,
+        tasks: _,
+        suspend: _,
+        preboot: _,
+        watch: _,
+        rollback: _,
+        history: _,
+    } = spec;
+    let workloads: Vec<Value> = workloads.iter().map(identity_of_workload).collect();
+    let prepare: Vec<Value> = prepare
         .iter()
-        .map(|workload| json!([workload.name, workload.deployment, workload.container]))
+        .map(|named| json!([named.name, identity_of_task(&named.task)]))
         .collect();
-    let prepare: Vec<Value> = spec
-        .prepare
-        .iter()
-        .map(|named| json!([named.name, task(&named.task)]))
-        .collect();
-    let expand = spec
-        .migrate
+    let expand = migrate
         .as_ref()
-        .and_then(|migrate| migrate.expand.as_ref())
-        .map(|expand| json!([task(&expand.task), expand.lock_timeout, expand.statement_timeout]));
-    let reindex = spec.reindex.as_ref().map(|reindex| {
-        let fingerprint = reindex
-            .rebuild
-            .as_ref()
-            .and_then(|rebuild| rebuild.fingerprint.clone());
-        let aliases: Vec<&String> = reindex.indices.iter().map(|index| &index.alias).collect();
-        let catch_up = reindex.catch_up.as_ref().map(|catch_up| task(&catch_up.task));
-        json!([
-            aliases,
-            reindex.env,
-            fingerprint,
-            task(&reindex.build.task),
-            catch_up
-        ])
+        .and_then(|crd::Migrate { expand }| expand.as_ref());
+    let expand = expand.map(|expand| {
+        let crd::ExpandTask {
+            task,
+            lock_timeout,
+            statement_timeout,
+        } = expand;
+        json!([identity_of_task(task), lock_timeout, statement_timeout])
     });
-    digest(&[&canonical(&json!([
-        spec.image, workloads, prepare, expand, reindex
-    ]))])
+    let reindex = reindex.as_ref().map(identity_of_reindex);
+    digest(&[&canonical(&json!([image, workloads, prepare, expand, reindex]))])
+}
+
+fn identity_of_workload(workload: &crd::Workload) -> Value {
+    let crd::Workload {
+        name,
+        deployment,
+        container,
+        services: _,
+        leave: _,
+        move_: _,
+    } = workload;
+    json!([name, deployment, container])
+}
+
+fn identity_of_task(task: &Task) -> Value {
+    let Task {
+        command,
+        args,
+        env,
+        resources: _,
+        settings,
+    } = task;
+    let crd::TaskSettings {
+        from,
+        init_containers: _,
+        labels: _,
+        start_deadline: _,
+        timeout: _,
+        on_timeout: _,
+        retries: _,
+        idempotent: _,
+    } = settings;
+    json!([command, args, env, from])
+}
+
+fn identity_of_reindex(reindex: &Reindex) -> Value {
+    let Reindex {
+        search: _,
+        indices,
+        mode: _,
+        env,
+        rebuild,
+        build,
+        catch_up,
+        verify: _,
+        keep: _,
+    } = reindex;
+    let crd::Build {
+        task: build,
+        stall_timeout: _,
+    } = build;
+    let fingerprint = rebuild
+        .as_ref()
+        .and_then(|crd::Rebuild { when: _, fingerprint }| fingerprint.as_ref());
+    let aliases: Vec<&String> = indices
+        .iter()
+        .map(
+            |crd::Index {
+                 alias,
+                 minimum_documents: _,
+             }| alias,
+        )
+        .collect();
+    let catch_up = catch_up.as_ref().map(|catch_up| {
+        let crd::CatchUp {
+            task,
+            margin: _,
+            max_lag: _,
+            max_passes: _,
+        } = catch_up;
+        identity_of_task(task)
+    });
+    json!([aliases, env, fingerprint, identity_of_task(build), catch_up])
 }
 
 fn postgres_options(lock: Option<&Duration>, statement: Option<&Duration>) -> Option<String> {
@@ -191,20 +257,58 @@ fn tolerance(text: &str) -> Option<i64> {
     Some(whole.parse::<i64>().ok()? * 1000 + thousandths)
 }
 
+/// The settings of a task that says nothing.
+pub(super) fn default_settings() -> TaskSettings {
+    settings(
+        StepName::Preflight,
+        "",
+        &Task::default(),
+        &crd::TaskSettings::default(),
+    )
+}
+
+fn settings(step: StepName, name: &str, task: &Task, defaults: &crd::TaskSettings) -> TaskSettings {
+    let own = &task.settings;
+    let resources = task.resources.as_ref();
+    let mut labels = defaults.labels.clone();
+    labels.extend(own.labels.clone());
+    TaskSettings {
+        step,
+        name: name.to_owned(),
+        resources: resources.and_then(|resources| serde_json::to_value(resources).ok()),
+        init_containers: own
+            .init_containers
+            .or(defaults.init_containers)
+            .unwrap_or_default(),
+        labels,
+        start_deadline: length(
+            own.start_deadline.as_ref().or(defaults.start_deadline.as_ref()),
+            MINUTE * 10,
+        ),
+        timeout: length(own.timeout.as_ref().or(defaults.timeout.as_ref()), MINUTE * 60),
+        on_timeout: own.on_timeout.or(defaults.on_timeout).unwrap_or_default(),
+        retries: own.retries.or(defaults.retries).unwrap_or_default(),
+        idempotent: own.idempotent.or(defaults.idempotent).unwrap_or_default(),
+    }
+}
+
 struct Tasks<'a> {
-    defaults: &'a TaskSettings,
+    defaults: &'a crd::TaskSettings,
     first: &'a str,
     workloads: &'a [WorkloadPlan],
+    settings: Vec<TaskSettings>,
 }
 
 impl Tasks<'_> {
-    fn plan(&self, step: StepName, name: &str, task: &Task, field: &str) -> Result<TaskPlan, InvalidSpec> {
-        let (own, defaults) = (&task.settings, self.defaults);
-        let from = own
-            .from
-            .as_deref()
-            .or(defaults.from.as_deref())
-            .unwrap_or(self.first);
+    fn plan(
+        &mut self,
+        step: StepName,
+        name: &str,
+        task: &Task,
+        field: &str,
+    ) -> Result<TaskPlan, InvalidSpec> {
+        let own = task.settings.from.as_deref();
+        let from = own.or(self.defaults.from.as_deref()).unwrap_or(self.first);
         if !self.workloads.iter().any(|workload| workload.name == from) {
             return Err(invalid(
                 format!("{field}.from"),
@@ -217,8 +321,7 @@ impl Tasks<'_> {
                 "needs command or args: what is to run in the new image",
             ));
         }
-        let mut labels = defaults.labels.clone();
-        labels.extend(own.labels.clone());
+        self.settings.push(settings(step, name, task, self.defaults));
         Ok(TaskPlan {
             step,
             name: name.to_owned(),
@@ -226,28 +329,12 @@ impl Tasks<'_> {
             command: task.command.clone(),
             args: task.args.clone(),
             env: task.env.clone(),
-            resources: task
-                .resources
-                .as_ref()
-                .and_then(|resources| serde_json::to_value(resources).ok()),
-            init_containers: own
-                .init_containers
-                .or(defaults.init_containers)
-                .unwrap_or_default(),
-            labels,
-            start_deadline: length(
-                own.start_deadline.as_ref().or(defaults.start_deadline.as_ref()),
-                MINUTE * 10,
-            ),
-            timeout: length(own.timeout.as_ref().or(defaults.timeout.as_ref()), MINUTE * 60),
-            on_timeout: own.on_timeout.or(defaults.on_timeout).unwrap_or_default(),
-            retries: own.retries.or(defaults.retries).unwrap_or_default(),
-            idempotent: own.idempotent.or(defaults.idempotent).unwrap_or_default(),
             postgres_options: None,
         })
     }
 
-    fn reindex(&self, reindex: &Reindex) -> Result<ReindexPlan, InvalidSpec> {
+    fn reindex(&mut self, reindex: &Reindex) -> Result<ReindexPlan, InvalidSpec> {
+        let step = StepName::Reindex;
         let rebuild = reindex.rebuild.clone().unwrap_or_default();
         let when = match (rebuild.when, &rebuild.fingerprint) {
             (Some(RebuildWhen::FingerprintChanged), None) => {
@@ -260,62 +347,56 @@ impl Tasks<'_> {
             (None, Some(_)) => RebuildWhen::FingerprintChanged,
             (None, None) => RebuildWhen::Always,
         };
-        let catch_up = reindex.catch_up.as_ref().map(|catch_up| {
-            Ok(CatchUpPlan {
-                task: self.plan(
-                    StepName::Reindex,
-                    "catch-up",
-                    &catch_up.task,
-                    "spec.reindex.catchUp",
-                )?,
-                margin: length(catch_up.margin.as_ref(), MINUTE * 10),
-                max_lag: length(catch_up.max_lag.as_ref(), MINUTE),
-                max_passes: catch_up.max_passes.unwrap_or(10),
-            })
-        });
-        let verify = reindex.verify.clone().unwrap_or_default();
-        let tolerance = match &verify.count_tolerance {
-            Some(text) => tolerance(text).ok_or_else(|| {
-                invalid(
-                    "spec.reindex.verify.countTolerance",
-                    format!("{text} is no percentage; write for example 0.1%"),
-                )
-            })?,
-            None => 5_000,
-        };
-        let keep = reindex.keep.clone().unwrap_or_default();
+        let catch_up = reindex.catch_up.as_ref();
+        let catch_up =
+            catch_up.map(|catch_up| self.plan(step, "catch-up", &catch_up.task, "spec.reindex.catchUp"));
         Ok(ReindexPlan {
             url: reindex.search.url.trim_end_matches('/').to_owned(),
             variable: reindex
                 .env
                 .clone()
                 .unwrap_or_else(|| "SEARCH_INDEX_GENERATION".to_owned()),
-            aliases: reindex
-                .indices
-                .iter()
-                .map(|index| AliasPlan {
-                    alias: index.alias.clone(),
-                    minimum_documents: index.minimum_documents.unwrap_or_default(),
-                })
-                .collect(),
+            aliases: reindex.indices.iter().map(|index| index.alias.clone()).collect(),
             rebuild: when,
             fingerprint: rebuild.fingerprint,
-            build: self.plan(
-                StepName::Reindex,
-                "build",
-                &reindex.build.task,
-                "spec.reindex.build",
-            )?,
-            stall_timeout: length(reindex.build.stall_timeout.as_ref(), MINUTE * 30),
+            build: self.plan(step, "build", &reindex.build.task, "spec.reindex.build")?,
             catch_up: catch_up.transpose()?,
-            tolerance,
-            keep_generations: keep
-                .generations
-                .and_then(|count| usize::try_from(count).ok())
-                .unwrap_or(1),
-            keep_for: length(keep.for_.as_ref(), MINUTE * 60 * 24),
+            live: reindex_settings(reindex)?,
         })
     }
+}
+
+fn reindex_settings(reindex: &Reindex) -> Result<ReindexSettings, InvalidSpec> {
+    let tolerance = match reindex
+        .verify
+        .as_ref()
+        .and_then(|verify| verify.count_tolerance.as_ref())
+    {
+        Some(text) => tolerance(text).ok_or_else(|| {
+            invalid(
+                "spec.reindex.verify.countTolerance",
+                format!("{text} is no percentage; write for example 0.1%"),
+            )
+        })?,
+        None => 5_000,
+    };
+    let minimum = |index: &crd::Index| Some((index.alias.clone(), index.minimum_documents?));
+    let catch_up = reindex.catch_up.as_ref();
+    let keep = reindex.keep.clone().unwrap_or_default();
+    let generations = keep.generations.and_then(|count| usize::try_from(count).ok());
+    Ok(ReindexSettings {
+        minimum_documents: reindex.indices.iter().filter_map(minimum).collect(),
+        stall_timeout: length(reindex.build.stall_timeout.as_ref(), MINUTE * 30),
+        margin: length(
+            catch_up.and_then(|catch_up| catch_up.margin.as_ref()),
+            MINUTE * 10,
+        ),
+        max_lag: length(catch_up.and_then(|catch_up| catch_up.max_lag.as_ref()), MINUTE),
+        max_passes: catch_up.and_then(|catch_up| catch_up.max_passes).unwrap_or(10),
+        tolerance,
+        keep_generations: generations.unwrap_or(1),
+        keep_for: length(keep.for_.as_ref(), MINUTE * 60 * 24),
+    })
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn what_must_never_be_done_is_found() {
         Never {
             name: "a_side_ended_without_an_intent",
             phase: Phase::Watch,
-            effect: || patch(Purpose::Settle, Kind::Deployment, "web"),
+            effect: || patch(Purpose::EndWindow, Kind::Deployment, "web"),
         },
         Never {
             name: "a_template_without_its_hold",

@@ -4,54 +4,46 @@ use slipway_crds::v1alpha1::status::{Ended, Generation, Outcome, PastRevision};
 
 use super::recovery::recover;
 use super::{begin, deployments, nothing_runs, revision, running_image};
+use crate::draft::{Draft, StepInput, Verdict};
 use crate::ending::ran_by;
 use crate::intent::Plan;
 use crate::observed::Observed;
 use crate::search;
 use crate::steps::preflight;
-use crate::turn::{StepInput, Turn, Verdict};
+use crate::workloads::{container, image_changes};
 
 /// A Release without a status: an open window is ended on the side that serves, then what runs is adopted.
-pub fn adopt(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
+pub fn adopt(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
     let plan = input.plan;
-    if recover(input, turn) {
+    if recover(input, draft) {
         return Verdict::working(
             "recovering",
-            "a window that was found open to be ended on the side that serves",
+            "Ending a window that was found open on the side that serves.",
         );
     }
     if let Err(finding) = preflight::inspect(input, plan) {
-        return match finding {
-            preflight::Finding::Wrong { reason, message } => Verdict::stalled(reason, message),
-            preflight::Finding::Unsettled(message) => Verdict::working("waiting", message),
-        };
+        return finding.verdict();
     }
     let first = nothing_runs(input.observed, plan);
-    let unsettled = deployments(input.observed, plan).find(|deployment| !deployment.settled() && !first);
-    if let Some(deployment) = unsettled {
-        return Verdict::working(
-            "waiting",
-            format!(
-                "Deployment {0} to finish the rollout that is under way, before it is adopted. See kubectl rollout status deployment/{0}",
-                deployment.name
-            ),
-        );
+    let mut deployments = deployments(input.observed, plan);
+    if let Some(deployment) = deployments.find(|deployment| !deployment.at_rest() && !first) {
+        return preflight::rolls(deployment);
     }
-    if !preflight::claim(input.observed, &input.intent.meta.uid, plan, turn) {
+    if !preflight::claim(input.observed, &input.intent.meta.uid, plan, draft) {
         return Verdict::working(
             "claiming",
-            "the Deployments and Services to carry the claim label",
+            "Waiting for the Deployments and Services to carry the claim label.",
         );
     }
     let number = first_number(input.observed, plan);
-    remember_live(input, turn, plan, first);
+    remember_live(input, draft, plan, first);
     if first {
-        begin(input.intent, plan, input.observed, number, turn);
-        return Verdict::working("begins", "the first revision to begin");
+        begin(input.intent, plan, input.observed, number, draft);
+        return Verdict::working("begins", "Waiting for the first revision to begin.");
     }
     let name = format!("{}-{number}", input.intent.meta.name);
-    turn.progress.status.serving = Some(name.clone());
-    turn.tell(
+    draft.progress.status.serving = Some(name.clone());
+    draft.tell(
         "Adopted",
         name.clone(),
         format!(
@@ -60,17 +52,17 @@ pub fn adopt(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
         ),
     );
     if same_version(input.observed, plan) {
-        let now = turn.now();
+        let now = draft.now();
         let mut revision = revision(input.intent, plan, number, now);
         revision.ended = Some(Ended {
             outcome: Outcome::Adopted,
             at: now,
         });
-        turn.progress.status.revision = Some(revision);
+        draft.progress.status.revision = Some(revision);
         return Verdict::Done;
     }
-    let now = turn.now();
-    turn.progress.status.history = vec![PastRevision {
+    let now = draft.now();
+    draft.progress.status.history = vec![PastRevision {
         number,
         name,
         digest: String::new(),
@@ -81,16 +73,15 @@ pub fn adopt(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
         ended_at: now,
         tasks: ran_by(plan, &running_image(input.observed, plan).unwrap_or_default()),
     }];
-    begin(input.intent, plan, input.observed, number + 1, turn);
-    Verdict::working("begins", "the revision to begin")
+    begin(input.intent, plan, input.observed, number + 1, draft);
+    Verdict::working("begins", "Waiting for the revision to begin.")
 }
 
 fn same_version(observed: &Observed, plan: &Plan) -> bool {
     plan.workloads.iter().all(|workload| {
         let deployment = observed.deployments.get(&workload.deployment);
-        deployment.is_some_and(|deployment| {
-            preflight::image_changes(workload, &deployment.template, &plan.image).is_empty()
-        })
+        deployment
+            .is_some_and(|deployment| image_changes(workload, &deployment.template, &plan.image).is_empty())
     })
 }
 
@@ -105,13 +96,13 @@ fn live_token(observed: &Observed, plan: &Plan) -> Option<String> {
     let variable = &plan.reindex.as_ref()?.variable;
     plan.workloads.iter().find_map(|workload| {
         let template = &observed.deployments.get(&workload.deployment)?.template;
-        template.variable(&preflight::container(workload, template)?, variable)
+        template.variable(&container(workload, template)?, variable)
     })
 }
 
 /// What the running version reads: the token in its pods, or the plain names. Where nothing runs, nothing was
 /// built yet.
-fn remember_live(input: &StepInput<'_>, turn: &mut Turn, plan: &Plan, first: bool) {
+fn remember_live(input: &StepInput<'_>, draft: &mut Draft, plan: &Plan, first: bool) {
     let Some(reindex) = &plan.reindex else {
         return;
     };
@@ -120,7 +111,8 @@ fn remember_live(input: &StepInput<'_>, turn: &mut Turn, plan: &Plan, first: boo
         .fingerprint
         .clone()
         .filter(|_| !first && same_version(input.observed, plan));
-    turn.progress.search_mut().live = Some(Generation {
+    draft.progress.search_mut().live = Some(Generation {
+        url: Some(reindex.url.clone()),
         token,
         fingerprint,
         indices: Vec::new(),

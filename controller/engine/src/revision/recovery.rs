@@ -1,18 +1,20 @@
 //! A window that nobody remembers: the status was lost while it was open.
 
-use slipway_crds::v1alpha1::status::{Amount, Course, Reason, Remembered, Side, Strategy, WorkloadStatus};
+use slipway_crds::v1alpha1::status::{
+    Amount, Cause, Course, Remembered, SideStatus, StopReason, Strategy, WorkloadStatus,
+};
 
 use super::adoption::first_number;
 use super::revision;
+use crate::draft::{Draft, StepInput};
 use crate::observed::DeploymentView;
-use crate::steps::preflight;
-use crate::turn::{StepInput, Turn};
 use crate::window::patches::{held, remember};
 use crate::window::side_of;
+use crate::workloads::workload_status;
 
 /// A window without a record of it: the status was lost. True when that had to be recorded. It is ended on the side that serves, with the
 /// values that Kubernetes would have set by default, because the user's own are not known any more.
-pub fn recover(input: &StepInput<'_>, turn: &mut Turn) -> bool {
+pub fn recover(input: &StepInput<'_>, draft: &mut Draft) -> bool {
     let mut workloads: Vec<WorkloadStatus> = Vec::new();
     for plan in &input.plan.workloads {
         let Some(deployment) = input.observed.deployments.get(&plan.deployment) else {
@@ -33,15 +35,15 @@ pub fn recover(input: &StepInput<'_>, turn: &mut Turn) -> bool {
             .iter()
             .find(|set| Some(set.hash.as_str()) == pin);
         let serving = serving.or_else(|| deployment.by_template(deployment.template.digest()));
-        let mut status = preflight::workload_status(plan, deployment, &input.plan.image, input.observed);
+        let mut status = workload_status(plan, deployment, &input.plan.image, input.observed);
         status.images.clear();
         status.old = serving.map(side_of);
-        status.new = Some(Side {
+        status.new = Some(SideStatus {
             template: String::new(),
-            ..Side::default()
+            ..SideStatus::default()
         });
         status.window = true;
-        status.bolted_at = Some(turn.now());
+        status.bolted_at = Some(draft.now());
         status.remembered = Some(if held(deployment) {
             defaults(deployment)
         } else {
@@ -51,7 +53,7 @@ pub fn recover(input: &StepInput<'_>, turn: &mut Turn) -> bool {
                 ..remember(deployment)
             }
         });
-        turn.warn("WindowRecovered", deployment.name.clone(), format!(
+        draft.warn("WindowRecovered", deployment.name.clone(), format!(
             "the status of the Release was lost while the window of Deployment {} was open; it is ended on the side that serves. strategy, minReadySeconds and progressDeadlineSeconds are Kubernetes' defaults now: apply your manifest again",
             deployment.name
         ));
@@ -60,19 +62,19 @@ pub fn recover(input: &StepInput<'_>, turn: &mut Turn) -> bool {
     if workloads.is_empty() {
         return false;
     }
-    let now = turn.now();
+    let now = draft.now();
     let number = first_number(input.observed, input.plan);
     let mut lost = revision(input.intent, input.plan, number, now);
     // Not the version's own digest: what the spec asks for is begun anew afterwards.
     lost.digest = String::new();
-    lost.course = Course::Stop;
-    lost.reason = Some(Reason {
-        reason: "StatusLost".to_owned(),
-        message: "the status was lost".to_owned(),
-        at: now,
-    });
-    turn.progress.status.revision = Some(lost);
-    turn.progress.status.workloads = workloads;
+    draft.progress.status.revision = Some(lost);
+    draft.steer(
+        Course::Stop,
+        Cause::StatusLost,
+        StopReason::StatusLost,
+        "The status was lost.",
+    );
+    draft.progress.status.workloads = workloads;
     true
 }
 

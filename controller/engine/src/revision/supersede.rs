@@ -1,23 +1,23 @@
 //! What a newer spec does to a revision that is under way: it waits, takes the build over, or ends it.
 
 use slipway_crds::v1alpha1::RebuildWhen;
-use slipway_crds::v1alpha1::status::{Course, Ended, Outcome, Pending, Reason, StepName};
+use slipway_crds::v1alpha1::status::{Cause, Course, Ended, Outcome, Pending, StepName, StopReason};
 
 use super::begin;
+use crate::draft::{Draft, StepInput};
 use crate::ending::past;
 use crate::intent::Plan;
 use crate::task;
-use crate::turn::{StepInput, Turn};
 
 /// What a newer spec does to a running revision. True when something has to be committed before going on.
-pub fn supersede(input: &StepInput<'_>, wanted: &Plan, turn: &mut Turn) -> bool {
+pub fn supersede(input: &StepInput<'_>, wanted: &Plan, draft: &mut Draft) -> bool {
     let Some(revision) = input
         .committed
         .running()
         .filter(|revision| revision.digest != wanted.digest)
     else {
         let none = input.committed.status.pending.is_none();
-        turn.progress.status.pending = None;
+        draft.progress.status.pending = None;
         return !none;
     };
     let waits = |message: &str| Pending {
@@ -53,22 +53,21 @@ pub fn supersede(input: &StepInput<'_>, wanted: &Plan, turn: &mut Turn) -> bool 
             revision.name
         ))
     } else if reindexing && keeps_build(input, wanted) {
-        hand_over(input, wanted, turn);
+        hand_over(input, wanted, draft);
         return true;
     } else {
-        let message = format!("a newer version ({}) is wanted", wanted.image);
-        let reason = turn.reason("Superseded", message);
-        turn.progress.steer(Course::Stop, reason);
+        let message = format!("A newer version ({}) is wanted.", wanted.image);
+        draft.steer(Course::Stop, Cause::Superseded, StopReason::Superseded, message);
         return true;
     };
     let changed = input.committed.status.pending.as_ref() != Some(&pending);
     if changed {
-        turn.tell(
+        draft.tell(
             "Queued",
             wanted.digest.clone(),
             format!("{}: {}", pending.image, pending.message),
         );
-        turn.progress.status.pending = Some(pending);
+        draft.progress.status.pending = Some(pending);
     }
     changed
 }
@@ -90,36 +89,32 @@ fn keeps_build(input: &StepInput<'_>, wanted: &Plan) -> bool {
 }
 
 /// The newer version takes over the running build: hourly merges must not starve a two-hour build.
-fn hand_over(input: &StepInput<'_>, wanted: &Plan, turn: &mut Turn) {
-    let now = turn.now();
+fn hand_over(input: &StepInput<'_>, wanted: &Plan, draft: &mut Draft) {
+    let now = draft.now();
     let number = input.committed.number() + 1;
-    let reason = Reason {
-        reason: "Superseded".to_owned(),
-        message: "its build was handed over to a newer version".to_owned(),
-        at: now,
-    };
-    turn.progress.steer(Course::Stop, reason);
-    if let Some(revision) = &mut turn.progress.status.revision {
+    let message = "Its build was handed over to a newer version.";
+    draft.steer(Course::Stop, Cause::Superseded, StopReason::Superseded, message);
+    if let Some(revision) = &mut draft.progress.status.revision {
         revision.ended = Some(Ended {
             outcome: Outcome::Aborted,
             at: now,
         });
     }
-    if let Some(past) = past(&turn.progress) {
-        turn.progress.status.history.insert(0, past);
-        turn.progress.status.history.truncate(input.intent.live.history);
+    if let Some(past) = past(&draft.progress) {
+        draft.progress.status.history.insert(0, past);
+        draft.progress.status.history.truncate(input.intent.live.history);
     }
-    let candidate = turn
+    let candidate = draft
         .progress
         .status
         .search
         .as_mut()
         .and_then(|search| search.candidate.take());
-    let mut tasks = turn.progress.status.tasks.clone();
+    let mut tasks = draft.progress.status.tasks.clone();
     tasks.retain(|task| task.step == StepName::Reindex);
-    begin(input.intent, wanted, input.observed, number, turn);
+    begin(input.intent, wanted, input.observed, number, draft);
     if candidate.is_some() {
-        turn.progress.search_mut().candidate = candidate;
+        draft.progress.search_mut().candidate = candidate;
     }
-    turn.progress.status.tasks = tasks;
+    draft.progress.status.tasks = tasks;
 }

@@ -1,79 +1,67 @@
 //! Cutover: the one moment when the traffic moves. Recorded before it is done, confirmed by observation.
 
-use slipway_crds::v1alpha1::status::{Cutover, RollbackState, RollbackStatus, StepName};
+use slipway_crds::v1alpha1::status::{Cutover, RollbackState, RollbackStatus, StepName, StopReason};
 
-use super::preboot::{benches, every, in_the_way};
-use super::reindex::{Pass, facts, pass_since};
-use super::{again, preflight, serving};
+use crate::catch_up::{Pass, pass_since};
 use crate::decision::Purpose;
+use crate::draft::{Draft, StepInput, Verdict};
 use crate::intent::ReindexPlan;
 use crate::observed::SearchFacts;
-use crate::progress::spoken;
-use crate::turn::{StepInput, Turn, Verdict};
-use crate::window::{Bench, Which, bolt, keep_pins, lock, pin};
+use crate::question::Question;
+use crate::search::{Counts, facts, question};
+use crate::sentence::{again, human, unchanged};
+use crate::window::{Kept, Side, WorkloadWindow, bolt, every, in_the_way, keep, pin, windows};
+use crate::workloads::moves_traffic;
+
+/// Whether the new generation is still what was verified.
+pub fn asks(input: &StepInput<'_>) -> Vec<Question> {
+    let candidate = input.committed.candidate();
+    let asked = candidate.and_then(|_| question(input.plan, input.committed, Counts::No));
+    asked.map(Question::Search).into_iter().collect()
+}
 
 /// The last catch-up pass, the intent, the bolt, the flip.
-pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
-    if !preflight::moves_traffic(&input.committed.status.workloads)
-        || input
-            .committed
-            .revision()
-            .is_some_and(|revision| revision.first_installation)
-    {
+pub fn step(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
+    if !moves_traffic(&input.committed.status.workloads) {
         return Verdict::Skipped;
     }
     match input.committed.status.cutover {
-        None => before(input, turn),
-        Some(cutover) => flip(input, turn, cutover),
+        None => before(input, draft),
+        Some(cutover) => flip(input, draft, cutover),
     }
 }
 
 /// Still reversible: everything is looked at once more before the intent.
-fn before(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
-    if let Some(verdict) = in_the_way(input) {
-        return verdict;
-    }
-    let benches = benches(input);
-    if let Some(lost) = benches
-        .iter()
-        .find(|bench| bench.old.is_none_or(|old| old.wanted == 0))
-    {
-        return Verdict::failed(
-            "ServingSideLost",
-            format!(
-                "the ReplicaSet that serves Deployment {} was deleted or scaled away; it is being brought back and this revision is given up. {}",
-                lost.deployment.name,
-                again(input)
-            ),
-        );
-    }
-    let pinned = every(&benches, |bench| keep_pins(bench, Which::Old, turn));
-    let locked = every(&benches, |bench| lock(bench, turn));
-    if !pinned || !locked {
-        return Verdict::working("waiting", "the window to be whole again before the cutover");
-    }
-    if let Some(verdict) = unready(input, turn, &benches) {
+fn before(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
+    let windows = match keep(input, draft, Side::Old) {
+        Ok(Kept { windows, whole: true }) => windows,
+        Ok(Kept { whole: false, .. }) => {
+            return Verdict::working(
+                "waiting",
+                "Waiting for the window to be whole again before the cutover.",
+            );
+        }
+        Err(verdict) => return verdict,
+    };
+    if let Some(verdict) = unready(input, draft, &windows) {
         return verdict;
     }
     if input.intent.live.suspend {
-        return Verdict::working(
-            "suspended",
-            "suspended before the cutover; set spec.suspend to false to go on",
-        );
+        return Verdict::suspended();
     }
     let ready = input
         .committed
         .step(StepName::Preboot)
         .and_then(|step| step.finished_at)
         .unwrap_or(input.now);
-    match pass_since(input, turn, ready) {
+    match pass_since(input, draft, ready) {
         Pass::Done => {}
         Pass::Verdict(Verdict::Failed { message, .. }) => {
             return Verdict::failed(
-                "CatchUpFailed",
+                StopReason::CatchUpFailed,
                 format!(
-                    "{message}. The traffic was not moved; {} serves unchanged. {}",
-                    serving(input),
+                    "{message} The traffic was not moved; {}{}",
+                    unchanged(input),
                     again(input)
                 ),
             );
@@ -83,52 +71,52 @@ fn before(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
     if let Some(verdict) = pairing(input) {
         return verdict;
     }
-    let now = turn.now();
-    turn.progress.status.cutover = Some(Cutover {
+    let now = draft.now();
+    draft.progress.status.cutover = Some(Cutover {
         intent_at: now,
         confirmed_at: None,
         watch_until: None,
     });
-    for bench in &benches {
-        let ready = bench.new.map(|new| new.ready);
-        turn.workload(&bench.status.name, |workload| {
+    for window in &windows {
+        let ready = window.new.map(|new| new.ready);
+        draft.workload(&window.status.name, |workload| {
             workload.ready_at_cutover = ready;
             workload.last_pin_change_at = Some(now);
             workload.bolted_at = Some(now);
         });
     }
-    Verdict::working("moving", "the traffic to move")
+    Verdict::working("moving", "Waiting for the traffic to move.")
 }
 
 /// New pods that are not ready any more are waited for, as long as a boot may take.
-fn unready(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Option<Verdict> {
+fn unready(input: &StepInput<'_>, draft: &mut Draft, windows: &[WorkloadWindow<'_>]) -> Option<Verdict> {
     let mut verdict = None;
-    for bench in benches {
-        if bench.new_ready() {
-            turn.workload(&bench.status.name, |workload| workload.degraded_since = None);
+    for window in windows {
+        if window.new_ready() {
+            draft.workload(&window.status.name, |workload| workload.degraded_since = None);
             continue;
         }
-        let now = turn.now();
-        let since = bench.status.degraded_since.unwrap_or(now);
-        turn.workload(&bench.status.name, |workload| {
+        let now = draft.now();
+        let since = window.status.degraded_since.unwrap_or(now);
+        draft.workload(&window.status.name, |workload| {
             workload.degraded_since = Some(since);
         });
         let limit = input.intent.live.preboot_timeout;
-        if turn.passed(since, limit) {
+        if draft.elapsed(since, limit) {
             return Some(Verdict::failed(
-                "PrebootTimeout",
+                StopReason::PrebootTimeout,
                 format!(
-                    "the new pods of {} were ready, then not ready any more for {} before the traffic was to move. The new side was removed; {} serves unchanged. {}",
-                    bench.deployment.name,
-                    spoken(limit),
-                    serving(input),
+                    "The new pods of {} were ready, then not ready any more for {} before the traffic was to move. The new side is removed; {}{}",
+                    window.deployment.name,
+                    human(limit),
+                    unchanged(input),
                     again(input)
                 ),
             ));
         }
         verdict = Some(Verdict::working(
             "waiting",
-            "every new pod to be ready at the moment of the cutover",
+            "Waiting for every new pod to be ready at the moment of the cutover.",
         ));
     }
     verdict
@@ -149,11 +137,11 @@ fn pairing(input: &StepInput<'_>) -> Option<Verdict> {
             .is_some_and(|(_, view)| view.uuid == index.uuid && view.trouble.is_none());
         if !same {
             return Some(Verdict::failed(
-                "GenerationLost",
+                StopReason::GenerationLost,
                 format!(
-                    "index {} was deleted, replaced or is not usable, so the new pods would read what nobody verified. The traffic was not moved; {} serves unchanged. {}",
+                    "Index {} was deleted, replaced or is not usable, so the new pods would read what nobody verified. The traffic was not moved; {}{}",
                     index.index,
-                    serving(input),
+                    unchanged(input),
                     again(input)
                 ),
             ));
@@ -161,9 +149,9 @@ fn pairing(input: &StepInput<'_>) -> Option<Verdict> {
     }
     if let Some((alias, place)) = crate::search::moved(reindex, candidate, seen) {
         return Some(Verdict::failed(
-            "LiveAliasMoved",
+            StopReason::LiveAliasMoved,
             format!(
-                "alias {alias} moved to {place} while old pods read it. Point it back; then {}",
+                "Alias {alias} moved to {place} while old pods read it. Point it back.{}",
                 again(input)
             ),
         ));
@@ -172,56 +160,54 @@ fn pairing(input: &StepInput<'_>) -> Option<Verdict> {
 }
 
 /// The intent is committed: bolt, flip, confirm. What goes wrong from here on is a rollback.
-fn flip(input: &StepInput<'_>, turn: &mut Turn, cutover: Cutover) -> Verdict {
-    let benches = benches(input);
-    if benches.is_empty() || in_the_way(input).is_some() {
-        return in_the_way(input).unwrap_or(Verdict::Done);
+fn flip(input: &StepInput<'_>, draft: &mut Draft, cutover: Cutover) -> Verdict {
+    let in_the_way = in_the_way(input);
+    let windows = windows(input);
+    if windows.is_empty() || in_the_way.is_some() {
+        return in_the_way.unwrap_or(Verdict::Done);
     }
     // A side that died in this moment gets no traffic.
-    if let Some(dead) = benches
-        .iter()
-        .find(|bench| !bench.pinned(Which::New) && !fit(bench))
-    {
+    let dead = |window: &&WorkloadWindow<'_>| !window.pinned(Side::New) && !fit(window);
+    if let Some(dead) = windows.iter().find(dead) {
         return Verdict::failed(
-            "NewSideLost",
+            StopReason::NewSideLost,
             format!(
-                "the new pods of {} were no longer ready when the traffic was to move. {}",
-                dead.deployment.name,
-                again(input)
+                "The new pods of {} were no longer ready when the traffic was to move.",
+                dead.deployment.name
             ),
         );
     }
-    if !every(&benches, |bench| bench.pinned(Which::New) || bolt(bench, turn)) {
-        return Verdict::working("moving", "the old side to be bolted");
+    if !every(&windows, |window| window.pinned(Side::New) || bolt(window, draft)) {
+        return Verdict::working("moving", "Waiting for the old side to be bolted.");
     }
-    if !every(&benches, |bench| pin(bench, Which::New, Purpose::Flip, turn)) {
+    if !every(&windows, |window| pin(window, Side::New, Purpose::Flip, draft)) {
         return Verdict::working(
             "moving",
-            "the endpoints of the Services to be those of the new pods",
+            "Waiting for the endpoints of the Services to be those of the new pods.",
         );
     }
-    confirmed(input, turn, cutover, &benches);
+    confirmed(input, draft, cutover, &windows);
     Verdict::Done
 }
 
 /// Fully ready, or as ready as when the intent was made.
-fn fit(bench: &Bench<'_>) -> bool {
-    bench.new.is_some_and(|new| {
-        new.ready > 0 && new.ready >= bench.status.ready_at_cutover.unwrap_or(1).min(new.wanted)
+fn fit(window: &WorkloadWindow<'_>) -> bool {
+    window.new.is_some_and(|new| {
+        new.ready > 0 && new.ready >= window.status.ready_at_cutover.unwrap_or(1).min(new.wanted)
     })
 }
 
-fn confirmed(input: &StepInput<'_>, turn: &mut Turn, cutover: Cutover, benches: &[Bench<'_>]) {
-    let now = turn.now();
+fn confirmed(input: &StepInput<'_>, draft: &mut Draft, cutover: Cutover, windows: &[WorkloadWindow<'_>]) {
+    let now = draft.now();
     let until = now + input.intent.live.watch_for;
-    turn.progress.status.cutover = Some(Cutover {
+    draft.progress.status.cutover = Some(Cutover {
         confirmed_at: Some(now),
         watch_until: Some(until),
         ..cutover
     });
-    turn.progress.status.serving = Some(input.committed.revision_name());
-    for bench in benches {
-        turn.workload(&bench.status.name, |workload| {
+    draft.progress.status.serving = Some(input.committed.revision_name());
+    for window in windows {
+        draft.workload(&window.status.name, |workload| {
             workload.last_pin_change_at = Some(now);
         });
     }
@@ -233,27 +219,28 @@ fn confirmed(input: &StepInput<'_>, turn: &mut Turn, cutover: Cutover, benches: 
         ),
         None => (RollbackState::Ready, "the old side is warm"),
     };
-    turn.progress.status.rollback = Some(RollbackStatus {
+    draft.progress.status.rollback = Some(RollbackStatus {
         state,
         reason: reason.to_owned(),
         since: Some(now),
         until: Some(until),
+        traffic_back_at: None,
     });
-    let services: Vec<&str> = benches
+    let services: Vec<&str> = windows
         .iter()
-        .flat_map(|bench| bench.services.iter().map(|service| service.name.as_str()))
+        .flat_map(|window| window.services.iter().map(|service| service.name.as_str()))
         .collect();
     let reads = candidate
         .map(|candidate| format!(" (reads {})", candidate.token))
         .unwrap_or_default();
-    turn.tell(
+    draft.tell(
         "CutOver",
         input.committed.revision_name(),
         format!(
             "traffic of Service {} moved to {}{reads}; the old side stays warm for {}",
             services.join(", "),
             input.committed.revision_name(),
-            spoken(input.intent.live.watch_for)
+            human(input.intent.live.watch_for)
         ),
     );
 }

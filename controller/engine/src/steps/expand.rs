@@ -1,13 +1,13 @@
 //! Expand: the migration that old code survives, before anything is built or booted.
 
-use crate::turn::{StepInput, Turn, Verdict};
+use crate::draft::{Draft, StepInput, Verdict};
 
-use super::run_once;
+use crate::task::once;
 
 /// Runs the migration once for what it is given.
-pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
+pub fn step(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
     match &input.plan.expand {
-        Some(plan) => run_once(input, turn, plan),
+        Some(plan) => once(input, draft, plan),
         None => Verdict::Skipped,
     }
 }

@@ -1,30 +1,51 @@
 //! Reindex: a new generation is built and caught up beside the live one, under names that only the new
 //! version knows.
 
-mod passes;
+use slipway_crds::v1alpha1::status::{
+    Candidate, Counted, Generation, StepName, StopReason, TaskOutcome, TaskReason, TaskStatus,
+};
 
-use slipway_crds::v1alpha1::status::{Candidate, Generation, TaskStatus};
+use slipway_crds::v1alpha1::OnTimeout;
 
-use super::{again, begun, failed_before_boot, order, serving};
-use crate::intent::{Plan, ReindexPlan};
-use crate::observed::{NameView, SearchFacts, SearchView};
-use crate::search::{baseline, index_of, moved, rebuilds, retired, seen, token};
-use crate::task::{self, Order, TaskState};
-use crate::turn::{StepInput, Turn, Verdict};
+use crate::catch_up::{Pass, until_caught_up};
+use crate::draft::{Draft, StepInput, Verdict};
+use crate::intent::ReindexPlan;
+use crate::observed::{NameView, SearchFacts};
+use crate::question::Question;
+use crate::search::{
+    Counts, baseline, facts, generation_run, index_of, moved, question, rebuilds, retire, seen, token,
+};
+use crate::sentence::{again, at_work_for, human, unchanged};
+use crate::task::{self, TaskState, failed_before_boot};
 
-pub use passes::{Pass, pass_since, resumed};
+/// What the names and indices of both generations are. While a build runs its documents are counted as they are: a
+/// refresh would disturb it.
+pub fn asks(input: &StepInput<'_>) -> Vec<Question> {
+    let built = |reindex: &ReindexPlan| {
+        let build = input.committed.attempt(reindex.build.step, &reindex.build.name);
+        build.is_some_and(|build| build.outcome == Some(TaskOutcome::Succeeded))
+    };
+    let verifies = input.committed.candidate().is_some() && input.plan.reindex.as_ref().is_some_and(built);
+    let counts = if verifies {
+        Counts::Refreshed
+    } else {
+        Counts::AsTheyAre
+    };
+    let asked = question(input.plan, input.committed, counts);
+    asked.map(Question::Search).into_iter().collect()
+}
 
 /// Build, proof that no live alias moved, catch-up, verification.
-pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
+pub fn step(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
     let Some(reindex) = &input.plan.reindex else {
         return Verdict::Skipped;
     };
     let search = input.committed.status.search.clone().unwrap_or_default();
     if search.candidate.is_none() && !rebuilds(reindex, search.live.as_ref()) {
-        turn.tell(
+        draft.tell(
             "ReindexSkipped",
             "fingerprint",
-            "the fingerprint is that of the live generation; nothing to build",
+            "The fingerprint is that of the live generation; there is nothing to build.",
         );
         return Verdict::Skipped;
     }
@@ -33,36 +54,12 @@ pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
         Err(verdict) => return verdict,
     };
     match &search.candidate {
-        None => begin(input, turn, reindex, facts),
-        Some(candidate) => build(input, turn, reindex, candidate, facts),
+        None => begin(input, draft, reindex, facts),
+        Some(candidate) => build(input, draft, reindex, candidate, facts),
     }
 }
 
-/// What the engine said; else what is waited for.
-///
-/// # Errors
-/// The verdict of the step while the engine gives no usable answer.
-pub(crate) fn facts<'a>(input: &StepInput<'a>) -> Result<&'a SearchFacts, Verdict> {
-    match &input.observed.search {
-        SearchView::NotRead => Err(Verdict::working(
-            "asking the search engine",
-            "the search engine to be asked",
-        )),
-        SearchView::Unknown(why) => Err(Verdict::stalled(
-            "SearchUnavailable",
-            format!(
-                "the search engine gives no answer: {why}. Nothing goes on before it does; {} serves unchanged. Asked again every few seconds; check spec.reindex.search.url",
-                serving(input)
-            ),
-        )),
-        SearchView::Read(facts) => match &facts.unsupported {
-            Some(why) => Err(Verdict::stalled("SearchUnsupported", why.clone())),
-            None => Ok(facts),
-        },
-    }
-}
-
-fn begin(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan, facts: &SearchFacts) -> Verdict {
+fn begin(input: &StepInput<'_>, draft: &mut Draft, reindex: &ReindexPlan, facts: &SearchFacts) -> Verdict {
     let baseline = match baseline(reindex, facts) {
         Ok(baseline) => baseline,
         Err((reason, message)) => return Verdict::stalled(reason, message),
@@ -75,14 +72,14 @@ fn begin(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan, facts: &
     let names: Vec<String> = reindex
         .aliases
         .iter()
-        .map(|alias| ReindexPlan::name(&alias.alias, Some(&token)))
+        .map(|alias| ReindexPlan::name(alias, Some(&token)))
         .collect();
-    let now = turn.now();
+    let now = draft.now();
     let live = baseline
         .iter()
         .map(|index| format!("{} stays on {}", index.alias, index.index))
         .collect::<Vec<_>>();
-    turn.tell(
+    draft.tell(
         "BuildStarted",
         token.clone(),
         format!(
@@ -91,24 +88,27 @@ fn begin(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan, facts: &
             live.join(", ")
         ),
     );
-    let search = turn.progress.search_mut();
+    let search = draft.progress.search_mut();
     search.engine = Some(facts.engine.clone());
     let live = search.live.get_or_insert_with(Generation::default);
     live.indices.clone_from(&baseline);
+    live.url = Some(reindex.url.clone());
     search.candidate = Some(Candidate {
+        url: Some(reindex.url.clone()),
         token,
         fingerprint: reindex.fingerprint.clone(),
         t0: now,
         baseline,
         indices: Vec::new(),
+        counted: None,
         verified_at: None,
     });
-    Verdict::working("begins", "the build to begin")
+    Verdict::working("begins", "Waiting for the build to begin.")
 }
 
 fn build(
     input: &StepInput<'_>,
-    turn: &mut Turn,
+    draft: &mut Draft,
     reindex: &ReindexPlan,
     candidate: &Candidate,
     facts: &SearchFacts,
@@ -116,35 +116,31 @@ fn build(
     if let Some((alias, place)) = moved(reindex, candidate, facts) {
         return live_alias_moved(input, reindex, candidate, alias, &place);
     }
-    let Some(order) = generation_order(input, &reindex.build, Some(&candidate.token)) else {
-        return Verdict::stalled(
-            "WorkloadMissing",
-            format!(
-                "the build runs in the pod spec of workload {}, whose Deployment is not there",
-                reindex.build.from
-            ),
-        );
+    let order = match generation_run(input, reindex, &reindex.build, &candidate.token) {
+        Ok(order) => order,
+        Err(verdict) => return verdict,
     };
-    match task::run(input, turn, &order) {
+    match task::run(input, draft, &order) {
         TaskState::Running(message) => {
-            remember_seen(turn, reindex, candidate, facts);
-            turn.wake_after(jiff::SignedDuration::from_secs(2));
-            building(input, reindex, candidate, facts, &message)
+            remember_seen(draft, reindex, candidate, facts);
+            draft.wake_after(jiff::SignedDuration::from_secs(2));
+            let documents = documents(&seen(reindex, candidate, facts), facts);
+            stalls(input, draft, reindex, candidate, documents);
+            building(input, candidate, facts, documents, &message)
         }
-        TaskState::Succeeded(ended) => after_build(input, turn, reindex, candidate, facts, &ended),
+        TaskState::Succeeded(ended) => after_build(input, draft, reindex, candidate, facts, &ended),
         TaskState::Failed(ended) => {
-            remember_seen(turn, reindex, candidate, facts);
-            failed_before_boot(input, "BuildFailed", &ended)
+            remember_seen(draft, reindex, candidate, facts);
+            let stalled = ended.reason == Some(TaskReason::Stalled);
+            let reason = if stalled {
+                StopReason::BuildStalled
+            } else {
+                StopReason::BuildFailed
+            };
+            failed_before_boot(input, reason, &ended)
         }
-        TaskState::Unknown(ended) => Verdict::stalled(
-            "TaskUnknown",
-            format!(
-                "{}. Annotate slipway.dev/retry={} to build a new generation, or slipway.dev/abort",
-                task::doubt(&ended),
-                input.committed.revision_name()
-            ),
-        ),
-        TaskState::Foreign(message) => Verdict::stalled("ForeignJob", message),
+        TaskState::Unknown(ended) => task::unknown(input, &ended),
+        TaskState::Foreign(message) => Verdict::stalled(StopReason::ForeignJob, message),
     }
 }
 
@@ -158,85 +154,103 @@ fn live_alias_moved(
     let before = candidate.baseline.iter().find(|index| index.alias == alias);
     let before = before.map_or_else(|| "nothing".to_owned(), |index| index.index.clone());
     Verdict::failed(
-        "LiveAliasMoved",
+        StopReason::LiveAliasMoved,
         format!(
-            "alias {alias} moved from {before} to {place} by itself while the new generation was built. Old pods now read an index they do not know. Point it back to {before}; then let the build command append the variable {} to its names, and annotate slipway.dev/retry={}",
+            "Alias {alias} moved from {before} to {place} by itself while the new generation was built. Old pods now read an index they do not know. Point it back to {before}, and let the build command append the variable {} to its names.{}",
             reindex.variable,
-            input.committed.revision_name()
+            again(input)
         ),
     )
 }
 
-/// The order of a build or a pass: with the token of the generation that it writes.
-pub(crate) fn generation_order<'a>(
-    input: &StepInput<'_>,
-    plan: &'a crate::intent::TaskPlan,
-    token: Option<&str>,
-) -> Option<Order<'a>> {
-    let variable = input
-        .plan
-        .reindex
-        .as_ref()
-        .map(|reindex| reindex.variable.clone())?;
-    let order = order(input, plan)?;
-    Some(Order {
-        generation: token.map(|token| (variable, token.to_owned())),
-        ..order
-    })
-}
-
-fn remember_seen(turn: &mut Turn, reindex: &ReindexPlan, candidate: &Candidate, facts: &SearchFacts) {
+fn remember_seen(draft: &mut Draft, reindex: &ReindexPlan, candidate: &Candidate, facts: &SearchFacts) {
     let mut seen = seen(reindex, candidate, facts);
     // Counts change with every look; only which indices there are is worth a write.
     for index in &mut seen {
         index.documents = None;
     }
-    if let Some(candidate) = &mut turn.progress.search_mut().candidate {
+    if let Some(candidate) = &mut draft.progress.search_mut().candidate {
         candidate.indices = seen;
+    }
+}
+
+fn documents(indices: &[slipway_crds::v1alpha1::status::GenerationIndex], facts: &SearchFacts) -> i64 {
+    let views = indices.iter().filter_map(|index| facts.indices.get(&index.index));
+    views.map(|view| view.documents).sum()
+}
+
+/// A build whose document counts stand still is reported once, and stopped where `onTimeout` says so.
+fn stalls(
+    input: &StepInput<'_>,
+    draft: &mut Draft,
+    reindex: &ReindexPlan,
+    candidate: &Candidate,
+    documents: i64,
+) {
+    let Some(build) = input.committed.attempt(reindex.build.step, &reindex.build.name) else {
+        return;
+    };
+    let Some(started) = build.started_at else {
+        return;
+    };
+    let now = draft.now();
+    let known = candidate
+        .counted
+        .filter(|counted| counted.documents == documents && counted.at >= started);
+    let mut counted = known.unwrap_or(Counted {
+        documents,
+        at: now,
+        stalled: false,
+    });
+    let limit = reindex.live.stall_timeout;
+    if draft.elapsed(counted.at, limit)
+        && !counted.stalled
+        && build.reason.is_none_or(|reason| !reason.asked_for())
+    {
+        counted.stalled = true;
+        let what = format!(
+            "The document counts of the build have stood still at {documents} for {}",
+            human(limit)
+        );
+        match input.plan.settings(&reindex.build).on_timeout {
+            OnTimeout::Fail => task::note(draft, build, TaskReason::Stalled),
+            OnTimeout::Warn => draft.warn(
+                StopReason::BuildStalled.word(),
+                format!("build-{}", build.attempt),
+                format!(
+                    "{what} (build.stallTimeout). It goes on, because its onTimeout is Warn. Its output: kubectl logs job/{} -n {}",
+                    build.job, input.intent.meta.namespace
+                ),
+            ),
+        }
+    }
+    if let Some(candidate) = &mut draft.progress.search_mut().candidate {
+        candidate.counted = Some(counted);
     }
 }
 
 fn building(
     input: &StepInput<'_>,
-    reindex: &ReindexPlan,
     candidate: &Candidate,
     facts: &SearchFacts,
+    built: i64,
     message: &str,
 ) -> Verdict {
-    let documents = |names: Vec<(&str, String)>| -> i64 {
-        names
-            .iter()
-            .filter_map(|(_, name)| facts.indices.get(name))
-            .map(|view| view.documents)
-            .sum()
-    };
-    let built = documents(
-        seen(reindex, candidate, facts)
-            .iter()
-            .map(|index| ("", index.index.clone()))
-            .collect(),
-    );
-    let live = documents(
-        candidate
-            .baseline
-            .iter()
-            .map(|index| ("", index.index.clone()))
-            .collect(),
-    );
+    let live = documents(&candidate.baseline, facts);
     let progress = match (built * 100).checked_div(live) {
         Some(percent) => format!("{built} of about {live} documents ({}%)", percent.min(100)),
         None => format!("{built} documents"),
     };
     let message = format!(
-        "{message}: {progress} since {}",
-        begun(input, slipway_crds::v1alpha1::status::StepName::Reindex)
+        "{message} Built so far: {progress}, after {}.",
+        at_work_for(input, StepName::Reindex)
     );
     Verdict::working(progress, message)
 }
 
 fn after_build(
     input: &StepInput<'_>,
-    turn: &mut Turn,
+    draft: &mut Draft,
     reindex: &ReindexPlan,
     candidate: &Candidate,
     facts: &SearchFacts,
@@ -244,8 +258,8 @@ fn after_build(
 ) -> Verdict {
     let mut indices = Vec::new();
     for alias in &reindex.aliases {
-        let name = ReindexPlan::name(&alias.alias, Some(&candidate.token));
-        if let Some(mut index) = index_of(facts, &alias.alias, &name) {
+        let name = ReindexPlan::name(alias, Some(&candidate.token));
+        if let Some(mut index) = index_of(facts, alias, &name) {
             index.documents = None;
             indices.push(index);
         } else {
@@ -254,23 +268,23 @@ fn after_build(
                 Some(NameView::Index) | None => "nothing of that name".to_owned(),
             };
             return Verdict::failed(
-                "BuildIncomplete",
+                StopReason::BuildIncomplete,
                 format!(
-                    "the build ended well but left {found} where index {name} should be. Let the build command append the variable {} to its names. Nothing was booted; {} serves unchanged. {}",
+                    "The build ended well but left {found} where index {name} should be. Let the build command append the variable {} to its names. Nothing was booted; {}{}",
                     reindex.variable,
-                    serving(input),
+                    unchanged(input),
                     again(input)
                 ),
             );
         }
     }
-    let stray = seen(reindex, candidate, facts)
+    let stray: Vec<_> = seen(reindex, candidate, facts)
         .into_iter()
-        .filter(|stray| !indices.iter().any(|kept| kept.uuid == stray.uuid));
-    let stray: Vec<_> = stray
-        .map(|index| retired(&index, Some(&candidate.token), turn.now() + reindex.keep_for))
+        .filter(|stray| !indices.iter().any(|kept| kept.uuid == stray.uuid))
         .collect();
-    let search = turn.progress.search_mut();
+    let delete_after = draft.now() + reindex.live.keep_for;
+    let stray = retire(&stray, Some(&candidate.token), Some(&reindex.url), delete_after);
+    let search = draft.progress.search_mut();
     for index in stray {
         if !search.retired.iter().any(|known| known.uuid == index.uuid) {
             search.retired.push(index);
@@ -281,15 +295,15 @@ fn after_build(
     {
         candidate.indices.clone_from(&indices);
     }
-    match passes::until_caught_up(input, turn, reindex, candidate) {
-        Pass::Done => verify(input, turn, reindex, candidate, facts, ended),
+    match until_caught_up(input, draft, reindex, candidate) {
+        Pass::Done => verify(input, draft, reindex, candidate, facts, ended),
         Pass::Verdict(verdict) => verdict,
     }
 }
 
 fn verify(
     input: &StepInput<'_>,
-    turn: &mut Turn,
+    draft: &mut Draft,
     reindex: &ReindexPlan,
     candidate: &Candidate,
     facts: &SearchFacts,
@@ -297,17 +311,17 @@ fn verify(
 ) -> Verdict {
     if let Err(problem) = complete(reindex, candidate, facts, ended) {
         return Verdict::failed(
-            "VerificationFailed",
+            StopReason::VerificationFailed,
             format!(
-                "{problem}. Nothing was booted; {} serves unchanged. {}",
-                serving(input),
+                "{problem}. Nothing was booted; {}{}",
+                unchanged(input),
                 again(input)
             ),
         );
     }
-    let now = turn.now();
+    let now = draft.now();
     let mut counts = Vec::new();
-    if let Some(candidate) = &mut turn.progress.search_mut().candidate {
+    if let Some(candidate) = &mut draft.progress.search_mut().candidate {
         candidate.verified_at = Some(now);
         for index in &mut candidate.indices {
             index.documents = facts.indices.get(&index.index).map(|view| view.documents);
@@ -318,13 +332,13 @@ fn verify(
             ));
         }
     }
-    turn.tell(
+    draft.tell(
         "BuildSucceeded",
         candidate.token.clone(),
         format!(
             "{}, in {}",
             counts.join(", "),
-            begun(input, slipway_crds::v1alpha1::status::StepName::Reindex)
+            at_work_for(input, StepName::Reindex)
         ),
     );
     Verdict::Done
@@ -337,29 +351,35 @@ fn complete(
     facts: &SearchFacts,
     ended: &TaskStatus,
 ) -> Result<(), String> {
-    let enough = |have: i64, want: i64| have * 100_000 >= want * (100_000 - reindex.tolerance);
+    let enough = |have: i64, want: i64| have * 100_000 >= want * (100_000 - reindex.live.tolerance);
     let mut total = 0;
     for alias in &reindex.aliases {
-        let name = ReindexPlan::name(&alias.alias, Some(&candidate.token));
+        let name = ReindexPlan::name(alias, Some(&candidate.token));
         let Some((index, view)) = facts.resolve(&name) else {
-            return Err(format!("index {name} is gone"));
+            return Err(format!("Index {name} is gone"));
         };
         if let Some(trouble) = &view.trouble {
-            return Err(format!("index {index} is not usable: {trouble}"));
+            return Err(format!("Index {index} is not usable: {trouble}"));
         }
-        if view.documents < alias.minimum_documents {
+        let minimum = reindex
+            .live
+            .minimum_documents
+            .get(alias)
+            .copied()
+            .unwrap_or_default();
+        if view.documents < minimum {
             return Err(format!(
-                "index {index} has {} documents, fewer than minimumDocuments {}",
-                view.documents, alias.minimum_documents
+                "Index {index} has {} documents, fewer than minimumDocuments {minimum}",
+                view.documents
             ));
         }
-        let old = candidate.baseline.iter().find(|old| old.alias == alias.alias);
+        let old = candidate.baseline.iter().find(|old| old.alias == *alias);
         if let Some(old) = old
             .and_then(|old| facts.indices.get(&old.index))
             .filter(|old| !enough(view.documents, old.documents))
         {
             return Err(format!(
-                "index {index} has {} documents, the live one {}; that is less than verify.countTolerance allows",
+                "Index {index} has {} documents, the live one {}; that is less than verify.countTolerance allows",
                 view.documents, old.documents
             ));
         }
@@ -367,18 +387,10 @@ fn complete(
     }
     match ended.documents {
         Some(reported) if !enough(total, reported) => Err(format!(
-            "the build reported {reported} documents, the new indices have {total}"
+            "The build reported {reported} documents, the new indices have {total}"
         )),
         Some(_) | None => Ok(()),
     }
-}
-
-/// The token that new pods carry: the candidate's once it is verified; none where nothing changes.
-pub fn new_token(plan: &Plan, progress: &crate::progress::Progress) -> Option<(String, String)> {
-    let variable = plan.reindex.as_ref()?.variable.clone();
-    let candidate = progress.status.search.as_ref()?.candidate.as_ref()?;
-    candidate.verified_at?;
-    Some((variable, candidate.token.clone()))
 }
 
 #[cfg(test)]

@@ -1,78 +1,96 @@
 //! Retire: the old side goes, the Services select as the user wrote them, the stable alias follows.
 
-use slipway_crds::v1alpha1::status::{Candidate, Generation, RollbackState, RollbackStatus, StepName};
+use slipway_crds::names;
+use slipway_crds::v1alpha1::status::{
+    Candidate, Generation, RetireIntent, RollbackState, RollbackStatus, StepName, StopReason,
+};
 
-use super::preboot::benches;
-use super::reindex::{Pass, facts, pass_since};
-use crate::decision::Effect;
+use crate::catch_up::{Pass, pass_since, waits_for_a_person};
+use crate::decision::{Call, Purpose};
+use crate::draft::{Draft, StepInput, Verdict};
 use crate::intent::ReindexPlan;
 use crate::observed::{NameView, SearchFacts};
-use crate::search::retired;
-use crate::turn::{StepInput, Turn, Verdict};
-use crate::window::{Which, settle};
+use crate::question::Question;
+use crate::search::{Counts, facts, question, retire};
+use crate::sentence::{ask, at_work_for};
+use crate::window::{self, Side, windows};
+
+/// Where the stable aliases are.
+pub fn asks(input: &StepInput<'_>) -> Vec<Question> {
+    let begun = input.committed.started(StepName::Retire);
+    let candidate = input.committed.candidate().filter(|_| begun);
+    let asked = candidate.and_then(|_| question(input.plan, input.committed, Counts::No));
+    asked.map(Question::Search).into_iter().collect()
+}
 
 /// The old side down, unpin, close, the last pass, the stable alias.
-pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
-    let rollback = input.committed.status.rollback.as_ref();
-    if rollback.is_none_or(|rollback| rollback.state != RollbackState::Unavailable) {
+pub fn step(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
+    if input.committed.status.retire.is_none() {
         // The end of the old side is an intent: it is committed before the first patch.
-        let since = Some(turn.now());
-        let reason = "the old side is being stopped".to_owned();
-        turn.progress.status.rollback = Some(RollbackStatus {
-            state: RollbackState::Unavailable,
-            reason,
-            since,
-            until: None,
-        });
-        return Verdict::working("begins", "the old side to be stopped");
+        intend(draft);
+        return Verdict::working("begins", "Waiting for the old side to be stopped.");
     }
     if let Some(message) = dead(input) {
-        return Verdict::failed("NewSideFailed", message);
+        return Verdict::failed(StopReason::NewSideFailed, message);
     }
     let mut waits = Vec::new();
     let mut done = true;
     for workload in &input.committed.status.workloads {
-        done &= settle(workload, input.observed, Which::New, &mut waits, turn);
+        done &= window::end(workload, input.observed, Side::New, &mut waits, draft);
     }
     if !done {
         return Verdict::working(
             "old side ends",
             format!(
-                "{}, since {}",
+                "Waiting for {}: {} so far.",
                 waits.join("; "),
-                super::begun(input, StepName::Retire)
+                at_work_for(input, StepName::Retire)
             ),
         );
     }
     let candidate = input.committed.candidate();
     match candidate.filter(|candidate| candidate.verified_at.is_some()) {
         None => Verdict::Done,
-        // What settle recorded is committed before the alias moves.
-        Some(_) if input.committed.window_open() => {
-            Verdict::working("old side gone", "the end of the window to be recorded")
-        }
-        Some(candidate) => stable_alias(input, turn, candidate),
+        // What the end of the window recorded is committed before the alias moves.
+        Some(_) if input.committed.window_open() => Verdict::working(
+            "old side gone",
+            "Waiting for the end of the window to be recorded.",
+        ),
+        Some(candidate) => stable_alias(input, draft, candidate),
     }
+}
+
+fn intend(draft: &mut Draft) {
+    let now = draft.now();
+    let status = &mut draft.progress.status;
+    status.retire = Some(RetireIntent { intent_at: now });
+    status.rollback = Some(RollbackStatus {
+        state: RollbackState::Unavailable,
+        reason: "the old side is being stopped".to_owned(),
+        since: Some(now),
+        until: None,
+        traffic_back_at: None,
+    });
 }
 
 /// Where the new side died right when Watch was over: the traffic gets no answer from it, and what is left of every
 /// old side could give one. The old pods end only as new ones are available, so this may last.
 fn dead(input: &StepInput<'_>) -> Option<String> {
-    let benches = benches(input);
-    let mut open = benches.iter().filter(|bench| bench.deployment.replicas > 0);
+    let windows = windows(input);
+    let mut open = windows.iter().filter(|window| window.deployment.replicas > 0);
     let died = open
         .clone()
-        .find(|bench| bench.new.is_none_or(|new| new.ready == 0))?;
-    let way_back = open.all(|bench| bench.deployment.window && bench.left_alone());
+        .find(|window| window.new.is_none_or(|new| new.ready == 0))?;
+    let way_back = open.all(|window| window.deployment.window && window.left_alone());
     (input.intent.live.automatic_rollback && way_back).then(|| {
         format!(
-            "no new pod of {} is ready while the old side is being stopped",
+            "No new pod of {} is ready while the old side is being stopped.",
             died.deployment.name
         )
     })
 }
 
-fn stable_alias(input: &StepInput<'_>, turn: &mut Turn, candidate: &Candidate) -> Verdict {
+fn stable_alias(input: &StepInput<'_>, draft: &mut Draft, candidate: &Candidate) -> Verdict {
     let Some(reindex) = &input.plan.reindex else {
         return Verdict::Done;
     };
@@ -81,15 +99,17 @@ fn stable_alias(input: &StepInput<'_>, turn: &mut Turn, candidate: &Candidate) -
         .step(StepName::Retire)
         .and_then(|step| step.started_at)
         .unwrap_or(input.now);
-    match pass_since(input, turn, gone) {
+    match pass_since(input, draft, gone) {
         Pass::Done => {}
         Pass::Verdict(Verdict::Failed { message, .. }) => {
+            waits_for_a_person(input, draft);
             return Verdict::stalled(
-                "CatchUpFailed",
+                StopReason::CatchUpFailed,
                 format!(
-                    "{message}. The last writes of the old pods may be missing in {}. After the fix annotate slipway.dev/retry, or slipway.dev/resume to go on without, with {}",
+                    "{message} The last writes of the old pods may be missing in {}. To try again after the fix: {} To go on without: {}",
                     candidate.token,
-                    input.committed.revision_name()
+                    ask(input, names::RETRY),
+                    ask(input, names::RESUME)
                 ),
             );
         }
@@ -109,23 +129,23 @@ fn stable_alias(input: &StepInput<'_>, turn: &mut Turn, candidate: &Candidate) -
             facts,
         ) {
             Step::There => {}
-            Step::Move(effect) => {
-                turn.effects.push(effect);
+            Step::Move(call) => {
+                draft.call(Purpose::MoveAlias, call);
                 return Verdict::working(
                     "alias moves",
-                    format!("alias {} to move to {}", index.alias, index.index),
+                    format!("Waiting for alias {} to move to {}.", index.alias, index.index),
                 );
             }
-            Step::Conflict(message) => return Verdict::stalled("AliasConflict", message),
+            Step::Conflict(message) => return Verdict::stalled(StopReason::AliasConflict, message),
         }
     }
-    become_live(input, turn, reindex, candidate);
+    become_live(input, draft, reindex, candidate);
     Verdict::Done
 }
 
 enum Step {
     There,
-    Move(Effect),
+    Move(Call),
     Conflict(String),
 }
 
@@ -140,7 +160,7 @@ fn move_alias(
     let before = candidate.baseline.iter().find(|before| before.alias == alias);
     if facts.indices.get(index).is_none_or(|view| view.uuid != uuid) {
         return Step::Conflict(format!(
-            "index {index} was deleted or replaced; the new pods read it. Build it again: change the fingerprint or the image"
+            "Index {index}, which the new pods read, was deleted or replaced. Build it again: change the fingerprint or the image."
         ));
     }
     let from = match (facts.names.get(alias), before) {
@@ -159,11 +179,11 @@ fn move_alias(
             };
             let expected = before.map_or_else(|| "nothing".to_owned(), |before| before.index.clone());
             return Step::Conflict(format!(
-                "alias {alias} is on {place}, where {expected} was expected: somebody else moved it. Point it to {index} yourself, or back to {expected}"
+                "Alias {alias} is on {place}, where {expected} was expected: somebody else moved it. Point it to {index} yourself, or back to {expected}."
             ));
         }
     };
-    Step::Move(Effect::MoveAlias {
+    Step::Move(Call::MoveAlias {
         url: url.to_owned(),
         alias: alias.to_owned(),
         from,
@@ -172,22 +192,23 @@ fn move_alias(
     })
 }
 
-fn become_live(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan, candidate: &Candidate) {
-    let delete_after = turn.now() + reindex.keep_for;
-    let search = turn.progress.search_mut();
+fn become_live(input: &StepInput<'_>, draft: &mut Draft, reindex: &ReindexPlan, candidate: &Candidate) {
+    let delete_after = draft.now() + reindex.live.keep_for;
+    let search = draft.progress.search_mut();
     let old = search.live.take().unwrap_or_default();
     let old_indices = if old.indices.is_empty() {
         &candidate.baseline
     } else {
         &old.indices
     };
-    let mut going: Vec<_> = old_indices
+    let going = old_indices
         .iter()
-        .filter(|index| !candidate.indices.iter().any(|new| new.uuid == index.uuid))
-        .map(|index| retired(index, old.token.as_deref(), delete_after))
-        .collect();
+        .filter(|index| !candidate.indices.iter().any(|new| new.uuid == index.uuid));
+    let url = old.url.as_deref().unwrap_or(&reindex.url);
+    let mut going = retire(going, old.token.as_deref(), Some(url), delete_after);
     search.retired.append(&mut going);
     search.live = Some(Generation {
+        url: Some(reindex.url.clone()),
         token: Some(candidate.token.clone()),
         fingerprint: candidate.fingerprint.clone(),
         indices: candidate.indices.clone(),
@@ -198,7 +219,7 @@ fn become_live(input: &StepInput<'_>, turn: &mut Turn, reindex: &ReindexPlan, ca
         .iter()
         .map(|index| format!("{} moved to {}", index.alias, index.index))
         .collect();
-    turn.tell(
+    draft.tell(
         "AliasMoved",
         candidate.token.clone(),
         format!(

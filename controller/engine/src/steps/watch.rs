@@ -2,130 +2,139 @@
 //! follow in their own rolling update.
 
 use jiff::SignedDuration;
-use slipway_crds::v1alpha1::Move;
-use slipway_crds::v1alpha1::status::{RollbackState, StepName, WorkloadStatus};
+use slipway_crds::names;
+use slipway_crds::v1alpha1::status::{RollbackState, StepName, StopReason};
 
-use super::preboot::{benches, every, gone, rolled_out};
-use super::preflight::changes;
-use super::reindex::{Pass, pass_since, resumed};
-use crate::observed::DeploymentView;
-use crate::progress::{since, spoken};
-use crate::turn::{StepInput, Turn, Verdict};
-use crate::window::patches::roll;
-use crate::window::{Bench, Which, keep_pins, lock};
+use crate::catch_up::{Pass, pass_since, waits_for_a_person};
+use crate::decision::ReadAgain;
+use crate::draft::{Draft, StepInput, Verdict};
+use crate::progress::since;
+use crate::rollouts;
+use crate::sentence::{ask, human};
+use crate::window::{Side, WorkloadWindow, gone, keep, windows};
 
 /// A side that is worse than at the cutover this long, while the old one is better, is given up.
 const DEGRADED: SignedDuration = SignedDuration::from_secs(30);
 
+/// Watches; from its end on there is no way back, so the side that has the traffic is read again then.
+pub fn step(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
+    let verdict = watch(input, draft);
+    if verdict == Verdict::Done {
+        for set in windows(input).iter().filter_map(|window| window.new) {
+            draft.read_again(ReadAgain::ReplicaSet(set.name.clone()));
+        }
+    }
+    verdict
+}
+
 /// Rescue first, then the others, then the time.
-pub fn step(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
-    if input
-        .committed
-        .revision()
-        .is_some_and(|revision| revision.first_installation)
-    {
-        return Verdict::Skipped;
+fn watch(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
+    let cutover = input.committed.status.cutover;
+    if cutover.is_some_and(|cutover| cutover.confirmed_at.is_none()) {
+        return Verdict::working("begins", "Waiting for the cutover to be recorded.");
     }
-    if input
-        .committed
-        .status
-        .cutover
-        .is_some_and(|cutover| cutover.confirmed_at.is_none())
-    {
-        return Verdict::working("begins", "the cutover to be recorded");
-    }
-    if let Some(verdict) = gone(input) {
+    if let Some(verdict) = gone(input).or_else(|| rescue(input, draft, &windows(input))) {
         return verdict;
     }
-    let benches = benches(input);
-    if let Some(verdict) = rescue(input, turn, &benches) {
-        return verdict;
-    }
-    if let Some(zero) = benches.iter().find(|bench| bench.deployment.replicas == 0) {
-        turn.warn(
+    let zero = |window: &&WorkloadWindow<'_>| window.deployment.replicas == 0;
+    if let Some(zero) = windows(input).iter().find(zero) {
+        let name = &zero.deployment.name;
+        draft.warn(
             "ScaledToZero",
-            zero.deployment.name.clone(),
-            format!(
-                "Deployment {} was scaled to 0; the old side goes now",
-                zero.deployment.name
-            ),
+            name.clone(),
+            format!("Deployment {name} was scaled to 0. The old side goes now."),
         );
         return Verdict::Done;
     }
-    every(&benches, |bench| keep_pins(bench, Which::New, turn));
-    every(&benches, |bench| lock(bench, turn));
-    way_back(turn, &benches);
-    match roll_others(input, turn) {
+    match keep(input, draft, Side::New) {
+        Ok(kept) => way_back(draft, &kept.windows),
+        Err(verdict) => return verdict,
+    }
+    match rollouts::roll_forward(input, draft) {
         Verdict::Done | Verdict::Skipped => {}
         verdict @ (Verdict::Working { .. } | Verdict::Stalled { .. } | Verdict::Failed { .. }) => {
             return verdict;
         }
     }
-    let Some(cutover) = input.committed.status.cutover else {
+    let Some(cutover) = cutover else {
         return Verdict::Done;
     };
     let confirmed = cutover.confirmed_at.unwrap_or(cutover.intent_at);
-    if let Some(verdict) = keep_caught_up(input, turn) {
+    tell_until(draft, confirmed + input.intent.live.watch_for);
+    if let Some(verdict) = keep_caught_up(input, draft) {
         return verdict;
     }
-    if turn.passed(confirmed, input.intent.live.watch_for) {
-        return degraded(turn).unwrap_or(Verdict::Done);
+    if draft.elapsed(confirmed, input.intent.live.watch_for) {
+        return degraded(draft).unwrap_or(Verdict::Done);
     }
-    let left = spoken(input.intent.live.watch_for - since(input.now, confirmed));
+    let left = human(input.intent.live.watch_for - since(input.now, confirmed));
     Verdict::working(
         format!("old side warm, {left} left"),
         format!(
-            "the old side stays warm {left} more (spec.watch.for). To go back: annotate slipway.dev/rollback={}",
-            input.committed.revision_name()
+            "The old side stays warm for {left} more (spec.watch.for). To go back: {}",
+            ask(input, names::ROLLBACK)
         ),
     )
 }
 
+/// The time is live: status tells the one that holds now.
+fn tell_until(draft: &mut Draft, until: jiff::Timestamp) {
+    let status = &mut draft.progress.status;
+    if let Some(cutover) = &mut status.cutover {
+        cutover.watch_until = Some(until);
+    }
+    if let Some(rollback) = &mut status.rollback
+        && rollback.state != RollbackState::Unavailable
+    {
+        rollback.until = Some(until);
+    }
+}
+
 /// Whether the new side has to be given up.
-fn rescue(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Option<Verdict> {
-    for bench in benches.iter().filter(|bench| bench.deployment.replicas > 0) {
-        let new = bench.new.map_or(0, |new| new.ready);
-        let old = bench.old.map_or(0, |old| old.ready);
-        let expected = bench
+fn rescue(input: &StepInput<'_>, draft: &mut Draft, windows: &[WorkloadWindow<'_>]) -> Option<Verdict> {
+    for window in windows.iter().filter(|window| window.deployment.replicas > 0) {
+        let new = window.new.map_or(0, |new| new.ready);
+        let old = window.old.map_or(0, |old| old.ready);
+        let expected = window
             .status
             .ready_at_cutover
             .unwrap_or(1)
-            .min(bench.deployment.replicas);
+            .min(window.deployment.replicas);
         let worse = new < expected && old > new;
-        let name = &bench.deployment.name;
+        let name = &window.deployment.name;
         let failed = |message: String| {
             if input.intent.live.automatic_rollback {
-                Verdict::failed("NewSideFailed", message)
+                Verdict::failed(StopReason::NewSideFailed, message)
             } else {
                 Verdict::stalled(
-                    "NewSideFailed",
+                    StopReason::NewSideFailed,
                     format!(
-                        "{message}. rollback.onFailure is Manual: annotate slipway.dev/rollback={}",
-                        input.committed.revision_name()
+                        "{message} rollback.onFailure is Manual. To go back: {}",
+                        ask(input, names::ROLLBACK)
                     ),
                 )
             }
         };
         if new == 0 && old > 0 {
             return Some(failed(format!(
-                "no new pod of {name} is ready; the old side has {old}"
+                "No new pod of {name} is ready; the old side has {old}."
             )));
         }
         if !worse {
-            if bench.status.degraded_since.is_some() {
-                turn.workload(&bench.status.name, |workload| workload.degraded_since = None);
+            if window.status.degraded_since.is_some() {
+                draft.workload(&window.status.name, |workload| workload.degraded_since = None);
             }
             continue;
         }
-        let now = turn.now();
-        let from = bench.status.degraded_since.unwrap_or(now);
-        turn.workload(&bench.status.name, |workload| {
+        let now = draft.now();
+        let from = window.status.degraded_since.unwrap_or(now);
+        draft.workload(&window.status.name, |workload| {
             workload.degraded_since = Some(from);
         });
-        if turn.passed(from, DEGRADED) {
+        if draft.elapsed(from, DEGRADED) {
             return Some(failed(format!(
-                "{new} of {expected} new pods of {name} ready for {}; the old side has {old}",
-                spoken(DEGRADED)
+                "Only {new} of {expected} new pods of {name} were ready for {}; the old side has {old}.",
+                human(DEGRADED)
             )));
         }
     }
@@ -133,26 +142,26 @@ fn rescue(input: &StepInput<'_>, turn: &mut Turn, benches: &[Bench<'_>]) -> Opti
 }
 
 /// While it is open whether the new side has to be given up, the old one is not ended.
-fn degraded(turn: &Turn) -> Option<Verdict> {
-    let mut workloads = turn.progress.status.workloads.iter();
+fn degraded(draft: &Draft) -> Option<Verdict> {
+    let mut workloads = draft.progress.status.workloads.iter();
     let worse = workloads.find(|workload| workload.degraded_since.is_some())?;
     Some(Verdict::working(
         "new side degraded",
         format!(
-            "the new pods of {} to get ready again; the traffic goes back after {} of fewer than before",
+            "Waiting for the new pods of {} to be ready again. The traffic goes back after {} with fewer of them than at the cutover.",
             worse.deployment,
-            spoken(DEGRADED)
+            human(DEGRADED)
         ),
     ))
 }
 
 /// Says when the old side is lost: there is no way back then.
-fn way_back(turn: &mut Turn, benches: &[Bench<'_>]) {
-    let lost = benches
+fn way_back(draft: &mut Draft, windows: &[WorkloadWindow<'_>]) {
+    let lost = windows
         .iter()
-        .find(|bench| bench.old.is_none_or(|old| old.wanted == 0));
-    let now = turn.now();
-    if let (Some(lost), Some(rollback)) = (lost, &mut turn.progress.status.rollback)
+        .find(|window| window.old.is_none_or(|old| old.wanted == 0));
+    let now = draft.now();
+    if let (Some(lost), Some(rollback)) = (lost, &mut draft.progress.status.rollback)
         && rollback.state != RollbackState::Unavailable
     {
         rollback.state = RollbackState::Unavailable;
@@ -161,121 +170,43 @@ fn way_back(turn: &mut Turn, benches: &[Bench<'_>]) {
             lost.deployment.name
         );
         rollback.since = Some(now);
-        turn.warn(
+        draft.warn(
             "WayBackLost",
             lost.deployment.name.clone(),
             format!(
-                "the old ReplicaSet of Deployment {} is gone: the new side serves, and there is no way back",
+                "The old ReplicaSet of Deployment {} is gone. The new side serves, and there is no way back.",
                 lost.deployment.name
             ),
         );
     }
 }
 
-/// The others that change: those without traffic.
-pub(crate) fn others(workloads: &[WorkloadStatus]) -> impl Iterator<Item = &WorkloadStatus> {
-    workloads
-        .iter()
-        .filter(|workload| workload.move_ == Move::After && changes(workload))
-}
-
-/// The workloads without traffic get the new version by their own rolling update.
-fn roll_others(input: &StepInput<'_>, turn: &mut Turn) -> Verdict {
-    for workload in others(&input.committed.status.workloads) {
-        let Some(deployment) = input.observed.deployments.get(&workload.deployment) else {
-            return Verdict::deployment_gone(&workload.deployment);
-        };
-        if !deployment
-            .template
-            .carries(&workload.images, workload.variable.as_ref())
-        {
-            if workload.rolled_at.is_some() {
-                return Verdict::stalled(
-                    "ForeignTemplate",
-                    format!(
-                        "the pod template of Deployment {} was changed by somebody else after this revision had set it; apply the new image again, or annotate slipway.dev/rollback={}",
-                        deployment.name,
-                        input.committed.revision_name()
-                    ),
-                );
-            }
-            let template = deployment
-                .template
-                .with(&workload.images, workload.variable.as_ref());
-            roll(deployment, &template, turn);
-            turn.tell(
-                "Rolling",
-                deployment.name.clone(),
-                format!("Deployment {} rolls to {}", deployment.name, input.plan.image),
-            );
-            return Verdict::working(
-                "rolling",
-                format!("Deployment {} to get the new template", deployment.name),
-            );
-        }
-        if workload.rolled_at.is_none() {
-            let now = turn.now();
-            turn.workload(&workload.name, |workload| workload.rolled_at = Some(now));
-        }
-        if let Some(verdict) = rolling(input, deployment) {
-            return verdict;
-        }
-    }
-    Verdict::Done
-}
-
-fn rolling(input: &StepInput<'_>, deployment: &DeploymentView) -> Option<Verdict> {
-    if rolled_out(deployment) {
-        return None;
-    }
-    let name = &deployment.name;
-    if let Some(message) = deployment
-        .not_progressing
-        .as_ref()
-        .filter(|_| deployment.observed_generation >= deployment.generation)
-    {
-        let message = format!("the rolling update of Deployment {name} does not get on: {message}");
-        return Some(if input.intent.live.automatic_rollback {
-            Verdict::failed("RolloutFailed", message)
-        } else {
-            Verdict::stalled("RolloutFailed", message)
-        });
-    }
-    Some(Verdict::working(
-        format!(
-            "{name} {} of {} updated",
-            deployment.updated_replicas, deployment.replicas
-        ),
-        format!(
-            "the rolling update of Deployment {name} since {}: {} of {} updated, {} available",
-            super::begun(input, StepName::Watch),
-            deployment.updated_replicas,
-            deployment.replicas,
-            deployment.available_replicas
-        ),
-    ))
-}
-
 /// Old pods still write to their own index and to the database; passes repeat that for the new one. One
 /// that fails keeps the old side warm until a person decides.
-fn keep_caught_up(input: &StepInput<'_>, turn: &mut Turn) -> Option<Verdict> {
-    let lag = input.plan.reindex.as_ref()?.catch_up.as_ref()?.max_lag;
+fn keep_caught_up(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
+    let reindex = input.plan.reindex.as_ref()?;
+    reindex.catch_up.as_ref()?;
     let last = input
         .committed
         .attempts(StepName::Reindex, "catch-up")
         .next_back()
-        .filter(|last| !resumed(last))?;
+        .filter(|last| !last.resumed)?;
     let ended = last.finished_at.unwrap_or(input.now);
-    let due = last.outcome.is_none() || last.retried || turn.passed(ended, lag);
+    let due = last.outcome.is_none() || last.retried || draft.elapsed(ended, reindex.live.max_lag);
     let not_before = if due { ended } else { last.intent_at };
-    match pass_since(input, turn, not_before) {
-        Pass::Verdict(Verdict::Failed { message, .. }) => Some(Verdict::stalled(
-            "CatchUpFailed",
-            format!(
-                "{message}. The old side stays warm until you decide: annotate slipway.dev/retry, slipway.dev/rollback or slipway.dev/resume with {}",
-                input.committed.revision_name()
-            ),
-        )),
+    match pass_since(input, draft, not_before) {
+        Pass::Verdict(Verdict::Failed { message, .. }) => {
+            waits_for_a_person(input, draft);
+            Some(Verdict::stalled(
+                StopReason::CatchUpFailed,
+                format!(
+                    "{message} The old side stays warm until you decide. To try again: {} To go back: {} To go on without: {}",
+                    ask(input, names::RETRY),
+                    ask(input, names::ROLLBACK),
+                    ask(input, names::RESUME)
+                ),
+            ))
+        }
         Pass::Verdict(verdict @ Verdict::Stalled { .. }) => Some(verdict),
         // A pass at work does not lengthen the watch: one more runs when the old pods are gone.
         Pass::Verdict(Verdict::Working { .. } | Verdict::Done | Verdict::Skipped) | Pass::Done => None,

@@ -99,7 +99,7 @@ fn the_first_installation_runs_its_tasks_and_needs_no_window() {
     world.indices.clear();
     world.breaks("shop:1");
     world.fail_pods("web-v1", 3, 0);
-    world.calm_down();
+    world.replicas_come_to_rest();
     world.lines.clear();
     // Its pods need what the migration and the build make.
     world.until(|world| world.phase() == Phase::Preboot);

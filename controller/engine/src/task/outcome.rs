@@ -2,12 +2,15 @@
 //! exits 0 on SIGTERM makes its Job Complete.
 
 use jiff::SignedDuration;
-use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskStatus};
+use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskReason, TaskStatus};
 
-use super::{STOPS, TaskState};
+use super::TaskState;
+use crate::decision::ReadAgain;
+use crate::draft::{Draft, StepInput};
+use crate::intent::Meta;
 use crate::observed::{TaskPodPhase, TaskPodView};
-use crate::progress::{since, spoken};
-use crate::turn::Turn;
+use crate::progress::since;
+use crate::sentence::human;
 
 /// The pod of a finished Job is seen by another watch, a moment later.
 const POD_LAG: SignedDuration = SignedDuration::from_secs(30);
@@ -16,20 +19,21 @@ const POD_LAG: SignedDuration = SignedDuration::from_secs(30);
 const OUTPUT: usize = 1024;
 
 fn record(
-    turn: &mut Turn,
+    input: &StepInput<'_>,
+    draft: &mut Draft,
     task: &TaskStatus,
     pod: Option<&TaskPodView>,
     outcome: TaskOutcome,
-    reason: Option<&str>,
+    reason: Option<TaskReason>,
 ) -> TaskStatus {
-    let mut ended = turn
+    let mut ended = draft
         .progress
         .task_mut(&task.job)
         .cloned()
         .unwrap_or_else(|| task.clone());
     ended.outcome = Some(outcome);
-    ended.reason = reason.map(str::to_owned);
-    let now = turn.now();
+    ended.reason = reason;
+    let now = draft.now();
     ended.finished_at = Some(now);
     // How long it ran is what counts from here on, and only the node knows: its clock may be another than ours.
     ended.started_at = match pod.and_then(|pod| pod.ran) {
@@ -42,55 +46,86 @@ fn record(
         .map(|text| tail(text.trim(), OUTPUT));
     ended.documents = output.as_deref().and_then(documents);
     ended.output = output.filter(|text| !text.is_empty());
-    if let Some(stored) = turn.progress.task_mut(&task.job) {
+    if ended.started_at.is_some() {
+        // What kept it from starting is over.
+        ended.trouble = None;
+    }
+    if let Some(stored) = draft.progress.task_mut(&task.job) {
         *stored = ended.clone();
     }
-    tell(turn, &ended);
+    let took = human(since(now, ended.started_at.unwrap_or(ended.intent_at)));
+    match outcome {
+        TaskOutcome::Succeeded => {
+            let action = format!("{}-{}", task.name, task.attempt);
+            draft.tell("TaskSucceeded", action, format!("{} in {took}", task.name));
+        }
+        TaskOutcome::Failed if reason == Some(TaskReason::Stopped) => {
+            let action = format!("{}-{}", task.name, task.attempt);
+            draft.tell("TaskStopped", action, format!("{} after {took}", task.name));
+        }
+        // Whoever runs the task tells of it, with what follows from it.
+        TaskOutcome::Failed => {}
+        TaskOutcome::Unknown => {
+            // Only a person can take it back: a watch that lags is no reason for it.
+            draft.read_again(ReadAgain::TaskPods);
+            draft.read_again(ReadAgain::Job(task.job.clone()));
+            let action = format!("{}-{}", task.name, task.attempt);
+            draft.warn("TaskUnknown", action, doubt(&input.intent.meta, &ended));
+        }
+    }
     ended
 }
 
-fn tell(turn: &mut Turn, task: &TaskStatus) {
-    let action = format!("{}-{}", task.name, task.attempt);
-    let took = spoken(since(turn.now(), task.started_at.unwrap_or(task.intent_at)));
-    match task.outcome {
-        Some(TaskOutcome::Succeeded) => {
-            turn.tell("TaskSucceeded", action, format!("{} in {took}", task.name));
+/// What a failed attempt says, in the task's own words.
+pub(crate) fn failure(meta: &Meta, task: &TaskStatus) -> String {
+    let ended = task.finished_at.unwrap_or(task.intent_at);
+    let took = human(since(ended, task.started_at.unwrap_or(task.intent_at)));
+    let how = match (task.exit_code, task.reason) {
+        (_, Some(TaskReason::StartDeadlineExceeded)) => {
+            format!("did not start within {took}")
         }
-        Some(TaskOutcome::Failed) => turn.warn("TaskFailed", action, failure(task)),
-        Some(TaskOutcome::Unknown) => turn.warn("TaskUnknown", action, doubt(task)),
-        None => {}
-    }
+        (_, Some(TaskReason::Timeout)) => format!("was stopped after {took}: it ran longer than its timeout"),
+        (_, Some(TaskReason::Stalled)) => {
+            format!("was stopped after {took}: the document counts stood still")
+        }
+        (_, Some(TaskReason::Stopped)) => format!("was stopped after {took}"),
+        (Some(code), _) => format!("exited {code} after {took}"),
+        (None, Some(TaskReason::NeverStarted)) => "never started".to_owned(),
+        (None, Some(_) | None) => "ended without an exit code".to_owned(),
+    };
+    // What kept it from starting says more than what the kubelet writes of a container that never was.
+    let words = match (&task.trouble, &task.output) {
+        (Some(trouble), _) => format!(": {trouble}"),
+        (None, Some(output)) => format!(": \"{}\"", last_lines(output)),
+        (None, None) => String::new(),
+    };
+    format!(
+        "Task {} (attempt {}) {how}{words}. All of its output: {}.",
+        task.name,
+        task.attempt,
+        logs(meta, task)
+    )
 }
 
-/// What a failed attempt says, in the task's own words.
-pub(crate) fn failure(task: &TaskStatus) -> String {
-    let length = since(
-        task.finished_at.unwrap_or(task.intent_at),
-        task.started_at.unwrap_or(task.intent_at),
-    );
-    let how = match (task.exit_code, task.reason.as_deref()) {
-        (_, Some(reason)) if STOPS.contains(&reason) => {
-            format!("was stopped after {}: {reason}", spoken(length))
-        }
-        (Some(code), _) => format!("exited {code} after {}", spoken(length)),
-        (None, Some(reason)) => format!("ended: {reason}"),
-        (None, None) => "ended without an exit code".to_owned(),
-    };
-    let words = task
-        .output
-        .as_deref()
-        .map(|text| format!(": \"{}\"", last_lines(text)))
-        .unwrap_or_default();
-    format!("{} (attempt {}) {how}{words}", task.name, task.attempt)
+/// Tells of a failed attempt that does not end its revision.
+pub(crate) fn tell_failure(input: &StepInput<'_>, draft: &mut Draft, task: &TaskStatus) {
+    let action = format!("{}-{}", task.name, task.attempt);
+    draft.warn("TaskFailed", action, failure(&input.intent.meta, task));
+}
+
+/// The command that shows all that a task said.
+fn logs(meta: &Meta, task: &TaskStatus) -> String {
+    format!("kubectl logs job/{} -n {}", task.job, meta.namespace)
 }
 
 /// What is known of an attempt whose outcome is not.
-pub(crate) fn doubt(task: &TaskStatus) -> String {
+pub(crate) fn doubt(meta: &Meta, task: &TaskStatus) -> String {
+    let reason = task.reason.map_or("Unknown", TaskReason::word);
     format!(
-        "{} (attempt {}) was disturbed ({}). Whether it is complete cannot be known from here",
+        "Task {} (attempt {}) was disturbed ({reason}). Whether it is complete cannot be known from here. Its output, as far as it is there: {}.",
         task.name,
         task.attempt,
-        task.reason.as_deref().unwrap_or("Unknown")
+        logs(meta, task)
     )
 }
 
@@ -119,55 +154,89 @@ fn documents(output: &str) -> Option<i64> {
 }
 
 fn being_read(task: &TaskStatus) -> TaskState {
-    TaskState::Running(format!("{} has ended; its pod is being read", task.name))
+    TaskState::Running(format!(
+        "Task {} has ended. Waiting for its pod to be read.",
+        task.name
+    ))
 }
 
 /// A Job reads Complete: believed only if its one pod ended undisturbed.
-pub(super) fn complete(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskState {
+pub(super) fn complete(
+    input: &StepInput<'_>,
+    draft: &mut Draft,
+    task: &TaskStatus,
+    pods: &[&TaskPodView],
+) -> TaskState {
     let undisturbed =
         |pod: &TaskPodView| pod.phase == TaskPodPhase::Succeeded && !pod.deleting && pod.disrupted.is_none();
     match pods {
-        [pod] if undisturbed(pod) => {
-            TaskState::Succeeded(record(turn, task, Some(pod), TaskOutcome::Succeeded, None))
-        }
+        [pod] if undisturbed(pod) => TaskState::Succeeded(record(
+            input,
+            draft,
+            task,
+            Some(pod),
+            TaskOutcome::Succeeded,
+            None,
+        )),
         [pod] if matches!(pod.phase, TaskPodPhase::Pending | TaskPodPhase::Running) && !pod.deleting => {
-            turn.wake_after(SignedDuration::from_secs(1));
+            draft.wake_after(SignedDuration::from_secs(1));
             being_read(task)
         }
         [] => {
             let Some(ended) = task.finished_at else {
-                let now = turn.now();
-                if let Some(task) = turn.progress.task_mut(&task.job) {
+                let now = draft.now();
+                if let Some(task) = draft.progress.task_mut(&task.job) {
                     task.finished_at = Some(now);
                 }
                 return being_read(task);
             };
-            if turn.passed(ended, POD_LAG) {
-                return TaskState::Unknown(record(turn, task, None, TaskOutcome::Unknown, Some("PodLost")));
+            if draft.elapsed(ended, POD_LAG) {
+                return unknown(input, draft, task, None, TaskReason::PodLost);
             }
             being_read(task)
         }
-        [pod, ..] => TaskState::Unknown(record(
-            turn,
-            task,
-            Some(pod),
-            TaskOutcome::Unknown,
-            Some("Interrupted"),
-        )),
+        [pod, ..] => unknown(input, draft, task, Some(pod), TaskReason::Interrupted),
     }
+}
+
+fn unknown(
+    input: &StepInput<'_>,
+    draft: &mut Draft,
+    task: &TaskStatus,
+    pod: Option<&TaskPodView>,
+    reason: TaskReason,
+) -> TaskState {
+    TaskState::Unknown(record(
+        input,
+        draft,
+        task,
+        pod,
+        TaskOutcome::Unknown,
+        Some(reason),
+    ))
+}
+
+fn ended_badly(
+    input: &StepInput<'_>,
+    draft: &mut Draft,
+    task: &TaskStatus,
+    pod: Option<&TaskPodView>,
+    reason: TaskReason,
+) -> TaskState {
+    TaskState::Failed(record(input, draft, task, pod, TaskOutcome::Failed, Some(reason)))
 }
 
 /// A Job reads Failed.
 pub(super) fn failed(
-    turn: &mut Turn,
+    input: &StepInput<'_>,
+    draft: &mut Draft,
     task: &TaskStatus,
     pods: &[&TaskPodView],
-    reason: &str,
     message: &str,
 ) -> TaskState {
     let pod = pods.first().copied();
-    if let Some(stopped) = task.reason.as_deref().filter(|reason| STOPS.contains(reason)) {
-        return TaskState::Failed(record(turn, task, pod, TaskOutcome::Failed, Some(stopped)));
+    if let Some(stopped) = task.reason.filter(|reason| reason.asked_for()) {
+        return ended_badly(input, draft, task, pod, stopped);
     }
     let lagging = pod.is_some_and(|pod| {
         matches!(pod.phase, TaskPodPhase::Pending | TaskPodPhase::Running)
@@ -175,21 +244,21 @@ pub(super) fn failed(
             && pod.disrupted.is_none()
     });
     if lagging {
-        turn.wake_after(SignedDuration::from_secs(1));
+        draft.wake_after(SignedDuration::from_secs(1));
         return TaskState::Running(format!(
-            "{} has failed ({message}); its pod is being read",
+            "Task {} has failed ({message}). Waiting for its pod to be read.",
             task.name
         ));
     }
     let reported = pod.is_some_and(|pod| pod.exit_code.is_some() && !pod.deleting && pod.disrupted.is_none());
     if reported {
-        return TaskState::Failed(record(turn, task, pod, TaskOutcome::Failed, Some(reason)));
+        return ended_badly(input, draft, task, pod, TaskReason::Exited);
     }
     let never_started = pod.is_some_and(|pod| pod.started_at.is_none() && pod.exit_code.is_none());
     if never_started {
-        return TaskState::Failed(record(turn, task, pod, TaskOutcome::Failed, Some("NeverStarted")));
+        return ended_badly(input, draft, task, pod, TaskReason::NeverStarted);
     }
-    TaskState::Unknown(record(turn, task, pod, TaskOutcome::Unknown, Some("Interrupted")))
+    unknown(input, draft, task, pod, TaskReason::Interrupted)
 }
 
 /// Whether anything of a task was ever seen to run.
@@ -198,44 +267,42 @@ pub(super) fn started(task: &TaskStatus, pods: &[&TaskPodView]) -> bool {
 }
 
 /// A person has suspended the Job, and nothing of it runs. Resumed, it would run a second time.
-pub(super) fn suspended(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskState {
+pub(super) fn suspended(
+    input: &StepInput<'_>,
+    draft: &mut Draft,
+    task: &TaskStatus,
+    pods: &[&TaskPodView],
+) -> TaskState {
     let pod = pods.first().copied();
-    TaskState::Unknown(record(
-        turn,
-        task,
-        pod,
-        TaskOutcome::Unknown,
-        Some("JobSuspended"),
-    ))
+    unknown(input, draft, task, pod, TaskReason::JobSuspended)
 }
 
 /// The Job is gone and nothing of it runs.
-pub(super) fn without_job(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskState {
+pub(super) fn without_job(
+    input: &StepInput<'_>,
+    draft: &mut Draft,
+    task: &TaskStatus,
+    pods: &[&TaskPodView],
+) -> TaskState {
     let pod = pods.first().copied();
-    let started = started(task, pods);
-    match task.reason.as_deref() {
-        Some("StartDeadlineExceeded") if !started => TaskState::Failed(record(
-            turn,
-            task,
-            pod,
-            TaskOutcome::Failed,
-            Some("StartDeadlineExceeded"),
-        )),
-        Some("Timeout") => TaskState::Failed(record(turn, task, pod, TaskOutcome::Failed, Some("Timeout"))),
-        Some(_) | None => {
-            TaskState::Unknown(record(turn, task, pod, TaskOutcome::Unknown, Some("JobDeleted")))
+    match task.reason {
+        Some(reason @ TaskReason::StartDeadlineExceeded) if !started(task, pods) => {
+            ended_badly(input, draft, task, pod, reason)
         }
+        Some(reason @ (TaskReason::Timeout | TaskReason::Stalled)) => {
+            ended_badly(input, draft, task, pod, reason)
+        }
+        Some(_) | None => unknown(input, draft, task, pod, TaskReason::JobDeleted),
     }
 }
 
 /// A task that was stopped for the end of its revision. What a migration did that started in that very moment
 /// cannot be known.
-pub(super) fn stopped(turn: &mut Turn, task: &TaskStatus, pods: &[&TaskPodView]) {
-    let started = started(task, pods);
-    let (outcome, reason) = if task.step == StepName::Expand && started {
-        (TaskOutcome::Unknown, "Interrupted")
+pub(super) fn stopped(input: &StepInput<'_>, draft: &mut Draft, task: &TaskStatus, pods: &[&TaskPodView]) {
+    let (outcome, reason) = if task.step == StepName::Expand && started(task, pods) {
+        (TaskOutcome::Unknown, TaskReason::Interrupted)
     } else {
-        (TaskOutcome::Failed, "Stopped")
+        (TaskOutcome::Failed, TaskReason::Stopped)
     };
-    record(turn, task, pods.first().copied(), outcome, Some(reason));
+    record(input, draft, task, pods.first().copied(), outcome, Some(reason));
 }

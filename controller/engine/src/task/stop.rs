@@ -1,11 +1,11 @@
 //! The end of tasks: what may be stopped, what is waited for, and when a pod is let go.
 
-use slipway_crds::v1alpha1::status::{StepName, TaskStatus};
+use slipway_crds::v1alpha1::status::{StepName, TaskReason, TaskStatus};
 
-use super::{at_work, foreign, idle, note, outcome, pods_of, stray};
+use super::{TaskState, at_work, foreign, idle, note, outcome, pods_of, stray};
 use crate::decision::{Kind, Purpose};
+use crate::draft::{Draft, StepInput};
 use crate::observed::{JobState, TaskPodView};
-use crate::turn::{StepInput, Turn};
 
 /// Whether nothing of a task ever ran, and its pod says why.
 pub(crate) fn cannot_start(input: &StepInput<'_>, task: &TaskStatus) -> bool {
@@ -15,67 +15,69 @@ pub(crate) fn cannot_start(input: &StepInput<'_>, task: &TaskStatus) -> bool {
 
 /// Asks for the end of tasks that are at work and may be stopped; migrations that have started are waited for.
 /// Says what is still at work.
-pub fn stop_all(input: &StepInput<'_>, turn: &mut Turn) -> Vec<String> {
+pub fn stop_all(input: &StepInput<'_>, draft: &mut Draft) -> Vec<String> {
     let tasks = input.committed.open_tasks();
-    tasks.filter_map(|task| stop_one(input, turn, task)).collect()
+    tasks.filter_map(|task| stop_one(input, draft, task)).collect()
 }
 
-fn stop_one(input: &StepInput<'_>, turn: &mut Turn, task: &TaskStatus) -> Option<String> {
+fn stop_one(input: &StepInput<'_>, draft: &mut Draft, task: &TaskStatus) -> Option<String> {
     let pods = pods_of(input, task);
     let jobs = &input.observed.jobs;
     let Some(job) = jobs.get(&task.job).filter(|job| !foreign(input, job, task)) else {
         if at_work(&pods) {
-            return Some(format!("pod of {} to end", task.name));
+            return Some(format!("the pod of task {} to end", task.name));
         }
-        outcome::stopped(turn, task, &pods);
+        outcome::stopped(input, draft, task, &pods);
         return None;
     };
     match &job.state {
         JobState::Complete => {
-            outcome::complete(turn, task, &pods);
+            outcome::complete(input, draft, task, &pods);
             None
         }
-        JobState::Failed { reason, message } => {
-            outcome::failed(turn, task, &pods, reason, message);
+        JobState::Failed { message, .. } => {
+            if let TaskState::Failed(ended) = outcome::failed(input, draft, task, &pods, message) {
+                outcome::tell_failure(input, draft, &ended);
+            }
             None
         }
         JobState::Active
             if task.step == StepName::Expand && !idle(job, &pods) && !cannot_start(input, task) =>
         {
-            Some(format!("the migration {} to end; it is not killed", task.job))
+            Some(format!("migration {} to end, which is not killed", task.job))
         }
         JobState::Active => {
-            if task.reason.as_deref() != Some("Stopped") {
-                note(turn, task, "Stopped");
+            if task.reason != Some(TaskReason::Stopped) {
+                note(draft, task, TaskReason::Stopped);
             } else if !job.deleting {
-                turn.delete_job(job);
+                draft.delete_job(job);
             }
-            Some(format!("task {} to stop", task.name))
+            Some(format!("task {} to be stopped", task.name))
         }
     }
 }
 
 /// Deletes suspended Jobs that no attempt waits for.
-pub fn delete_strays(input: &StepInput<'_>, turn: &mut Turn) {
+pub fn delete_strays(input: &StepInput<'_>, draft: &mut Draft) {
     let jobs = input.observed.jobs.values();
     for job in jobs.filter(|job| !job.deleting && stray(input, job)) {
-        turn.delete_job(job);
+        draft.delete_job(job);
     }
 }
 
 /// Takes our finalizer off the pods of tasks whose outcome is committed.
-pub fn free_pods(input: &StepInput<'_>, turn: &mut Turn) {
+pub fn free_pods(input: &StepInput<'_>, draft: &mut Draft) {
     let tasks = &input.committed.status.tasks;
     for pod in input.observed.task_pods.iter().filter(|pod| pod.finalizer) {
         let task = tasks.iter().find(|task| task.job == pod.job);
         let recorded = task.is_none_or(|task| task.outcome.is_some());
         if (recorded && !pod.at_work()) || pod.never_ran() {
-            free(pod, turn);
+            free(pod, draft);
         }
     }
 }
 
-fn free(pod: &TaskPodView, turn: &mut Turn) {
+fn free(pod: &TaskPodView, draft: &mut Draft) {
     let others: Vec<&String> = pod
         .finalizers
         .iter()
@@ -84,5 +86,5 @@ fn free(pod: &TaskPodView, turn: &mut Turn) {
     let body = serde_json::json!({
         "metadata": { "resourceVersion": pod.resource_version, "uid": pod.uid, "finalizers": others },
     });
-    turn.patch(Kind::Pod, &pod.name, &pod.uid, Purpose::FreePod, body);
+    draft.patch(Kind::Pod, &pod.name, &pod.uid, Purpose::FreePod, body);
 }

@@ -9,9 +9,9 @@ use slipway_crds::v1alpha1::status::{Amount, Remembered, Strategy};
 
 use super::patch_deployment;
 use crate::decision::{Kind, Purpose};
+use crate::draft::Draft;
 use crate::observed::{DeploymentView, ReplicaSetView, ServiceView};
 use crate::template::{Template, merge_patch};
-use crate::turn::Turn;
 
 /// No pod of the new template ever counts as available, so no old pod is scaled away. One below the
 /// greatest int32, because progressDeadlineSeconds must be greater.
@@ -71,42 +71,42 @@ fn strategy(strategy: &Strategy) -> Value {
 }
 
 /// Claims or frees a Deployment.
-pub fn claim_deployment(deployment: &DeploymentView, claim: Option<&str>, turn: &mut Turn) {
+pub fn claim_deployment(deployment: &DeploymentView, claim: Option<&str>, draft: &mut Draft) {
     let purpose = if claim.is_some() {
         Purpose::Claim
     } else {
         Purpose::Unclaim
     };
     let body = json!({ "metadata": metadata(&deployment.resource_version, &[(CLAIM, claim)]) });
-    patch_deployment(deployment, purpose, body, turn);
+    patch_deployment(deployment, purpose, body, draft);
 }
 
 /// Lets go of a Service. A pin that came late, on its way when its window ended, goes before the claim.
-pub fn let_go(service: &ServiceView, turn: &mut Turn) {
+pub fn let_go(service: &ServiceView, draft: &mut Draft) {
     if service.window {
-        unpin(service, turn);
+        unpin(service, draft);
     } else {
-        claim_service(service, None, turn);
+        claim_service(service, None, draft);
     }
 }
 
 /// Claims or frees a Service.
-pub fn claim_service(service: &ServiceView, claim: Option<&str>, turn: &mut Turn) {
+pub fn claim_service(service: &ServiceView, claim: Option<&str>, draft: &mut Draft) {
     let purpose = if claim.is_some() {
         Purpose::Claim
     } else {
         Purpose::Unclaim
     };
     let body = json!({ "metadata": metadata(&service.resource_version, &[(CLAIM, claim)]) });
-    turn.patch(Kind::Service, &service.name, &service.uid, purpose, body);
+    draft.patch(Kind::Service, &service.name, &service.uid, purpose, body);
 }
 
-pub(super) fn open(deployment: &DeploymentView, turn: &mut Turn) {
+pub(super) fn open(deployment: &DeploymentView, draft: &mut Draft) {
     let body = json!({
         "metadata": metadata(&deployment.resource_version, &[(WINDOW, Some(WINDOW_OPEN))]),
         "spec": { "paused": true },
     });
-    patch_deployment(deployment, Purpose::Open, body, turn);
+    patch_deployment(deployment, Purpose::Open, body, draft);
 }
 
 pub(super) fn hold(
@@ -114,7 +114,7 @@ pub(super) fn hold(
     template: &Template,
     paused: bool,
     purpose: Purpose,
-    turn: &mut Turn,
+    draft: &mut Draft,
 ) {
     let body = json!({
         "metadata": metadata(&deployment.resource_version, &[(WINDOW, Some(WINDOW_OPEN))]),
@@ -126,19 +126,19 @@ pub(super) fn hold(
             "paused": paused,
         },
     });
-    patch_deployment(deployment, purpose, body, turn);
+    patch_deployment(deployment, purpose, body, draft);
 }
 
 /// The user's own minReadySeconds and deadline come back with the template of the kept side; the other side
 /// then goes. The strategy stays the hold's until [`close`]: in the first moment the kept side does not count
 /// as available yet, and with a smaller maxSurge the Deployment controller would scale *both* sides down
 /// proportionally. Where no pods are wanted, everything comes back at once.
-pub(super) fn settle(
+pub(super) fn end(
     deployment: &DeploymentView,
     template: &Template,
     remembered: &Remembered,
     paused: bool,
-    turn: &mut Turn,
+    draft: &mut Draft,
 ) {
     let kept = hold_strategy();
     let users = remembered.strategy.clone().unwrap_or_default();
@@ -152,13 +152,13 @@ pub(super) fn settle(
             "paused": paused,
         },
     });
-    patch_deployment(deployment, Purpose::Settle, body, turn);
+    patch_deployment(deployment, Purpose::EndWindow, body, draft);
 }
 
-/// Whether the patch of [`settle`] is in force. While the window is open the strategy tells that it was written: where
+/// Whether the patch of [`end`] is in force. While the window is open the strategy tells that it was written: where
 /// nothing else differs, such as in a window that was only opened, a Hold that is still on its way would otherwise
 /// boot new pods behind a Service that is unpinned already.
-pub(super) fn settled(
+pub(super) fn ended(
     deployment: &DeploymentView,
     template: &Template,
     remembered: &Remembered,
@@ -173,7 +173,7 @@ pub(super) fn settled(
 }
 
 /// The last of the user's own values, and our label off.
-pub(super) fn close(deployment: &DeploymentView, remembered: &Remembered, turn: &mut Turn) {
+pub(super) fn close(deployment: &DeploymentView, remembered: &Remembered, draft: &mut Draft) {
     let body = json!({
         "metadata": metadata(&deployment.resource_version, &[(WINDOW, None)]),
         "spec": {
@@ -181,39 +181,39 @@ pub(super) fn close(deployment: &DeploymentView, remembered: &Remembered, turn: 
             "paused": remembered.paused,
         },
     });
-    patch_deployment(deployment, Purpose::Close, body, turn);
+    patch_deployment(deployment, Purpose::Close, body, draft);
 }
 
 /// A plain change of the template: the user's own rolling update.
-pub fn roll(deployment: &DeploymentView, template: &Template, turn: &mut Turn) {
+pub fn roll(deployment: &DeploymentView, template: &Template, draft: &mut Draft) {
     let body = json!({
         "metadata": metadata(&deployment.resource_version, &[]),
         "spec": { "template": merge_patch(&deployment.template.value(), &template.value()) },
     });
-    patch_deployment(deployment, Purpose::Roll, body, turn);
+    patch_deployment(deployment, Purpose::Roll, body, draft);
 }
 
-pub(super) fn pin(service: &ServiceView, hash: &str, purpose: Purpose, turn: &mut Turn) {
+pub(super) fn pin(service: &ServiceView, hash: &str, purpose: Purpose, draft: &mut Draft) {
     let body = json!({
         "metadata": metadata(&service.resource_version, &[(WINDOW, Some(WINDOW_OPEN))]),
         "spec": { "selector": { POD_TEMPLATE_HASH: hash } },
     });
-    turn.patch(Kind::Service, &service.name, &service.uid, purpose, body);
+    draft.patch(Kind::Service, &service.name, &service.uid, purpose, body);
 }
 
 /// Takes the pin and the window label off a Service.
-pub fn unpin(service: &ServiceView, turn: &mut Turn) {
+pub fn unpin(service: &ServiceView, draft: &mut Draft) {
     let body = json!({
         "metadata": metadata(&service.resource_version, &[(WINDOW, None)]),
         "spec": { "selector": { POD_TEMPLATE_HASH: null } },
     });
-    turn.patch(Kind::Service, &service.name, &service.uid, Purpose::Unpin, body);
+    draft.patch(Kind::Service, &service.name, &service.uid, Purpose::Unpin, body);
 }
 
-pub(super) fn min_ready(set: &ReplicaSetView, value: Option<i32>, purpose: Purpose, turn: &mut Turn) {
+pub(super) fn min_ready(set: &ReplicaSetView, value: Option<i32>, purpose: Purpose, draft: &mut Draft) {
     let body = json!({
         "metadata": metadata(&set.resource_version, &[]),
         "spec": { "minReadySeconds": value },
     });
-    turn.patch(Kind::ReplicaSet, &set.name, &set.uid, purpose, body);
+    draft.patch(Kind::ReplicaSet, &set.name, &set.uid, purpose, body);
 }

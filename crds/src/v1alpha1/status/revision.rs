@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::super::ReleaseSpec;
+use super::{Cause, StopReason};
 
 /// One version on its way to being live.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -47,6 +48,10 @@ pub struct Revision {
     /// Where it is going.
     #[serde(default)]
     pub course: Course,
+
+    /// Why it left the way forward, in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 
     /// Why it left the way forward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,8 +102,7 @@ pub enum Course {
 #[serde(rename_all = "camelCase")]
 pub struct Reason {
     /// In `PascalCase`; stable.
-    #[schemars(length(max = 64))]
-    pub reason: String,
+    pub reason: StopReason,
     /// What happened and what one can do.
     #[schemars(length(max = 2048))]
     pub message: String,
@@ -154,12 +158,11 @@ pub struct Rejected {
     #[schemars(length(max = 64))]
     pub digest: String,
     /// Why.
-    #[schemars(length(max = 64))]
-    pub reason: String,
+    pub reason: StopReason,
 }
 
-/// The steps, in the order in which a revision takes them.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+/// The steps of a revision.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum StepName {
     /// Deployments, Services and search engine are checked and claimed.
     Preflight,
@@ -179,6 +182,20 @@ pub enum StepName {
     Retire,
 }
 
+impl StepName {
+    /// Every step; a test compares it with the schema.
+    pub const ALL: [Self; 8] = [
+        Self::Preflight,
+        Self::Prepare,
+        Self::Expand,
+        Self::Reindex,
+        Self::Preboot,
+        Self::Cutover,
+        Self::Watch,
+        Self::Retire,
+    ];
+}
+
 /// One step of the newest revision.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -189,8 +206,7 @@ pub struct StepStatus {
     pub state: StepState,
     /// A stable word for why it stands so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub reason: Option<String>,
+    pub reason: Option<StopReason>,
     /// What happens, or what went wrong and what one can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
@@ -253,6 +269,17 @@ pub struct RollbackStatus {
     /// Until when it is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// When the traffic was seen to be back on the old side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_back_at: Option<Timestamp>,
+}
+
+/// The end of the old side.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetireIntent {
+    /// Committed before the first write that ends the old side.
+    pub intent_at: Timestamp,
 }
 
 /// Whether the way back is open.
@@ -285,8 +312,7 @@ pub struct PastRevision {
     pub outcome: Outcome,
     /// Why, where it did not complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub reason: Option<String>,
+    pub reason: Option<StopReason>,
     /// When it was begun.
     pub started_at: Timestamp,
     /// When it ended.

@@ -31,6 +31,11 @@ pub struct SearchStatus {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Generation {
+    /// Address of the engine that it is on; none where an older version did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub url: Option<String>,
+
     /// Its token; none for the plain names of a first adopter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -69,6 +74,11 @@ pub struct GenerationIndex {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
+    /// Address of the engine that it is on; none where an older version did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub url: Option<String>,
+
     /// Its token.
     #[schemars(length(max = 64))]
     pub token: String,
@@ -91,15 +101,36 @@ pub struct Candidate {
     #[schemars(length(max = 32))]
     pub indices: Vec<GenerationIndex>,
 
+    /// Its documents while it is built; a build whose count stands still is stalled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
+
     /// When it was compared with the old generation and found complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_at: Option<Timestamp>,
+}
+
+/// How many documents a build has written so far.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counted {
+    /// Documents in all its indices.
+    pub documents: i64,
+    /// When that number was first seen.
+    pub at: Timestamp,
+    /// True once it was told that the number stands still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stalled: bool,
 }
 
 /// An index that nobody needs any more.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RetiredIndex {
+    /// Address of the engine that it is on; none where an older version did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub url: Option<String>,
     /// The stable alias that it stood for.
     #[schemars(length(max = 200))]
     pub alias: String,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::StepName;
+use super::{StepName, TaskReason};
 
 /// One attempt of a task, or one pass of a catch-up.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -52,10 +52,14 @@ pub struct TaskStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<TaskOutcome>,
 
-    /// A stable word for why it ended so.
+    /// A stable word for why it ended so, or is being stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub reason: Option<String>,
+    pub reason: Option<TaskReason>,
+
+    /// The last known reason why its pod did not start, in Kubernetes' own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub trouble: Option<String>,
 
     /// Exit code of its container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +73,10 @@ pub struct TaskStatus {
     /// True: a person asked for another attempt.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retried: bool,
+
+    /// True: a person said to go on although this catch-up pass failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
 
     /// The number of documents that a build reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]

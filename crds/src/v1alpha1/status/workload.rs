@@ -42,11 +42,11 @@ pub struct WorkloadStatus {
 
     /// The side that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub old: Option<Side>,
+    pub old: Option<SideStatus>,
 
     /// The side of this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub new: Option<Side>,
+    pub new: Option<SideStatus>,
 
     /// Services whose traffic is moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -175,7 +175,7 @@ pub struct Amount(
 /// One side of a Deployment: a ReplicaSet.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Side {
+pub struct SideStatus {
     /// UID of the ReplicaSet, once it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use slipway_crds::names::{POD_TEMPLATE_HASH, RELEASE};
 use slipway_crds::v1alpha1::Move;
+use slipway_crds::v1alpha1::status::StopReason;
 
-use super::{Finding, container};
+use super::Finding;
+use crate::draft::StepInput;
 use crate::intent::{Plan, WorkloadPlan};
 use crate::observed::{DeploymentView, Observed, ServiceView, WindowGuard};
-use crate::turn::StepInput;
+use crate::question::Known;
 use crate::window::patches::{HOLD_MIN_READY_SECONDS, HOLD_PROGRESS_DEADLINE_SECONDS};
+use crate::workloads::container;
 
 /// A workload that is looked at.
 pub(super) struct Subject<'a> {
@@ -41,13 +44,13 @@ impl Subject<'_> {
         let found = self.input.observed.deployments.get(name);
         match found {
             Some(deployment) if !deployment.deleting => Ok(deployment),
-            Some(_) => Err(Finding::Unsettled(format!(
-                "Deployment {name} to be gone and made again; it is being deleted"
+            Some(_) => Err(Finding::Waits(format!(
+                "Deployment {name} is being deleted. Waiting for it to be created again."
             ))),
             None => Err(Finding::wrong(
-                "DeploymentMissing",
+                StopReason::DeploymentMissing,
                 format!(
-                    "{}: there is no Deployment {name} in this namespace; create it, or correct the name",
+                    "{}: there is no Deployment {name} in this namespace. Create it, or correct the name.",
                     self.field
                 ),
             )),
@@ -76,9 +79,9 @@ impl Subject<'_> {
             });
         match taken {
             Some(what) => Err(Finding::wrong(
-                "ClaimedBy",
+                StopReason::ClaimedBy,
                 format!(
-                    "{}: {what} belongs to another Release; an object belongs to one Release: take it out of the other one first",
+                    "{}: {what} belongs to another Release, and an object belongs to one Release. Take it out of the other one first.",
                     self.field
                 ),
             )),
@@ -98,16 +101,16 @@ impl Subject<'_> {
             .map(|found| found.name)
             .collect();
         Err(Finding::wrong(
-            "InvalidSpec",
+            StopReason::InvalidSpec,
             match &self.workload.container {
                 Some(name) => format!(
-                    "{}.container: Deployment {} has no container {name}; it has {}",
+                    "{}.container: Deployment {} has no container {name}. It has {}.",
                     self.field,
                     deployment.name,
                     names.join(", ")
                 ),
                 None => format!(
-                    "{}: Deployment {} has {} containers ({}): name the one that gets the image in `container`",
+                    "{}: Deployment {} has {} containers ({}). Name the one that gets the image in `container`.",
                     self.field,
                     deployment.name,
                     names.len(),
@@ -121,9 +124,9 @@ impl Subject<'_> {
         for name in &self.workload.services {
             let Some(service) = self.input.observed.services.get(name) else {
                 return Err(Finding::wrong(
-                    "ServiceMissing",
+                    StopReason::ServiceMissing,
                     format!(
-                        "{}.services: there is no Service {name} in this namespace; create it, or correct the name",
+                        "{}.services: there is no Service {name} in this namespace. Create it, or correct the name.",
                         self.field
                     ),
                 ));
@@ -138,17 +141,17 @@ impl Subject<'_> {
         let (field, name) = (&self.field, &service.name);
         if service.selector.contains_key(POD_TEMPLATE_HASH) && !service.window {
             return Err(Finding::wrong(
-                "ServicePinned",
+                StopReason::ServicePinned,
                 format!(
-                    "{field}.services: Service {name} selects by {POD_TEMPLATE_HASH} already; remove that key from its selector, Slipway sets it while traffic moves"
+                    "{field}.services: Service {name} selects by {POD_TEMPLATE_HASH} already. Remove that key from its selector; Slipway sets it while traffic moves."
                 ),
             ));
         }
         if !service.selects(&deployment.template.labels()) {
             return Err(Finding::wrong(
-                "ServiceSelectsNothing",
+                StopReason::ServiceSelectsNothing,
                 format!(
-                    "{field}.services: the selector of Service {name} does not match the pods of Deployment {}; correct the selector, or take the Service out of the list",
+                    "{field}.services: the selector of Service {name} does not match the pods of Deployment {}. Correct the selector, or take the Service out of the list.",
                     deployment.name
                 ),
             ));
@@ -157,9 +160,9 @@ impl Subject<'_> {
         let mut others = others.filter(|other| other.name != deployment.name);
         match others.find(|other| service.selects(&other.template.labels())) {
             Some(other) => Err(Finding::wrong(
-                "ServiceSelectsOthers",
+                StopReason::ServiceSelectsOthers,
                 format!(
-                    "{field}.services: Service {name} also selects pods of Deployment {}, which would lose its traffic; give the two different labels",
+                    "{field}.services: Service {name} also selects pods of Deployment {}, which would lose its traffic. Give the two different labels.",
                     other.name
                 ),
             )),
@@ -171,9 +174,9 @@ impl Subject<'_> {
         let ports = deployment.template.port_names();
         match service.named_ports.iter().find(|name| !ports.contains(name)) {
             Some(missing) => Err(Finding::wrong(
-                "ServicePortMissing",
+                StopReason::ServicePortMissing,
                 format!(
-                    "{}.services: Service {} targets port {missing}, which no container of Deployment {} has; name the port in the pod template",
+                    "{}.services: Service {} targets port {missing}, which no container of Deployment {} has. Name the port in the pod template.",
                     self.field, service.name, deployment.name
                 ),
             )),
@@ -193,9 +196,9 @@ impl Subject<'_> {
             .find(|service| service.selects(&labels) && !known(&service.name))
         {
             Some(service) => Err(Finding::wrong(
-                "ServiceUnlisted",
+                StopReason::ServiceUnlisted,
                 format!(
-                    "{}: Service {} selects the pods of Deployment {} too and would send traffic to new pods while they boot; add it to services, or to leave if that is meant",
+                    "{}: Service {} selects the pods of Deployment {} too and would send traffic to new pods while they boot. Add it to services, or to leave if that is meant.",
                     self.field, service.name, deployment.name
                 ),
             )),
@@ -211,9 +214,9 @@ impl Subject<'_> {
             == Some("Recreate");
         if recreate {
             return Err(Finding::wrong(
-                "NeverTwoAtOnce",
+                StopReason::RecreateStrategy,
                 format!(
-                    "{}: Deployment {} has strategy Recreate, which means that two versions must never run at once; Slipway boots them side by side. Use strategy RollingUpdate if they may, or move: After",
+                    "{}: Deployment {} has strategy Recreate, which means that two versions must never run at once, and Slipway boots them side by side. Use strategy RollingUpdate if they may, or move: After.",
                     self.field, deployment.name
                 ),
             ));
@@ -226,7 +229,7 @@ impl Subject<'_> {
             || deployment.progress_deadline_seconds == Some(HOLD_PROGRESS_DEADLINE_SECONDS);
         if hold && !deployment.window {
             return Err(Finding::wrong(
-                "HeldByUnknown",
+                StopReason::HeldByUnknown,
                 format!(
                     "Deployment {0} carries the values of a release window, but no release is known to have set them. Write back your own, for example: kubectl patch deployment {0} --type merge -p '{{\"spec\":{{\"minReadySeconds\":0,\"progressDeadlineSeconds\":600,\"paused\":false}}}}'",
                     deployment.name
@@ -236,9 +239,9 @@ impl Subject<'_> {
         let managers: Vec<&str> = deployment.hold_managers.iter().map(String::as_str).collect();
         if self.input.observed.guard == WindowGuard::Off && !managers.is_empty() {
             return Err(Finding::wrong(
-                "ManifestHoldsFields",
+                StopReason::ManifestHoldsFields,
                 format!(
-                    "{}: {} sets strategy, minReadySeconds, progressDeadlineSeconds or paused of Deployment {}; applying that again while traffic moves would take pods away, and the window guard that refuses it is off. Turn the guard on (chart value windowGuard.mode), or take the fields out of the manifest",
+                    "{}: {} sets strategy, minReadySeconds, progressDeadlineSeconds or paused of Deployment {}. Applying that again while traffic moves would take pods away, and the window guard that refuses it is off. Draft the guard on (chart value windowGuard.mode), or take the fields out of the manifest.",
                     self.field,
                     managers.join(", "),
                     deployment.name
@@ -250,25 +253,27 @@ impl Subject<'_> {
 
     fn volumes(&self, deployment: &DeploymentView) -> Check {
         let claims = deployment.template.volume_claims();
-        let Some(modes) = &self.input.observed.preflight.volume_claims else {
-            return if claims.is_empty() {
-                Ok(())
-            } else {
-                Err(Finding::Unsettled("the volume claims to be read".to_owned()))
-            };
+        let modes = match self.input.observed.answers.volume_claims() {
+            Known::Is(modes) => modes,
+            Known::NotAsked | Known::Unknown(_) if claims.is_empty() => return Ok(()),
+            Known::NotAsked => {
+                return Err(Finding::Waits(
+                    "Waiting for the volume claims to be read.".to_owned(),
+                ));
+            }
+            Known::Unknown(why) => {
+                return Err(Finding::Waits(format!(
+                    "Waiting for the volume claims to be read, which failed: {why}."
+                )));
+            }
         };
-        let once = |claim: &&String| {
-            modes.get(*claim).is_some_and(|modes| {
-                !modes
-                    .iter()
-                    .any(|mode| mode == "ReadWriteMany" || mode == "ReadOnlyMany")
-            })
-        };
+        let shared = |mode: &String| mode == "ReadWriteMany" || mode == "ReadOnlyMany";
+        let once = |claim: &&String| modes.get(*claim).is_some_and(|modes| !modes.iter().any(shared));
         match claims.iter().find(once) {
             Some(claim) => Err(Finding::wrong(
-                "NeverTwoAtOnce",
+                StopReason::VolumeNotShareable,
                 format!(
-                    "{}: Deployment {} mounts claim {claim}, which only one node may use at a time, so two versions cannot run side by side; use a ReadWriteMany volume",
+                    "{}: Deployment {} mounts claim {claim}, which only one node may use at a time, so two versions cannot run side by side. Use a ReadWriteMany volume.",
                     self.field, deployment.name
                 ),
             )),
@@ -277,17 +282,14 @@ impl Subject<'_> {
     }
 
     fn autoscalers(&self, deployment: &DeploymentView) -> Check {
-        match self
-            .input
-            .observed
-            .preflight
-            .runaway_autoscalers
-            .get(&deployment.name)
-        {
+        let Known::Is(scaled) = self.input.observed.answers.autoscalers() else {
+            return Ok(());
+        };
+        match scaled.get(&deployment.name) {
             Some(autoscaler) => Err(Finding::wrong(
-                "AutoscalerOnValue",
+                StopReason::UnsupportedAutoscalerMetric,
                 format!(
-                    "{}: HorizontalPodAutoscaler {autoscaler} scales Deployment {} by a metric of type Value, which counts both sides and would grow without end while both are up; use AverageValue or Utilization",
+                    "{}: HorizontalPodAutoscaler {autoscaler} scales Deployment {} by a metric of type Value, which counts both sides and would grow without end while both are up. Use AverageValue or Utilization.",
                     self.field, deployment.name
                 ),
             )),
@@ -298,7 +300,7 @@ impl Subject<'_> {
 
 /// Task pods must not be found by a Service or a Deployment.
 pub(super) fn task_labels(observed: &Observed, plan: &Plan) -> Check {
-    for task in plan.tasks().filter(|task| !task.labels.is_empty()) {
+    for task in plan.tasks.iter().filter(|task| !task.labels.is_empty()) {
         let mut labels: BTreeMap<String, String> = task.labels.clone();
         labels.insert(RELEASE.to_owned(), String::new());
         let service = observed
@@ -317,9 +319,9 @@ pub(super) fn task_labels(observed: &Observed, plan: &Plan) -> Check {
             found.or_else(|| deployment.map(|deployment| format!("Deployment {}", deployment.name)))
         {
             return Err(Finding::wrong(
-                "TaskLabelsSelected",
+                StopReason::TaskLabelsSelected,
                 format!(
-                    "the labels of task {} are selected by {what}, which would take its pod for one of its own; choose other labels",
+                    "the labels of task {} are selected by {what}, which would take its pod for one of its own. Choose other labels.",
                     task.name
                 ),
             ));

@@ -16,7 +16,7 @@ fn begun() -> Scene {
 }
 
 /// The patch that ends the old side is in force.
-fn settled(scene: &mut Scene, paused: bool) {
+fn one_side(scene: &mut Scene, paused: bool) {
     let remembered = scene
         .committed
         .workload("web")
@@ -58,7 +58,7 @@ fn retire_while_both_sides_are_there() {
         Row {
             name: "kept_pod_not_ready_lets_the_deployment_roll",
             change: |scene| {
-                settled(scene, true);
+                one_side(scene, true);
                 scene.side("2").ready = 2;
             },
             does: &["Settle"],
@@ -66,7 +66,7 @@ fn retire_while_both_sides_are_there() {
         },
         Row {
             name: "what_rolls_is_not_paused_again",
-            change: |scene| settled(scene, false),
+            change: |scene| one_side(scene, false),
             does: &[],
             says: "old side ends",
         },

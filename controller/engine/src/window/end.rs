@@ -3,12 +3,14 @@
 use std::cmp::Ordering;
 
 use jiff::SignedDuration;
-use slipway_crds::v1alpha1::status::{Remembered, WorkloadStatus};
+use slipway_crds::v1alpha1::status::{Remembered, StepName, WorkloadStatus};
 
-use super::bench::services;
-use super::{Bench, Which, bring_back, keep_pins, patches, unbolt};
+use super::workload::services;
+use super::{Side, WorkloadWindow, bring_back, keep_pins, patches, unbolt};
+use crate::decision::ReadAgain;
+use crate::draft::Draft;
 use crate::observed::{DeploymentView, Observed, ReplicaSetView};
-use crate::turn::Turn;
+use crate::sentence::count;
 
 /// Between a change of a pin and the patch that kills the other side: connections that were being made
 /// reach a pod that lives.
@@ -16,33 +18,33 @@ const AFTER_PIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// Ends the window of a workload on one side: the other side goes, unpin, close.
 /// Says whether all of it is done; else what it waits for is added to `waits`.
-pub fn settle(
+pub fn end(
     status: &WorkloadStatus,
     observed: &Observed,
-    keep: Which,
+    keep: Side,
     waits: &mut Vec<String>,
-    turn: &mut Turn,
+    draft: &mut Draft,
 ) -> bool {
     if !status.window && status.remembered.is_none() {
         return true;
     }
-    let Some(bench) = Bench::find(status, observed) else {
-        return without_deployment(status, observed, waits, turn);
+    let Some(window) = WorkloadWindow::find(status, observed) else {
+        return without_deployment(status, observed, waits, draft);
     };
     let remembered = status.remembered.clone().unwrap_or_default();
-    let begun = bench.deployment.window
-        || patches::held(bench.deployment)
-        || bench
+    let begun = window.deployment.window
+        || patches::held(window.deployment)
+        || window
             .services
             .iter()
             .any(|service| service.window || service.pin().is_some());
     let done = if begun {
-        close_in_order(&bench, keep, &remembered, waits, turn)
+        close_in_order(&window, keep, &remembered, waits, draft)
     } else {
-        never_opens(bench.deployment, &remembered, waits, turn)
+        never_opens(window.deployment, &remembered, waits, draft)
     };
     if done {
-        turn.workload(&status.name, |status| {
+        draft.workload(&status.name, |status| {
             status.window = false;
             status.remembered = None;
         });
@@ -57,11 +59,11 @@ fn never_opens(
     deployment: &DeploymentView,
     remembered: &Remembered,
     waits: &mut Vec<String>,
-    turn: &mut Turn,
+    draft: &mut Draft,
 ) -> bool {
     match since_recorded(deployment, remembered) {
         Ordering::Equal => {
-            patches::open(deployment, turn);
+            patches::open(deployment, draft);
             waits.push(format!(
                 "the window of {} to be opened and closed",
                 deployment.name
@@ -91,16 +93,16 @@ fn since_recorded(deployment: &DeploymentView, remembered: &Remembered) -> Order
 }
 
 fn close_in_order(
-    bench: &Bench<'_>,
-    keep: Which,
+    window: &WorkloadWindow<'_>,
+    keep: Side,
     remembered: &Remembered,
     waits: &mut Vec<String>,
-    turn: &mut Turn,
+    draft: &mut Draft,
 ) -> bool {
-    let deployment = bench.deployment;
-    let template = bench.template(keep);
+    let deployment = window.deployment;
+    let template = window.template(keep);
     let zero = deployment.replicas == 0;
-    let kept = bench.side(keep);
+    let kept = window.side(keep);
     let others_gone = deployment
         .replica_sets
         .iter()
@@ -111,29 +113,33 @@ fn close_in_order(
     let closed = !deployment.window
         && deployment.paused.unwrap_or_default() == remembered.paused.unwrap_or_default()
         && since_recorded(deployment, remembered) == Ordering::Greater;
-    let settled = patches::settled(deployment, &template, remembered, closed);
+    let ended = patches::ended(deployment, &template, remembered, closed);
     let alone = zero || (others_gone && kept.is_some_and(|side| side.wanted > 0));
-    if settled && (alone || closed) {
-        return unpin_and_close(bench, remembered, waits, turn);
+    if ended && (alone || closed) {
+        return unpin_and_close(window, remembered, waits, draft);
     }
     // With one side and no pin yet there is nothing to keep from going.
-    let pinned = bench.services.iter().any(|service| service.pin().is_some());
-    if !zero && (pinned || !alone) && !sides_ready_for_end(bench, keep, waits, turn) {
+    let pinned = window.services.iter().any(|service| service.pin().is_some());
+    if !zero && (pinned || !alone) && !sides_ready_for_end(window, keep, waits, draft) {
         return false;
     }
     // While paused the other side goes only once every kept pod is available; where one is broken the
     // Deployment's own rolling update ends it. That is not paused again: of two sides whose sizes differ the larger
     // one would be scaled up in proportion, and neither would ever end.
     let kept_ready = kept.is_some_and(|side| side.ready >= deployment.replicas);
-    let rolls = settled && !deployment.paused.unwrap_or_default();
+    let rolls = ended && !deployment.paused.unwrap_or_default();
     let paused = if zero {
         remembered.paused.unwrap_or_default()
     } else {
         kept_ready && !rolls
     };
-    if !settled || paused != deployment.paused.unwrap_or_default() {
-        tell_foreign_template(bench, turn);
-        patches::settle(deployment, &template, remembered, paused, turn);
+    if !ended || paused != deployment.paused.unwrap_or_default() {
+        tell_foreign_template(window, draft);
+        // In Retire the side that is kept was read at the end of Watch.
+        if let Some(kept) = kept.filter(|_| !draft.progress.completed(StepName::Watch)) {
+            draft.read_again(ReadAgain::ReplicaSet(kept.name.clone()));
+        }
+        patches::end(deployment, &template, remembered, paused, draft);
         waits.push(format!("Deployment {} to keep one side only", deployment.name));
         return false;
     }
@@ -145,7 +151,8 @@ fn close_in_order(
         ", which waits for those of the serving side to be available"
     };
     waits.push(format!(
-        "{left} pods of the other side of {} to end{until}",
+        "{} of the other side of {} to end{until}",
+        count(left, "pod"),
         deployment.name
     ));
     false
@@ -157,14 +164,14 @@ fn counted(deployment: &DeploymentView, kept: Option<&ReplicaSetView>) -> bool {
         && deployment.status_replicas <= kept.map_or(0, |side| side.replicas)
 }
 
-fn tell_foreign_template(bench: &Bench<'_>, turn: &mut Turn) {
-    let deployment = bench.deployment;
-    if deployment.template != bench.new_template() && deployment.template != bench.old_template() {
-        turn.warn(
+fn tell_foreign_template(window: &WorkloadWindow<'_>, draft: &mut Draft) {
+    let deployment = window.deployment;
+    if deployment.template != window.new_template() && deployment.template != window.old_template() {
+        draft.warn(
             "ForeignTemplate",
             deployment.name.clone(),
             format!(
-                "Deployment {} got a pod template from somebody else during the release; it was overwritten with the serving one",
+                "Deployment {} got a pod template from somebody else during the release. It was overwritten with the serving one.",
                 deployment.name
             ),
         );
@@ -172,38 +179,43 @@ fn tell_foreign_template(bench: &Bench<'_>, turn: &mut Turn) {
 }
 
 /// Pins on the kept side, its bolt off, its pods wanted, and no connection in the making.
-fn sides_ready_for_end(bench: &Bench<'_>, keep: Which, waits: &mut Vec<String>, turn: &mut Turn) -> bool {
-    let deployment = bench.deployment;
-    if !bring_back(bench, keep, turn) {
+fn sides_ready_for_end(
+    window: &WorkloadWindow<'_>,
+    keep: Side,
+    waits: &mut Vec<String>,
+    draft: &mut Draft,
+) -> bool {
+    let deployment = window.deployment;
+    if !bring_back(window, keep, draft) {
         waits.push(format!("the serving pods of {} to come back", deployment.name));
         return false;
     }
-    let kept = bench.side(keep).map(|side| &side.uid);
+    let kept = window.side(keep).map(|side| &side.uid);
     let ready = |is_kept: bool| {
         let mut sets = deployment.replica_sets.iter();
         sets.any(|set| (Some(&set.uid) == kept) == is_kept && set.ready > 0)
     };
-    if !bench.pinned(keep) && !ready(true) && ready(false) {
+    if !window.pinned(keep) && !ready(true) && ready(false) {
         waits.push(format!(
             "a ready pod on the serving side of {}, before its Services point to it",
             deployment.name
         ));
         return false;
     }
-    if !keep_pins(bench, keep, turn) && !bench.pinned(keep) {
+    if !keep_pins(window, keep, draft) && !window.pinned(keep) {
         waits.push(format!(
             "the Services of {} to point to the serving side",
             deployment.name
         ));
         return false;
     }
-    if let Some(changed) = bench.status.last_pin_change_at
-        && !turn.passed(changed, AFTER_PIN)
+    if let Some(changed) = window.status.last_pin_change_at
+        && !draft.elapsed(changed, AFTER_PIN)
     {
-        waits.push("2s after the last change of a Service".to_owned());
+        waits.push("2s to pass after the last change of a Service".to_owned());
         return false;
     }
-    if keep == Which::Old && !unbolt(bench, turn) {
+    if keep == Side::Old && !unbolt(window, draft) {
         waits.push(format!(
             "the old ReplicaSet of {} to count as available again",
             deployment.name
@@ -214,26 +226,26 @@ fn sides_ready_for_end(bench: &Bench<'_>, keep: Which, waits: &mut Vec<String>, 
 }
 
 fn unpin_and_close(
-    bench: &Bench<'_>,
+    window: &WorkloadWindow<'_>,
     remembered: &Remembered,
     waits: &mut Vec<String>,
-    turn: &mut Turn,
+    draft: &mut Draft,
 ) -> bool {
     let mut pinned = false;
-    for service in bench
+    for service in window
         .services
         .iter()
         .filter(|service| service.window || service.pin().is_some())
     {
-        patches::unpin(service, turn);
+        patches::unpin(service, draft);
         pinned = true;
     }
     if pinned {
         waits.push("the Services to select as the user wrote them".to_owned());
         return false;
     }
-    if bench.deployment.window {
-        patches::close(bench.deployment, remembered, turn);
+    if window.deployment.window {
+        patches::close(window.deployment, remembered, draft);
         waits.push("the window to close".to_owned());
         return false;
     }
@@ -245,18 +257,18 @@ fn without_deployment(
     status: &WorkloadStatus,
     observed: &Observed,
     waits: &mut Vec<String>,
-    turn: &mut Turn,
+    draft: &mut Draft,
 ) -> bool {
     let mut done = true;
     for service in services(status, observed) {
         if service.window || service.pin().is_some() {
-            patches::unpin(service, turn);
+            patches::unpin(service, draft);
             waits.push(format!("Service {} to select as the user wrote it", service.name));
             done = false;
         }
     }
     if done {
-        turn.workload(&status.name, |status| {
+        draft.workload(&status.name, |status| {
             status.window = false;
             status.remembered = None;
         });

@@ -1,6 +1,6 @@
 //! A workload in its window: what status remembers beside what is there.
 
-use slipway_crds::v1alpha1::status::{Side, WorkloadStatus};
+use slipway_crds::v1alpha1::status::{SideStatus, WorkloadStatus};
 
 use super::patches::held;
 use crate::observed::{DeploymentView, Observed, ReplicaSetView, ServiceView};
@@ -9,7 +9,7 @@ use crate::template::Template;
 
 /// One side of a Deployment in a window.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Which {
+pub enum Side {
     /// What served before.
     Old,
     /// What the revision brings.
@@ -18,7 +18,7 @@ pub enum Which {
 
 /// A workload in its window: what status remembers, beside what is there.
 #[derive(Clone, Debug)]
-pub struct Bench<'a> {
+pub struct WorkloadWindow<'a> {
     /// What status remembers.
     pub status: &'a WorkloadStatus,
     /// The Deployment.
@@ -31,7 +31,7 @@ pub struct Bench<'a> {
     pub services: Vec<&'a ServiceView>,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> WorkloadWindow<'a> {
     /// Finds a workload's objects; none when its Deployment is gone or another one.
     pub fn find(status: &'a WorkloadStatus, observed: &'a Observed) -> Option<Self> {
         let deployment = observed.deployments.get(&status.deployment)?;
@@ -72,10 +72,10 @@ impl<'a> Bench<'a> {
     }
 
     /// One of its sides.
-    pub fn side(&self, which: Which) -> Option<&'a ReplicaSetView> {
-        match which {
-            Which::Old => self.old,
-            Which::New => self.new,
+    pub fn side(&self, side: Side) -> Option<&'a ReplicaSetView> {
+        match side {
+            Side::Old => self.old,
+            Side::New => self.new,
         }
     }
 
@@ -99,19 +99,18 @@ impl<'a> Bench<'a> {
     }
 
     /// The template of a side.
-    pub fn template(&self, which: Which) -> Template {
-        match which {
-            Which::Old => self.old_template(),
-            Which::New => self.new_template(),
+    pub fn template(&self, side: Side) -> Template {
+        match side {
+            Side::Old => self.old_template(),
+            Side::New => self.new_template(),
         }
     }
 
     /// Whether every Service is pinned to a side.
-    pub fn pinned(&self, which: Which) -> bool {
-        self.side(which).is_some_and(|side| {
-            self.services
-                .iter()
-                .all(|service| service.pin() == Some(&side.hash))
+    pub fn pinned(&self, side: Side) -> bool {
+        self.side(side).is_some_and(|set| {
+            let here = |service: &&ServiceView| service.pin() == Some(&set.hash);
+            self.services.iter().all(here)
         })
     }
 
@@ -125,12 +124,12 @@ impl<'a> Bench<'a> {
 
     /// Whether every Service was seen to have ready endpoints of one side only, and has some where the side
     /// has ready pods.
-    pub fn confirmed(&self, which: Which) -> bool {
-        self.side(which).is_some_and(|side| {
-            self.pinned(which)
+    pub fn confirmed(&self, side: Side) -> bool {
+        self.side(side).is_some_and(|set| {
+            self.pinned(side)
                 && self.services.iter().all(|service| {
-                    let ours = side.ready_behind(service);
-                    ours == service.ready_pods.len() && (ours > 0 || side.ready == 0)
+                    let ours = set.ready_behind(service);
+                    ours == service.ready_pods.len() && (ours > 0 || set.ready == 0)
                 })
         })
     }
@@ -162,7 +161,7 @@ fn booting<'a>(status: &WorkloadStatus, deployment: &'a DeploymentView) -> Optio
         .flatten()
 }
 
-fn find_side<'a>(deployment: &'a DeploymentView, side: &Side) -> Option<&'a ReplicaSetView> {
+fn find_side<'a>(deployment: &'a DeploymentView, side: &SideStatus) -> Option<&'a ReplicaSetView> {
     let by_uid = deployment
         .replica_sets
         .iter()

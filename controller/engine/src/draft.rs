@@ -1,10 +1,12 @@
-//! One decision in the making.
+//! The decision that is being made: the steps add to it.
+
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use slipway_crds::v1alpha1::status::{Reason, WorkloadStatus};
+use slipway_crds::v1alpha1::status::{Cause, Course, Reason, StopReason, WorkloadStatus};
 
-use crate::decision::{Because, Effect, Kind, Patch, Purpose, Wake};
+use crate::decision::{Because, Call, Effect, Kind, Purpose, ReadAgain, Wake};
 use crate::intent::{Intent, Plan};
 use crate::observed::{JobView, Observed};
 use crate::progress::{Progress, since, stamp};
@@ -38,17 +40,17 @@ pub enum Verdict {
         /// What is waited for, since when, until when, and what one can do.
         message: String,
     },
-    /// It cannot go on before somebody mends something; the revision is not given up.
+    /// It cannot go on before somebody changes something; the revision is not given up.
     Stalled {
         /// A stable word.
-        reason: &'static str,
+        reason: StopReason,
         /// What happened and what one can do.
         message: String,
     },
     /// It went wrong; the revision is given up, or rolled back.
     Failed {
         /// A stable word.
-        reason: &'static str,
+        reason: StopReason,
         /// What happened and what one can do.
         message: String,
     },
@@ -64,7 +66,7 @@ impl Verdict {
     }
 
     /// In need of somebody.
-    pub fn stalled(reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn stalled(reason: StopReason, message: impl Into<String>) -> Self {
         Self::Stalled {
             reason,
             message: message.into(),
@@ -74,13 +76,21 @@ impl Verdict {
     /// In need of a Deployment that was deleted.
     pub fn deployment_gone(name: &str) -> Self {
         Self::stalled(
-            "DeploymentMissing",
-            format!("Deployment {name} is gone; make it again"),
+            StopReason::DeploymentMissing,
+            format!("Deployment {name} does not exist any more. Create it again."),
+        )
+    }
+
+    /// Kept from going on by `spec.suspend`.
+    pub fn suspended() -> Self {
+        Self::working(
+            "suspended",
+            "The Release is suspended. Set spec.suspend to false to go on.",
         )
     }
 
     /// Gone wrong.
-    pub fn failed(reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn failed(reason: StopReason, message: impl Into<String>) -> Self {
         Self::Failed {
             reason,
             message: message.into(),
@@ -88,27 +98,30 @@ impl Verdict {
     }
 }
 
-/// One decision in the making: the steps add to it.
+/// The decision that is being made.
 #[derive(Clone, Debug)]
-pub struct Turn {
+pub struct Draft {
     /// What status will say.
     pub progress: Progress,
     /// What will be done.
     pub effects: Vec<Effect>,
     /// What will be told.
     pub because: Vec<Because>,
+    /// What has to be read again first.
+    pub read_again: BTreeSet<ReadAgain>,
     /// When to look again.
     pub wake: Wake,
     now: Timestamp,
 }
 
-impl Turn {
+impl Draft {
     /// Begins with what is committed.
     pub fn new(committed: &Progress, now: Timestamp) -> Self {
         Self {
             progress: committed.clone(),
             effects: Vec::new(),
             because: Vec::new(),
+            read_again: BTreeSet::new(),
             wake: Wake::OnChange,
             now,
         }
@@ -119,25 +132,41 @@ impl Turn {
         stamp(self.now)
     }
 
+    /// Adds a call.
+    pub fn call(&mut self, purpose: Purpose, call: Call) {
+        self.effects.push(Effect { call, purpose });
+    }
+
     /// Adds a patch.
     pub fn patch(&mut self, kind: Kind, name: &str, uid: &str, purpose: Purpose, body: Value) {
-        let patch = Patch {
-            kind,
-            name: name.to_owned(),
-            uid: uid.to_owned(),
+        let (name, uid) = (name.to_owned(), uid.to_owned());
+        self.call(
             purpose,
-            body,
-        };
-        self.effects.push(Effect::Patch(patch));
+            Call::Patch {
+                kind,
+                name,
+                uid,
+                body,
+            },
+        );
     }
 
     /// Deletes a Job of ours; one that is suspended only if nobody has started it since.
     pub fn delete_job(&mut self, job: &JobView) {
-        self.effects.push(Effect::DeleteJob {
-            name: job.name.clone(),
-            uid: job.uid.clone(),
-            resource_version: job.suspended.then(|| job.resource_version.clone()),
-        });
+        self.call(
+            Purpose::DeleteJob,
+            Call::Delete {
+                kind: Kind::Job,
+                name: job.name.clone(),
+                uid: job.uid.clone(),
+                resource_version: job.suspended.then(|| job.resource_version.clone()),
+            },
+        );
+    }
+
+    /// Has an object read again before anything of this decision is committed.
+    pub fn read_again(&mut self, object: ReadAgain) {
+        self.read_again.insert(object);
     }
 
     /// Tells that something went its way.
@@ -167,12 +196,17 @@ impl Turn {
         });
     }
 
-    /// A reason found now.
-    pub fn reason(&self, reason: &str, message: impl Into<String>) -> Reason {
-        Reason {
-            reason: reason.to_owned(),
-            message: message.into(),
-            at: self.now(),
+    /// Leaves the way forward, for a reason found now.
+    pub fn steer(&mut self, course: Course, cause: Cause, reason: StopReason, message: impl Into<String>) {
+        let at = self.now();
+        if let Some(revision) = &mut self.progress.status.revision {
+            revision.course = course;
+            revision.cause = Some(cause);
+            revision.reason = Some(Reason {
+                reason,
+                message: crate::status::cut(&message.into(), 2048),
+                at,
+            });
         }
     }
 
@@ -184,7 +218,7 @@ impl Turn {
     }
 
     /// Whether a time has come; if not, looks again when it does.
-    pub fn passed(&mut self, from: Timestamp, length: SignedDuration) -> bool {
+    pub fn elapsed(&mut self, from: Timestamp, length: SignedDuration) -> bool {
         let left = length - since(self.now, from);
         if left.is_positive() {
             self.wake_after(left);

@@ -1,14 +1,14 @@
 //! Catch-up passes: each repeats what was written since a little before the last one began.
 
 use jiff::Timestamp;
-use slipway_crds::v1alpha1::status::{Candidate, StepName, TaskOutcome, TaskStatus};
+use slipway_crds::v1alpha1::status::{Candidate, StepName, StopReason, TaskOutcome, TaskStatus};
 
-use super::super::{again, serving};
-use super::generation_order;
-use crate::intent::{CatchUpPlan, ReindexPlan};
-use crate::progress::{since, spoken};
-use crate::task::{self, TaskState};
-use crate::turn::{StepInput, Turn, Verdict};
+use crate::draft::{Draft, StepInput, Verdict};
+use crate::intent::{ReindexPlan, TaskPlan};
+use crate::progress::since;
+use crate::search::generation_run;
+use crate::sentence::{again, human, unchanged};
+use crate::task::{self, TaskState, failure, tell_failure};
 
 const NAME: &str = "catch-up";
 
@@ -25,9 +25,9 @@ pub enum Pass {
 }
 
 /// Passes until one is short enough.
-pub(super) fn until_caught_up(
+pub fn until_caught_up(
     input: &StepInput<'_>,
-    turn: &mut Turn,
+    draft: &mut Draft,
     reindex: &ReindexPlan,
     candidate: &Candidate,
 ) -> Pass {
@@ -42,22 +42,22 @@ pub(super) fn until_caught_up(
             last.finished_at.unwrap_or(input.now),
             last.started_at.unwrap_or(last.intent_at),
         );
-        if took < catch_up.max_lag {
+        if took < reindex.live.max_lag {
             return Pass::Done;
         }
         let passes = input
             .committed
             .attempts(StepName::Reindex, NAME)
             .filter(|pass| pass.intent_at >= candidate.t0);
-        if i32::try_from(passes.count()).unwrap_or(i32::MAX) >= catch_up.max_passes {
+        if i32::try_from(passes.count()).unwrap_or(i32::MAX) >= reindex.live.max_passes {
             return Pass::Verdict(Verdict::failed(
-                "CatchUpNotConverging",
+                StopReason::CatchUpNotConverging,
                 format!(
-                    "after {} catch-up passes the last one still took {}, more than maxLag {}: writes come faster than they are repeated. Nothing was booted; {} serves unchanged. {}",
-                    catch_up.max_passes,
-                    spoken(took),
-                    spoken(catch_up.max_lag),
-                    serving(input),
+                    "After {} catch-up passes the last one still took {}, more than maxLag {}: writes come faster than they are repeated. Nothing was booted; {}{}",
+                    reindex.live.max_passes,
+                    human(took),
+                    human(reindex.live.max_lag),
+                    unchanged(input),
                     again(input)
                 ),
             ));
@@ -65,8 +65,8 @@ pub(super) fn until_caught_up(
     }
     pass(
         input,
-        turn,
-        catch_up,
+        draft,
+        (reindex, catch_up),
         candidate,
         last.filter(|last| last.outcome.is_none())
             .map_or(Timestamp::MAX, |last| last.intent_at),
@@ -74,7 +74,7 @@ pub(super) fn until_caught_up(
 }
 
 /// A pass that began at `not_before` or later has ended well; else one is run.
-pub fn pass_since(input: &StepInput<'_>, turn: &mut Turn, not_before: Timestamp) -> Pass {
+pub fn pass_since(input: &StepInput<'_>, draft: &mut Draft, not_before: Timestamp) -> Pass {
     let Some(reindex) = &input.plan.reindex else {
         return Pass::Done;
     };
@@ -82,17 +82,17 @@ pub fn pass_since(input: &StepInput<'_>, turn: &mut Turn, not_before: Timestamp)
         return Pass::Done;
     };
     let passes = input.committed.attempts(StepName::Reindex, NAME).count();
-    let pass = pass(input, turn, catch_up, candidate, not_before);
-    if turn.progress.attempts(StepName::Reindex, NAME).count() > passes.max(KEPT) {
-        forget_oldest(input, turn);
+    let pass = pass(input, draft, (reindex, catch_up), candidate, not_before);
+    if draft.progress.attempts(StepName::Reindex, NAME).count() > passes.max(KEPT) {
+        forget_oldest(input, draft);
     }
     pass
 }
 
 /// Status has a bound, and a long Watch has many passes: the oldest and its Job make room. The newest that
 /// ended well says from where the next one repeats, and stays.
-fn forget_oldest(input: &StepInput<'_>, turn: &mut Turn) {
-    let tasks = &mut turn.progress.status.tasks;
+fn forget_oldest(input: &StepInput<'_>, draft: &mut Draft) {
+    let tasks = &mut draft.progress.status.tasks;
     let ours = |task: &TaskStatus| task.step == StepName::Reindex && task.name == NAME;
     let good = |task: &TaskStatus| ours(task) && task.outcome == Some(TaskOutcome::Succeeded);
     let newest_good = tasks.iter().rposition(good).unwrap_or_default();
@@ -105,14 +105,14 @@ fn forget_oldest(input: &StepInput<'_>, turn: &mut Turn) {
     };
     let job = input.observed.jobs.get(&forgotten.job);
     if let Some(job) = job.filter(|job| forgotten.job_uid.as_ref() == Some(&job.uid) && !job.deleting) {
-        turn.delete_job(job);
+        draft.delete_job(job);
     }
 }
 
 fn pass(
     input: &StepInput<'_>,
-    turn: &mut Turn,
-    catch_up: &CatchUpPlan,
+    draft: &mut Draft,
+    (reindex, catch_up): (&ReindexPlan, &TaskPlan),
     candidate: &Candidate,
     not_before: Timestamp,
 ) -> Pass {
@@ -120,15 +120,10 @@ fn pass(
         .committed
         .attempt(StepName::Reindex, NAME)
         .filter(|last| last.intent_at >= candidate.t0);
-    let from = last.map_or(candidate.t0, |last| reached(input, candidate, last)) - catch_up.margin;
-    let Some(mut order) = generation_order(input, &catch_up.task, Some(&candidate.token)) else {
-        return Pass::Verdict(Verdict::stalled(
-            "WorkloadMissing",
-            format!(
-                "the catch-up runs in the pod spec of workload {}, whose Deployment is not there",
-                catch_up.task.from
-            ),
-        ));
+    let from = last.map_or(candidate.t0, |last| reached(input, candidate, last)) - reindex.live.margin;
+    let mut order = match generation_run(input, reindex, catch_up, &candidate.token) {
+        Ok(order) => order,
+        Err(verdict) => return Pass::Verdict(verdict),
     };
     order.since = Some(from);
     let number = input
@@ -136,19 +131,19 @@ fn pass(
         .attempt(StepName::Reindex, NAME)
         .map_or(1, |last| last.attempt + 1);
     let state = match last {
-        None => task::begin(input, turn, &order, number),
+        None => task::begin(input, draft, &order, number),
         Some(last) => match last.outcome {
-            None => task::observe(input, turn, &order, last),
+            None => task::observe(input, draft, &order, last),
             Some(TaskOutcome::Succeeded) if last.intent_at >= not_before => return Pass::Done,
-            Some(TaskOutcome::Failed) if resumed(last) && last.intent_at >= not_before => return Pass::Done,
-            Some(TaskOutcome::Failed) if !last.retried && !resumed(last) => TaskState::Failed(last.clone()),
+            Some(TaskOutcome::Failed) if last.resumed && last.intent_at >= not_before => return Pass::Done,
+            Some(TaskOutcome::Failed) if !last.retried && !last.resumed => TaskState::Failed(last.clone()),
             // A pass only repeats writes: one that was disturbed is repeated by the next.
             Some(TaskOutcome::Succeeded | TaskOutcome::Failed | TaskOutcome::Unknown) => {
-                task::begin(input, turn, &order, number)
+                task::begin(input, draft, &order, number)
             }
         },
     };
-    verdict(state, number)
+    verdict(input, state, number)
 }
 
 /// From where the next pass has to repeat: the beginning of the last one that ended well.
@@ -161,21 +156,35 @@ fn reached(input: &StepInput<'_>, candidate: &Candidate, last: &TaskStatus) -> T
     good.unwrap_or(candidate.t0).min(last.intent_at)
 }
 
-/// Whether a person said to go on although this pass failed.
-pub fn resumed(task: &TaskStatus) -> bool {
-    task.reason.as_deref() == Some("Resumed")
+/// A catch-up pass that failed where only a person decides what follows.
+pub fn waits_for_a_person(input: &StepInput<'_>, draft: &mut Draft) {
+    let seen = |progress: &crate::Progress| {
+        let mut passes = progress.attempts(StepName::Reindex, NAME);
+        passes
+            .next_back()
+            .filter(|pass| pass.outcome == Some(TaskOutcome::Failed))
+            .cloned()
+    };
+    if let Some(failed) = seen(&draft.progress)
+        && seen(input.committed).is_none()
+    {
+        tell_failure(input, draft, &failed);
+    }
 }
 
-fn verdict(state: TaskState, number: i32) -> Pass {
+fn verdict(input: &StepInput<'_>, state: TaskState, number: i32) -> Pass {
     match state {
         TaskState::Succeeded(_) | TaskState::Unknown(_) => Pass::Verdict(Verdict::working(
             format!("catch-up pass {number}"),
-            "the next catch-up pass to begin",
+            "Waiting for the next catch-up pass to begin.",
         )),
         TaskState::Running(message) => {
             Pass::Verdict(Verdict::working(format!("catch-up pass {number}"), message))
         }
-        TaskState::Failed(ended) => Pass::Verdict(Verdict::failed("CatchUpFailed", task::failure(&ended))),
-        TaskState::Foreign(message) => Pass::Verdict(Verdict::stalled("ForeignJob", message)),
+        TaskState::Failed(ended) => Pass::Verdict(Verdict::failed(
+            StopReason::CatchUpFailed,
+            failure(&input.intent.meta, &ended),
+        )),
+        TaskState::Foreign(message) => Pass::Verdict(Verdict::stalled(StopReason::ForeignJob, message)),
     }
 }

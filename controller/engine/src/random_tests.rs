@@ -1,7 +1,7 @@
-//! Random storms: whatever people and machines do, and in whatever order, no decision breaks an invariant,
+//! Random tests: whatever people and machines do, and in whatever order, no decision breaks an invariant,
 //! nothing runs twice, and when it is over everything comes to rest and serves.
 //!
-//! `PROPTEST_CASES=5000 cargo test -p slipway-engine storm` looks further than the fixed seeds.
+//! `PROPTEST_CASES=5000 cargo test -p slipway-engine random` looks further than the fixed seeds.
 
 use std::sync::LazyLock;
 
@@ -125,7 +125,7 @@ fn happen(world: &mut World, event: Event) {
 }
 
 /// The faults are over: everybody lets the release go on.
-fn calm(world: &mut World) {
+fn without_faults(world: &mut World) {
     world.mends();
     world.engine_away = false;
     world.edit(|spec| spec["suspend"] = json!(false));
@@ -202,7 +202,7 @@ fn at_rest(world: &World) {
 static SEARCHING: LazyLock<World> = LazyLock::new(|| World::adopted(full("shop:1", "1")));
 static PLAIN: LazyLock<World> = LazyLock::new(|| World::adopted(plain("shop:1")));
 
-fn storm(start: &World, events: &[Event]) {
+fn play(start: &World, events: &[Event]) {
     let mut world = start.clone();
     world.doubt = true;
     world.release_image("shop:2");
@@ -210,13 +210,13 @@ fn storm(start: &World, events: &[Event]) {
         happen(&mut world, *event);
         world.pass(1);
     }
-    calm(&mut world);
-    world.say("storm", "is over");
+    without_faults(&mut world);
+    world.say("faults", "are over");
     world.comes_to_rest();
     at_rest(&world);
 }
 
-fn storms(start: &World, most: usize) {
+fn random(start: &World, most: usize) {
     let cases = std::env::var("PROPTEST_CASES")
         .ok()
         .and_then(|cases| cases.parse().ok());
@@ -233,7 +233,7 @@ fn storms(start: &World, most: usize) {
         TestRunner::new_with_rng(config, fixed)
     };
     let outcome = runner.run(&proptest::collection::vec(event(), 1..most), |events| {
-        storm(start, &events);
+        play(start, &events);
         Ok(())
     });
     if let Err(failure) = outcome {
@@ -242,11 +242,11 @@ fn storms(start: &World, most: usize) {
 }
 
 #[test]
-fn a_plain_release_survives_any_storm() {
-    storms(&PLAIN, 14);
+fn a_plain_release_survives_whatever_happens() {
+    random(&PLAIN, 14);
 }
 
 #[test]
-fn a_release_with_tasks_and_an_index_survives_any_storm() {
-    storms(&SEARCHING, 20);
+fn a_release_with_tasks_and_an_index_survives_whatever_happens() {
+    random(&SEARCHING, 20);
 }
