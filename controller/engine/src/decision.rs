@@ -92,16 +92,7 @@ pub enum Call {
         body: Value,
     },
     /// A merge patch of an object, if it still is as it was seen.
-    Patch {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-        /// Its UID.
-        uid: String,
-        /// The patch, with `metadata.resourceVersion`.
-        body: Value,
-    },
+    Patch(Patch),
     /// Delete an object and, in the background, what it owns.
     Delete {
         /// Its kind.
@@ -139,11 +130,26 @@ pub enum Call {
     },
 }
 
+/// A merge patch of an object, if it still is as it was seen.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Patch {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The patch, with `metadata.resourceVersion`.
+    pub body: Value,
+}
+
 impl Call {
     /// Kind of what it is made on, as people write it.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Create { kind, .. } | Self::Patch { kind, .. } | Self::Delete { kind, .. } => kind.word(),
+            Self::Create { kind, .. } | Self::Delete { kind, .. } | Self::Patch(Patch { kind, .. }) => {
+                kind.word()
+            }
             Self::MoveAlias { .. } => "alias",
             Self::DeleteIndex { .. } => "index",
         }
@@ -152,7 +158,7 @@ impl Call {
     /// Name of what it is made on.
     pub fn name(&self) -> &str {
         match self {
-            Self::Create { name, .. } | Self::Patch { name, .. } | Self::Delete { name, .. } => name,
+            Self::Create { name, .. } | Self::Delete { name, .. } | Self::Patch(Patch { name, .. }) => name,
             Self::MoveAlias { alias, .. } => alias,
             Self::DeleteIndex { index, .. } => index,
         }

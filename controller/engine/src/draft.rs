@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use slipway_crds::v1alpha1::status::{Cause, Course, Reason, StopReason, WorkloadStatus};
 
-use crate::decision::{Because, Call, Effect, Kind, Purpose, ReadAgain, Wake};
+use crate::decision::{Because, Call, Effect, Kind, Patch, Purpose, ReadAgain, Wake};
 use crate::intent::{Intent, Plan};
 use crate::observed::{JobView, Observed};
 use crate::progress::{Progress, since, stamp};
@@ -139,16 +139,13 @@ impl Draft {
 
     /// Adds a patch.
     pub fn patch(&mut self, kind: Kind, name: &str, uid: &str, purpose: Purpose, body: Value) {
-        let (name, uid) = (name.to_owned(), uid.to_owned());
-        self.call(
-            purpose,
-            Call::Patch {
-                kind,
-                name,
-                uid,
-                body,
-            },
-        );
+        let patch = Patch {
+            kind,
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            body,
+        };
+        self.call(purpose, Call::Patch(patch));
     }
 
     /// Deletes a Job of ours; one that is suspended only if nobody has started it since.

@@ -21,8 +21,8 @@ use serde_json::Value;
 use slipway_crds::v1alpha1::{Phase, Release};
 
 use crate::decision::Wake;
-use crate::observed::{Observed, PodTrouble, PreflightFacts, SearchView, WindowGuard};
-use crate::{Needs, Progress, classify};
+use crate::observed::{Observed, PodTrouble, WindowGuard};
+use crate::{Answer, Answered, Answers, Intent, Progress, Question, classify, questions};
 
 pub(crate) use jobs::Script;
 pub(crate) use objects::{full, plain, text};
@@ -77,8 +77,12 @@ pub(crate) struct World {
     broken: BTreeSet<String>,
     pub(crate) indices: BTreeMap<String, Index>,
     pub(crate) engine_away: bool,
-    /// What Preflight reads live.
-    pub(crate) preflight: PreflightFacts,
+    /// Address of the engine that there is.
+    pub(crate) engine: String,
+    /// Access modes of volume claims.
+    pub(crate) claims: BTreeMap<String, Vec<String>>,
+    /// Autoscalers by a metric of type Value.
+    pub(crate) autoscalers: BTreeMap<String, String>,
     /// Volume claims cannot be read.
     pub(crate) unreadable: bool,
     pub(crate) guard: WindowGuard,
@@ -89,7 +93,7 @@ pub(crate) struct World {
     /// Whether the story is written down.
     pub(crate) lines: Vec<String>,
     /// Words of the effects that were carried out, in order.
-    pub(crate) deeds: Vec<&'static str>,
+    pub(crate) effects: Vec<&'static str>,
     /// Names of all Jobs that were ever made.
     made: BTreeSet<String>,
     /// Every decision is made twice, and has to be the same.
@@ -125,13 +129,15 @@ impl World {
             broken: BTreeSet::new(),
             indices: BTreeMap::new(),
             engine_away: false,
-            preflight: PreflightFacts::default(),
+            engine: "http://search:9200".to_owned(),
+            claims: BTreeMap::new(),
+            autoscalers: BTreeMap::new(),
             unreadable: false,
             guard: WindowGuard::Deny,
             releases: BTreeSet::new(),
             built: 1000,
             lines: Vec::new(),
-            deeds: Vec::new(),
+            effects: Vec::new(),
             made: BTreeSet::new(),
             doubt: false,
             lowest: None,
@@ -153,7 +159,7 @@ impl World {
         let mut world = Self::new(spec);
         world.rest();
         world.lines.clear();
-        world.deeds.clear();
+        world.effects.clear();
         world.begun = world.now;
         world
     }
@@ -164,7 +170,20 @@ impl World {
     }
 
     /// What the controller sees.
-    pub(crate) fn observe(&self, needs: &Needs) -> Observed {
+    /// Everything that a decision about an intent looks at, with the answers to what it asks.
+    pub(crate) fn observe(&self, intent: &Intent) -> Observed {
+        let mut observed = self.cached();
+        let asked = questions(intent, &self.progress(), &observed, self.now);
+        let answered = |question: Question| Answered {
+            answer: self.answer(&question),
+            at: self.now,
+            question,
+        };
+        observed.answers = Answers(asked.into_iter().map(answered).collect());
+        observed
+    }
+
+    fn cached(&self) -> Observed {
         let mut deployments: BTreeMap<_, _> = self
             .deployments
             .iter()
@@ -195,33 +214,26 @@ impl World {
                 .filter_map(|release| release.metadata.uid.clone())
                 .chain(self.releases.iter().cloned())
                 .collect(),
-            search: needs
-                .search
-                .as_ref()
-                .map_or(SearchView::NotRead, |question| self.answer(question)),
-            pod_troubles: self.troubles(&needs.pod_troubles),
-            preflight: if needs.preflight {
-                self.read_live()
-            } else {
-                PreflightFacts::default()
-            },
+            answers: Answers::default(),
             guard: self.guard,
             deployments,
         }
     }
 
-    fn read_live(&self) -> PreflightFacts {
-        let mut facts = self.preflight.clone();
-        if !self.unreadable {
-            facts.volume_claims.get_or_insert_default();
+    fn answer(&self, question: &Question) -> Result<Answer, String> {
+        match question {
+            Question::Search(question) => self.search(question).map(Answer::Search),
+            Question::VolumeClaims(_) if self.unreadable => Err("forbidden".to_owned()),
+            Question::VolumeClaims(_) => Ok(Answer::VolumeClaims(self.claims.clone())),
+            Question::Autoscalers => Ok(Answer::Autoscalers(self.autoscalers.clone())),
+            Question::PodTroubles(deployment) => Ok(Answer::PodTroubles(self.troubles(deployment))),
         }
-        facts
     }
 
-    fn troubles(&self, of: &[String]) -> Vec<PodTrouble> {
+    fn troubles(&self, of: &str) -> Vec<PodTrouble> {
         self.pods
             .iter()
-            .filter(|pod| pod.ready_since.is_none() && of.iter().any(|name| pod.set.starts_with(name)))
+            .filter(|pod| pod.ready_since.is_none() && pod.set.starts_with(of))
             .map(|pod| PodTrouble {
                 pod: pod.name.clone(),
                 hash: pod.hash.clone(),

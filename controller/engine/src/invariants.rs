@@ -3,7 +3,7 @@
 
 use slipway_crds::v1alpha1::status::{Course, StepName};
 
-use crate::decision::{Call, Decision, Kind, Purpose};
+use crate::decision::{Call, Decision, Kind, Patch, Purpose};
 use crate::intent::Intent;
 use crate::observed::Observed;
 use crate::progress::Progress;
@@ -19,10 +19,7 @@ pub fn broken(
     let mut broken: Vec<String> = Vec::new();
     for effect in &decision.effects {
         let problem = match &effect.call {
-            Call::Patch { name, uid, body, .. } => {
-                let patch = Patch { name, uid, body };
-                patch_problem(intent, committed, observed, effect.purpose, &patch)
-            }
+            Call::Patch(patch) => patch_problem(intent, committed, observed, effect.purpose, patch),
             Call::Create {
                 kind: Kind::Job,
                 name,
@@ -52,20 +49,13 @@ pub fn broken(
     broken
 }
 
-/// A patch that is looked at.
-struct Patch<'a> {
-    name: &'a String,
-    uid: &'a String,
-    body: &'a serde_json::Value,
-}
-
 /// Every patch carries the resource version; what cannot be taken back has a committed intent.
 fn patch_problem(
     intent: &Intent,
     committed: &Progress,
     observed: &Observed,
     purpose: Purpose,
-    patch: &Patch<'_>,
+    patch: &Patch,
 ) -> Option<String> {
     let version = patch.body.pointer("/metadata/resourceVersion");
     if version
@@ -80,7 +70,7 @@ fn patch_problem(
             let intended = committed.status.cutover.is_some();
             let ready = WorkloadWindow::all(committed, observed)
                 .iter()
-                .filter(|window| window.services.iter().any(|service| service.name == *patch.name))
+                .filter(|window| window.services.iter().any(|service| service.name == patch.name))
                 .all(|window| window.new.is_some_and(|new| new.ready > 0));
             (!intended || !ready).then(|| {
                 "traffic would move without a committed intent or to a side without ready pods".to_owned()
@@ -110,7 +100,7 @@ fn patch_problem(
             missing.then(|| "template and hold fields must travel together".to_owned())
         }
         Purpose::FreePod => {
-            let pod = observed.task_pods.iter().find(|pod| pod.name == *patch.name)?;
+            let pod = observed.task_pods.iter().find(|pod| pod.name == patch.name)?;
             let open = committed.open_tasks().any(|task| task.job == pod.job);
             (open && !pod.never_ran()).then(|| "the outcome is not recorded yet".to_owned())
         }
@@ -133,13 +123,13 @@ fn patch_problem(
 }
 
 /// At most once: the Job is the one that was recorded, nobody has started it, and no pod of its attempt is there.
-fn start_problem(committed: &Progress, observed: &Observed, patch: &Patch<'_>) -> Option<String> {
-    let name = patch.name;
+fn start_problem(committed: &Progress, observed: &Observed, patch: &Patch) -> Option<String> {
+    let name = &patch.name;
     let task = committed.open_tasks().find(|task| task.job == *name);
     let fresh = observed.jobs.get(name).is_some_and(|job| job.never_started);
     match task {
         None => Some(format!("{name} has no committed intent")),
-        Some(task) if task.job_uid.as_ref() != Some(patch.uid) => {
+        Some(task) if task.job_uid.as_ref() != Some(&patch.uid) => {
             Some(format!("{name} is not the Job that was recorded"))
         }
         Some(_) if !fresh => Some(format!("{name} was started before")),

@@ -49,6 +49,7 @@ mod stories;
 pub mod task;
 pub mod template;
 pub mod terminate;
+pub mod transcript;
 pub mod window;
 pub mod workloads;
 

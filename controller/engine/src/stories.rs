@@ -21,7 +21,7 @@ fn order(world: &World) -> Vec<&'static str> {
             "Guard" | "Claim" | "CreateJob" | "Start" | "FreePod" | "MoveAlias" | "DeleteIndex" | "Roll"
         )
     };
-    let mut order: Vec<&'static str> = world.deeds.iter().copied().filter(ours).collect();
+    let mut order: Vec<&'static str> = world.effects.iter().copied().filter(ours).collect();
     order.dedup();
     order
 }

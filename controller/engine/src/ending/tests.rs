@@ -1,18 +1,18 @@
 use slipway_crds::v1alpha1::Phase;
-use slipway_crds::v1alpha1::status::{Course, Reason, StepName};
+use slipway_crds::v1alpha1::status::{Cause, Course, Reason, StepName, StopReason};
 
 use crate::fixture::{Row, Scene, table};
 use crate::window::patches::HOLD_MIN_READY_SECONDS;
 
 fn steered(phase: Phase, course: Course) -> Scene {
     let mut scene = Scene::plain(phase);
-    let at = scene.now;
     let reason = Reason {
-        reason: "Test".to_owned(),
+        reason: StopReason::NewSideFailed,
         message: "a test".to_owned(),
-        at,
+        at: scene.now,
     };
-    scene.committed.steer(course, reason);
+    let revision = scene.committed.status.revision.as_mut().unwrap();
+    (revision.course, revision.cause, revision.reason) = (course, Some(Cause::Failed), Some(reason));
     scene
 }
 
@@ -22,7 +22,7 @@ fn stop_in_preboot() {
         Row {
             name: "both_sides_there_ends_the_new_one",
             change: |_| {},
-            does: &["Settle"],
+            does: &["EndWindow"],
             says: "cleaning up",
         },
         Row {
@@ -42,19 +42,19 @@ fn stop_in_preboot() {
         Row {
             name: "label_taken_off_still_gives_everything_back",
             change: |scene| scene.web().window = false,
-            does: &["Settle"],
+            does: &["EndWindow"],
             says: "cleaning up",
         },
         Row {
             name: "scaled_to_zero_gives_everything_back_at_once",
             change: |scene| scene.web().replicas = 0,
-            does: &["Settle"],
+            does: &["EndWindow"],
             says: "cleaning up",
         },
         Row {
             name: "suspended_still_cleans_up",
             change: |scene| scene.intent.live.suspend = true,
-            does: &["Settle"],
+            does: &["EndWindow"],
             says: "cleaning up",
         },
     ];
@@ -115,7 +115,7 @@ fn stop_of_a_window_that_was_not_opened() {
         Row {
             name: "opened_a_hold_may_still_come_so_its_version_is_taken_away",
             change: |scene| (scene.web().window, scene.web().paused) = (true, Some(true)),
-            does: &["Settle"],
+            does: &["EndWindow"],
             says: "cleaning up",
         },
     ];
@@ -147,7 +147,7 @@ fn rollback_in_watch() {
             name: "no_old_pod_ready_stays_on_the_new_side",
             change: |scene| scene.side("1").ready = 0,
             does: &[],
-            says: "WayBackNotReady",
+            says: "OldSideNotReady",
         },
         Row {
             name: "no_pod_of_either_side_ready_moves",
@@ -162,7 +162,7 @@ fn rollback_in_watch() {
             name: "old_side_lost_is_brought_back_first",
             change: |scene| scene.lose("1"),
             does: &["Repair"],
-            says: "WayBackNotReady",
+            says: "OldSideNotReady",
         },
         Row {
             name: "suspended_still_goes_back",
@@ -226,7 +226,7 @@ fn rollback_once_the_traffic_is_back() {
         Row {
             name: "unbolted_ends_the_new_side",
             change: |scene| scene.side("1").min_ready_seconds = None,
-            does: &["Settle"],
+            does: &["EndWindow"],
             says: "rolled back, cleaning up",
         },
         Row {
@@ -236,7 +236,7 @@ fn rollback_once_the_traffic_is_back() {
                 scene.web().template = old;
                 scene.side("1").min_ready_seconds = Some(HOLD_MIN_READY_SECONDS);
             },
-            does: &["Settle"],
+            does: &["EndWindow"],
             says: "rolled back, cleaning up",
         },
     ];

@@ -7,6 +7,7 @@ use crate::fixture::{Row, Scene, World, plain, table};
 /// An index of a generation that is due after some hours.
 fn index(token: &str, hours: i64) -> RetiredIndex {
     RetiredIndex {
+        url: None,
         alias: "products".to_owned(),
         token: Some(token.to_owned()),
         index: format!("products_{token}"),

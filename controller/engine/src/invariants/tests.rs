@@ -3,18 +3,30 @@ use slipway_crds::v1alpha1::Phase;
 use slipway_crds::v1alpha1::status::TaskOutcome;
 
 use super::broken;
-use crate::decision::{Decision, Effect, Kind, Patch, Purpose};
+use crate::decision::{Call, Decision, Effect, Kind, Patch, Purpose};
 use crate::fixture::Scene;
 
 fn patch(purpose: Purpose, kind: Kind, name: &str) -> Effect {
     let body = json!({"metadata": {"resourceVersion": "1"}, "spec": {}});
-    Effect::Patch(Patch {
+    let call = Call::Patch(Patch {
         kind,
         name: name.to_owned(),
         uid: "uid".to_owned(),
-        purpose,
         body,
-    })
+    });
+    Effect { call, purpose }
+}
+
+fn job(name: &str) -> Effect {
+    let call = Call::Create {
+        kind: Kind::Job,
+        name: name.to_owned(),
+        body: json!({}),
+    };
+    Effect {
+        call,
+        purpose: Purpose::CreateJob,
+    }
 }
 
 /// A decision that must never be carried out.
@@ -26,10 +38,6 @@ struct Never {
 
 #[test]
 fn what_must_never_be_done_is_found() {
-    let job = || Effect::CreateJob {
-        name: "shop-2-expand-1".to_owned(),
-        job: Box::default(),
-    };
     let rows = [
         Never {
             name: "traffic_moved_without_an_intent",
@@ -54,15 +62,12 @@ fn what_must_never_be_done_is_found() {
         Never {
             name: "a_job_made_twice",
             phase: Phase::Expand,
-            effect: job,
+            effect: || job("shop-2-expand-1"),
         },
         Never {
             name: "a_job_without_an_intent",
             phase: Phase::Expand,
-            effect: || Effect::CreateJob {
-                name: "shop-2-expand-2".to_owned(),
-                job: Box::default(),
-            },
+            effect: || job("shop-2-expand-2"),
         },
         Never {
             name: "a_job_started_that_was_not_recorded",
@@ -82,22 +87,28 @@ fn what_must_never_be_done_is_found() {
         Never {
             name: "an_alias_moved_to_what_nobody_verified",
             phase: Phase::Reindex,
-            effect: || Effect::MoveAlias {
-                url: String::new(),
-                alias: "products".to_owned(),
-                from: None,
-                to: "products_x".to_owned(),
-                to_uuid: "x".to_owned(),
+            effect: || Effect {
+                call: Call::MoveAlias {
+                    url: String::new(),
+                    alias: "products".to_owned(),
+                    from: None,
+                    to: "products_x".to_owned(),
+                    to_uuid: "x".to_owned(),
+                },
+                purpose: Purpose::MoveAlias,
             },
         },
         Never {
             name: "an_index_deleted_that_is_needed",
             phase: Phase::Reindex,
-            effect: || Effect::DeleteIndex {
-                url: String::new(),
-                own_alias: None,
-                index: "products_1".to_owned(),
-                uuid: "x".to_owned(),
+            effect: || Effect {
+                call: Call::DeleteIndex {
+                    url: String::new(),
+                    own_alias: None,
+                    index: "products_1".to_owned(),
+                    uuid: "x".to_owned(),
+                },
+                purpose: Purpose::DeleteIndex,
             },
         },
         Never {
@@ -105,7 +116,7 @@ fn what_must_never_be_done_is_found() {
             phase: Phase::Preboot,
             effect: || {
                 let mut effect = patch(Purpose::Open, Kind::Deployment, "web");
-                if let Effect::Patch(patch) = &mut effect {
+                if let Call::Patch(patch) = &mut effect.call {
                     patch.body = json!({"spec": {"paused": true}});
                 }
                 effect

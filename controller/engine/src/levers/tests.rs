@@ -1,5 +1,7 @@
 use slipway_crds::v1alpha1::Phase;
-use slipway_crds::v1alpha1::status::{Course, Ended, Outcome, Reason, RollbackState, RollbackStatus};
+use slipway_crds::v1alpha1::status::{
+    Cause, Course, Ended, Outcome, Reason, RollbackState, RollbackStatus, StopReason,
+};
 
 use crate::fixture::Scene;
 
@@ -32,13 +34,13 @@ fn retire() -> Scene {
 }
 
 fn steered(mut scene: Scene, course: Course) -> Scene {
-    let at = scene.now;
     let reason = Reason {
-        reason: "Test".to_owned(),
+        reason: StopReason::NewSideFailed,
         message: "a test".to_owned(),
-        at,
+        at: scene.now,
     };
-    scene.committed.steer(course, reason);
+    let revision = scene.committed.status.revision.as_mut().unwrap();
+    (revision.course, revision.cause, revision.reason) = (course, Some(Cause::Failed), Some(reason));
     scene
 }
 
@@ -56,6 +58,7 @@ fn no_way_back() -> Scene {
         reason: "lost".to_owned(),
         since: None,
         until: None,
+        traffic_back_at: None,
     });
     scene
 }

@@ -1,6 +1,6 @@
 use jiff::SignedDuration;
 use slipway_crds::v1alpha1::Phase;
-use slipway_crds::v1alpha1::status::{Course, Reason};
+use slipway_crds::v1alpha1::status::{Cause, Course, Reason, StopReason};
 
 use super::cut;
 use crate::Progress;
@@ -70,13 +70,14 @@ fn a_transition_time_stays_while_the_status_stays() {
 #[test]
 fn a_rollback_is_a_condition_of_its_own() {
     let mut scene = Scene::plain(Phase::Watch);
-    let at = scene.now;
     let reason = Reason {
-        reason: "NewSideFailed".to_owned(),
+        reason: StopReason::NewSideFailed,
         message: "dead".to_owned(),
-        at,
+        at: scene.now,
     };
-    scene.committed.steer(Course::Rollback, reason);
+    let revision = scene.committed.status.revision.as_mut().unwrap();
+    (revision.course, revision.cause, revision.reason) =
+        (Course::Rollback, Some(Cause::Failed), Some(reason));
     assert!(is(&scene.decide().progress, "RolledBack", "True"));
 }
 

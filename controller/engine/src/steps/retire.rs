@@ -25,7 +25,7 @@ pub fn asks(input: &StepInput<'_>) -> Vec<Question> {
 
 /// The old side down, unpin, close, the last pass, the stable alias.
 pub fn step(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
-    if input.committed.status.retire.is_none() {
+    if input.committed.status.retire.is_none() && !input.committed.first_installation() {
         // The end of the old side is an intent: it is committed before the first patch.
         intend(draft);
         return Verdict::working("begins", "Waiting for the old side to be stopped.");

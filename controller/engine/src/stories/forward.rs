@@ -17,7 +17,15 @@ fn a_plain_release_moves_the_traffic_once_and_gives_everything_back() {
     assert_eq!(
         order(&world),
         [
-            "Open", "Pin", "Hold", "Lock", "Bolt", "Flip", "Settle", "Unpin", "Close"
+            "Open",
+            "Pin",
+            "Hold",
+            "Lock",
+            "Bolt",
+            "Flip",
+            "EndWindow",
+            "Unpin",
+            "Close"
         ]
     );
     assert_eq!(world.lowest(), 3);
@@ -35,8 +43,8 @@ fn a_migration_runs_before_any_pod_boots() {
     world.watch_traffic();
     world.release_image("shop:2");
     world.rest();
-    let at = |word: &str| world.deeds.iter().position(|deed| *deed == word);
-    assert!(world.deeds.iter().rposition(|deed| *deed == "CreateJob") < at("Open"));
+    let at = |word: &str| world.effects.iter().position(|deed| *deed == word);
+    assert!(world.effects.iter().rposition(|deed| *deed == "CreateJob") < at("Open"));
     assert_eq!(world.lowest(), 3);
     clean(&world);
     world.is_told_as("migrate");
@@ -247,7 +255,7 @@ fn suspended_nothing_new_begins_until_it_is_lifted() {
     assert!(
         world
             .progress()
-            .passed(slipway_crds::v1alpha1::status::StepName::Expand),
+            .completed(slipway_crds::v1alpha1::status::StepName::Expand),
         "what runs is observed"
     );
     assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());

@@ -44,7 +44,7 @@ fn scale_in_the_window_is_followed_by_both_sides() {
     world.pass(20);
     ends_as(&mut world, Phase::Complete, "shop:2");
     assert_eq!(world.ready_endpoints("web"), 5);
-    assert!(!world.deeds.contains(&"Repair"), "{}", world.lines.join("\n"));
+    assert!(!world.effects.contains(&"Repair"), "{}", world.lines.join("\n"));
     world.is_told_as("scaled-in-preboot");
 }
 

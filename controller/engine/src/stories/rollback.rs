@@ -27,7 +27,17 @@ fn a_new_side_that_dies_in_watch_is_rolled_back_at_once() {
     assert_eq!(
         order(&world),
         [
-            "Open", "Pin", "Hold", "Lock", "Bolt", "Flip", "FlipBack", "Unbolt", "Settle", "Unpin", "Close"
+            "Open",
+            "Pin",
+            "Hold",
+            "Lock",
+            "Bolt",
+            "Flip",
+            "FlipBack",
+            "Unbolt",
+            "EndWindow",
+            "Unpin",
+            "Close"
         ]
     );
     old_side_untouched(&world);

@@ -94,6 +94,8 @@ fn abort_in_each_step() {
                 | Phase::Reindex
                 | Phase::Preboot
                 | Phase::Cutover
+                | Phase::Stopping
+                | Phase::RollingBack
                 | Phase::Complete
                 | Phase::Failed
                 | Phase::RolledBack

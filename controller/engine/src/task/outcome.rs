@@ -99,12 +99,11 @@ pub(crate) fn failure(meta: &Meta, task: &TaskStatus) -> String {
         (None, Some(output)) => format!(": \"{}\"", last_lines(output)),
         (None, None) => String::new(),
     };
-    format!(
-        "Task {} (attempt {}) {how}{words}. All of its output: {}.",
-        task.name,
-        task.attempt,
-        logs(meta, task)
-    )
+    let all = match task.started_at {
+        Some(_) => format!(" All of its output: {}.", logs(meta, task)),
+        None => String::new(),
+    };
+    format!("Task {} (attempt {}) {how}{words}.{all}", task.name, task.attempt)
 }
 
 /// Tells of a failed attempt that does not end its revision.

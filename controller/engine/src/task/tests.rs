@@ -1,5 +1,5 @@
 use slipway_crds::v1alpha1::Phase;
-use slipway_crds::v1alpha1::status::TaskOutcome;
+use slipway_crds::v1alpha1::status::{TaskOutcome, TaskReason};
 
 use crate::fixture::{Row, Scene, table};
 use crate::observed::{JobState, TaskPodPhase};
@@ -111,7 +111,7 @@ fn expand_while_the_job_waits_for_its_start() {
             change: |scene| {
                 as_made(scene);
                 scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
-                scene.committed.task_mut(JOB).unwrap().reason = Some("Timeout".to_owned());
+                scene.committed.task_mut(JOB).unwrap().reason = Some(TaskReason::Timeout);
             },
             does: &["DeleteJob"],
             says: "expand",
@@ -120,7 +120,7 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "given_up_before_it_started_goes",
             change: |scene| {
                 as_made(scene);
-                scene.committed.task_mut(JOB).unwrap().reason = Some("StartDeadlineExceeded".to_owned());
+                scene.committed.task_mut(JOB).unwrap().reason = Some(TaskReason::StartDeadlineExceeded);
             },
             does: &["DeleteJob"],
             says: "expand",

@@ -39,7 +39,7 @@ fn deletion_while_a_window_is_open() {
     let rows = [Row {
         name: "before_the_cutover_keeps_the_old_side",
         change: |_| {},
-        does: &["Settle"],
+        does: &["EndWindow"],
         says: "cleaning up",
     }];
     table(&deleted(Scene::plain(Phase::Preboot)), &rows);

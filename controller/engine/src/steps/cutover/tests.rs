@@ -2,7 +2,6 @@ use slipway_crds::v1alpha1::Phase;
 use slipway_crds::v1alpha1::status::{Cutover, StepName};
 
 use crate::fixture::{Row, Scene, table};
-use crate::observed::SearchView;
 use crate::window::patches::HOLD_MIN_READY_SECONDS;
 
 /// A plain release right before its intent: all is ready, the minimum wait is over.
@@ -193,7 +192,7 @@ fn cutover_index_gone_moves_nothing() {
         },
         Row {
             name: "engine_not_asked_waits",
-            change: |scene| scene.observed.search = SearchView::NotRead,
+            change: Scene::engine_not_asked,
             does: &[],
             says: "asking the search engine",
         },

@@ -27,7 +27,7 @@ fn preboot_while_booting() {
         Row {
             name: "hold_taken_away_is_held_again",
             change: |scene| scene.web().min_ready_seconds = None,
-            does: &["Hold"],
+            does: &["Lock"],
             says: "opening",
         },
         Row {

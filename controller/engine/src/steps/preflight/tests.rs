@@ -51,7 +51,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             spec: |spec| spec["workloads"][0]["deployment"] = json!("wob"),
             world: CALM,
             reason: "DeploymentMissing",
-            says: &["spec.workloads[0]", "wob", "create it"],
+            says: &["spec.workloads[0]", "wob", "Create it"],
         },
         Bad {
             name: "a_service_that_is_not_there",
@@ -65,7 +65,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             spec: SOUND,
             world: |world| world.services.get_mut("web").unwrap()["spec"]["selector"] = json!({"app": "wob"}),
             reason: "ServiceSelectsNothing",
-            says: &["Service web", "Deployment web", "correct the selector"],
+            says: &["Service web", "Deployment web", "Correct the selector"],
         },
         Bad {
             name: "a_service_that_also_selects_other_pods",
@@ -96,7 +96,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
                     json!({"app": "web", "pod-template-hash": "v1"});
             },
             reason: "ServicePinned",
-            says: &["Service web", "pod-template-hash", "remove that key"],
+            says: &["Service web", "pod-template-hash", "Remove that key"],
         },
         Bad {
             name: "a_named_port_that_no_container_has",
@@ -136,7 +136,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             world: |world| {
                 world.deployments.get_mut("web").unwrap()["spec"]["strategy"] = json!({"type": "Recreate"});
             },
-            reason: "NeverTwoAtOnce",
+            reason: "RecreateStrategy",
             says: &["Deployment web", "Recreate", "move: After"],
         },
         Bad {
@@ -146,18 +146,18 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
                 world.deployments.get_mut("web").unwrap()["spec"]["template"]["spec"]["volumes"] =
                     json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
                 let modes = [("data".to_owned(), vec!["ReadWriteOnce".to_owned()])];
-                world.preflight.volume_claims = Some(modes.into());
+                world.claims = modes.into();
             },
-            reason: "NeverTwoAtOnce",
+            reason: "VolumeNotShareable",
             says: &["claim data", "ReadWriteMany"],
         },
         Bad {
             name: "an_autoscaler_that_runs_away",
             spec: SOUND,
             world: |world| {
-                world.preflight.runaway_autoscalers = [("web".to_owned(), "web-hpa".to_owned())].into();
+                world.autoscalers = [("web".to_owned(), "web-hpa".to_owned())].into();
             },
-            reason: "AutoscalerOnValue",
+            reason: "UnsupportedAutoscalerMetric",
             says: &["web-hpa", "AverageValue"],
         },
         Bad {
@@ -235,8 +235,11 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
                 row.name
             );
         }
-        let harmless = world.deeds.iter().all(|deed| matches!(*deed, "Guard" | "Claim"));
-        assert!(harmless, "{}: {:?}", row.name, world.deeds);
+        let harmless = world
+            .effects
+            .iter()
+            .all(|deed| matches!(*deed, "Guard" | "Claim"));
+        assert!(harmless, "{}: {:?}", row.name, world.effects);
     }
 }
 
@@ -260,8 +263,8 @@ fn preflight_unread_volume_claims_are_waited_for() {
     world.pass(3);
     assert_eq!(world.reason("Ready").as_deref(), Some("Pending"));
     assert!(
-        world.deeds.iter().all(|deed| *deed == "Guard"),
+        world.effects.iter().all(|deed| *deed == "Guard"),
         "{:?}",
-        world.deeds
+        world.effects
     );
 }

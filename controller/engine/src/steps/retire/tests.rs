@@ -43,7 +43,7 @@ fn retire_while_both_sides_are_there() {
         Row {
             name: "pins_at_rest_ends_the_old_side",
             change: |_| {},
-            does: &["Settle"],
+            does: &["EndWindow"],
             says: "old side ends",
         },
         Row {
@@ -61,7 +61,7 @@ fn retire_while_both_sides_are_there() {
                 one_side(scene, true);
                 scene.side("2").ready = 2;
             },
-            does: &["Settle"],
+            does: &["EndWindow"],
             says: "old side ends",
         },
         Row {
@@ -122,13 +122,13 @@ fn retire_while_both_sides_are_there() {
                 scene.side("2").ready = 0;
                 scene.intent.live.automatic_rollback = false;
             },
-            does: &["Settle"],
+            does: &["EndWindow"],
             says: "old side ends",
         },
         Row {
             name: "scaled_to_zero_gives_everything_back_at_once",
             change: |scene| scene.web().replicas = 0,
-            does: &["Settle"],
+            does: &["EndWindow"],
             says: "old side ends",
         },
         Row {
@@ -211,7 +211,7 @@ fn retire_once_the_old_side_is_gone() {
             name: "last_pass_failed_and_resumed_moves",
             change: |scene| {
                 let last = scene.committed.status.tasks.last_mut().unwrap();
-                (last.outcome, last.reason) = (Some(TaskOutcome::Failed), Some("Resumed".to_owned()));
+                (last.outcome, last.resumed) = (Some(TaskOutcome::Failed), true);
             },
             does: &["MoveAlias"],
             says: "alias moves",
