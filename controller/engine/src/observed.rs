@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use kube::core::Selector;
 use slipway_crds::v1alpha1::status::Strategy;
 
 use crate::template::Template;
@@ -73,8 +74,8 @@ pub struct DeploymentView {
     pub window: bool,
     /// `spec.replicas`.
     pub replicas: i32,
-    /// `spec.selector.matchLabels`.
-    pub selector: BTreeMap<String, String>,
+    /// `spec.selector`, labels and expressions.
+    pub selector: Selector,
     /// `spec.template`.
     pub template: Template,
     /// `spec.minReadySeconds`.
