@@ -153,7 +153,7 @@ fn failed_before_boot(input: &StepInput<'_>, reason: &'static str, ended: &TaskS
         reason,
         format!(
             "{}. Nothing was booted; {} serves unchanged. {}",
-            task::failure(ended),
+            task::failure_in(&input.intent.meta.namespace, ended),
             serving(input),
             again(input)
         ),

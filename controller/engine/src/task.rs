@@ -2,9 +2,11 @@
 //! started on the condition that nobody has done so, outcome recorded before any clean-up.
 
 mod outcome;
+mod secrets;
 mod stop;
+mod words;
 
-pub(crate) use outcome::{doubt, failure};
+pub(crate) use outcome::{doubt, failure_in};
 pub(crate) use stop::cannot_start;
 pub use stop::{delete_strays, free_pods, stop_all};
 

@@ -4,16 +4,13 @@
 use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskStatus};
 
-use super::{STOPS, TaskState};
+use super::{STOPS, TaskState, words};
 use crate::observed::{TaskPodPhase, TaskPodView};
 use crate::progress::{since, spoken};
 use crate::turn::Turn;
 
 /// The pod of a finished Job is seen by another watch, a moment later.
 const POD_LAG: SignedDuration = SignedDuration::from_secs(30);
-
-/// Longest output kept in status.
-const OUTPUT: usize = 1024;
 
 fn record(
     turn: &mut Turn,
@@ -37,11 +34,13 @@ fn record(
         None => ended.started_at.or_else(|| pod.and_then(|pod| pod.started_at)),
     };
     ended.exit_code = pod.and_then(|pod| pod.exit_code);
-    let output = pod
-        .and_then(|pod| pod.output.as_deref())
-        .map(|text| tail(text.trim(), OUTPUT));
-    ended.documents = output.as_deref().and_then(documents);
-    ended.output = output.filter(|text| !text.is_empty());
+    let said = pod.and_then(|pod| pod.output.as_deref());
+    ended.documents = said.and_then(documents);
+    let kept = match outcome {
+        TaskOutcome::Succeeded => said.map(words::last),
+        TaskOutcome::Failed | TaskOutcome::Unknown => said.map(words::essence),
+    };
+    ended.output = kept.filter(|text| !text.is_empty());
     if let Some(stored) = turn.progress.task_mut(&task.job) {
         *stored = ended.clone();
     }
@@ -63,7 +62,7 @@ fn tell(turn: &mut Turn, task: &TaskStatus) {
 }
 
 /// What a failed attempt says, in the task's own words.
-pub(crate) fn failure(task: &TaskStatus) -> String {
+fn failure(task: &TaskStatus) -> String {
     let length = since(
         task.finished_at.unwrap_or(task.intent_at),
         task.started_at.unwrap_or(task.intent_at),
@@ -79,7 +78,7 @@ pub(crate) fn failure(task: &TaskStatus) -> String {
     let words = task
         .output
         .as_deref()
-        .map(|text| format!(": \"{}\"", last_lines(text)))
+        .map(|text| format!(": \"{}\"", words::in_a_sentence(text)))
         .unwrap_or_default();
     format!("{} (attempt {}) {how}{words}", task.name, task.attempt)
 }
@@ -94,19 +93,14 @@ pub(crate) fn doubt(task: &TaskStatus) -> String {
     )
 }
 
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let from = lines.len().saturating_sub(3);
-    tail(&lines.get(from..).unwrap_or_default().join(" | "), 600)
-}
-
-fn tail(text: &str, longest: usize) -> String {
-    let length = text.chars().count();
-    text.chars().skip(length.saturating_sub(longest)).collect()
+/// The same, with the command that shows all of it where there is more: what was stopped is deleted.
+pub(crate) fn failure_in(namespace: &str, task: &TaskStatus) -> String {
+    let failure = failure(task);
+    if task.exit_code.is_none() || super::stopped(task) {
+        return failure;
+    }
+    let job = &task.job;
+    format!("{failure}. `kubectl logs job/{job} -n {namespace}` shows everything it said")
 }
 
 /// The number of documents, where the last line of the output is a JSON object that tells it.

@@ -148,7 +148,7 @@ fn pass(
             }
         },
     };
-    verdict(state, number)
+    verdict(input, state, number)
 }
 
 /// From where the next pass has to repeat: the beginning of the last one that ended well.
@@ -166,7 +166,7 @@ pub fn resumed(task: &TaskStatus) -> bool {
     task.reason.as_deref() == Some("Resumed")
 }
 
-fn verdict(state: TaskState, number: i32) -> Pass {
+fn verdict(input: &StepInput<'_>, state: TaskState, number: i32) -> Pass {
     match state {
         TaskState::Succeeded(_) | TaskState::Unknown(_) => Pass::Verdict(Verdict::working(
             format!("catch-up pass {number}"),
@@ -175,7 +175,10 @@ fn verdict(state: TaskState, number: i32) -> Pass {
         TaskState::Running(message) => {
             Pass::Verdict(Verdict::working(format!("catch-up pass {number}"), message))
         }
-        TaskState::Failed(ended) => Pass::Verdict(Verdict::failed("CatchUpFailed", task::failure(&ended))),
+        TaskState::Failed(ended) => {
+            let message = task::failure_in(&input.intent.meta.namespace, &ended);
+            Pass::Verdict(Verdict::failed("CatchUpFailed", message))
+        }
         TaskState::Foreign(message) => Pass::Verdict(Verdict::stalled("ForeignJob", message)),
     }
 }
