@@ -36,6 +36,7 @@ pub mod observed;
 pub mod progress;
 pub mod revision;
 pub mod search;
+pub mod spoken;
 pub mod status;
 pub mod steps;
 #[cfg(test)]
