@@ -11,9 +11,9 @@ const KEPT: usize = 1024;
 /// Longest text within a sentence, in bytes.
 const SPOKEN: usize = 600;
 
-/// The kubelet's limit for a log (`MaxContainerTerminationMessageLogLength`): of this length, it begins in the middle
-/// of a line.
-const LOG: usize = 2048;
+/// The kubelet's limits for a log and for a written message (`MaxContainerTerminationMessageLogLength` and
+/// `MaxContainerTerminationMessageLength`). It keeps the end: what is as long begins in the middle of a line.
+const CUT: [usize; 2] = [2048, 4096];
 
 /// How many lines before the first error are kept: the migration, the statement.
 const BEFORE: usize = 2;
@@ -36,7 +36,7 @@ enum Role {
 /// What status keeps of a failed task's words: what went wrong, or the last lines where no line says so.
 pub(super) fn essence(message: &str) -> String {
     let text = masked(message);
-    let lines = if message.len() == LOG {
+    let lines = if CUT.contains(&message.len()) {
         text.split_once('\n').map_or(text.as_str(), |(_, rest)| rest)
     } else {
         text.as_str()
