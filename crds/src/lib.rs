@@ -7,6 +7,7 @@
     reason = "the schema derive repeats a public struct inside a function"
 )]
 
+mod description;
 pub mod duration;
 pub mod names;
 pub mod v1alpha1;

@@ -50,6 +50,7 @@ use crate::Duration;
 )]
 #[cfg_attr(feature = "cel", kube(cel))]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = crate::description::keep_the_fields_own)]
 #[x_kube(
     validation = ("!has(self.tasks) || !has(self.tasks.from) || self.workloads.exists(w, w.name == self.tasks.from)", "tasks.from names no workload of this Release; it must be the name of one of spec.workloads"),
     validation = ("!has(self.prepare) || self.prepare.all(t, self.prepare.exists_one(u, u.name == t.name))", "two tasks of spec.prepare have the same name; give each its own")
@@ -62,7 +63,7 @@ pub struct ReleaseSpec {
     pub image: String,
 
     /// True: no new step starts; what runs is observed to its end. Rescue, re-pinning and an automatic
-    /// rollback still work.
+    /// rollback still work. Default false.
     #[serde(default)]
     pub suspend: bool,
 
@@ -137,8 +138,8 @@ pub struct Watch {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollback {
-    /// Automatic (default): traffic goes back to the old side by itself when the new side dies in Watch.
-    /// Manual: a person decides, by the annotation `slipway.dev/rollback`.
+    /// Automatic: traffic goes back to the old side by itself when the new side dies in Watch. Manual: a person
+    /// decides, by the annotation `slipway.dev/rollback`. Default Automatic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
 }

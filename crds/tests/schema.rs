@@ -6,7 +6,10 @@
     reason = "a test may panic"
 )]
 
-use std::{collections::BTreeSet, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
 
 use kube::{
     CustomResourceExt,
@@ -30,7 +33,7 @@ fn what_is_committed_is_what_the_types_say() {
 
 #[test]
 fn every_text_list_and_map_has_a_maximum() {
-    for Node { path, schema } in nodes() {
+    for Node { path, schema, .. } in nodes() {
         let bounded = |key: &str| schema.get(key).is_some_and(Value::is_u64);
         let is_text = schema["type"] == "string" || schema["x-kubernetes-int-or-string"] == true;
         // One of a few words, or a time, whose form the API server checks.
@@ -59,7 +62,7 @@ fn every_text_list_and_map_has_a_maximum() {
 
 #[test]
 fn every_number_in_the_spec_has_limits_and_no_format_is_unknown_to_kubernetes() {
-    for Node { path, schema } in nodes() {
+    for Node { path, schema, .. } in nodes() {
         let format = schema["format"].as_str().unwrap_or_default();
         assert!(
             ["", "date-time", "int32", "int64"].contains(&format),
@@ -76,15 +79,34 @@ fn every_number_in_the_spec_has_limits_and_no_format_is_unknown_to_kubernetes() 
     }
 }
 
+/// What the source says stands in the schema as schemars derives it, before kube makes it structural.
 #[test]
-fn kubectl_explain_has_words_for_every_field() {
-    for Node { path, schema } in nodes() {
-        // Items of a list and values of a map are described by their list or map.
-        if path.ends_with(']') || path.ends_with('}') {
-            continue;
-        }
-        let words = schema["description"].as_str().unwrap_or_default();
-        assert!(!words.is_empty(), "{path} has no description");
+fn kubectl_explain_has_the_fields_own_words_for_every_field() {
+    let source = nodes_of(schemars::schema_for!(Release).as_value());
+    let source: BTreeMap<String, Node> = source.into_iter().map(|node| (node.path.clone(), node)).collect();
+    // Items of a list and values of a map are described by their list or map.
+    for node in nodes().iter().filter(|node| !node.path.ends_with([']', '}'])) {
+        let Node { path, .. } = node;
+        assert!(!node.words().is_empty(), "{path} has no description");
+        assert_eq!(
+            node.words(),
+            source[path].words(),
+            "{path} has other words than in the source"
+        );
+    }
+}
+
+#[test]
+fn kubectl_explain_has_the_default_of_every_field_that_may_be_left_out() {
+    for node in nodes() {
+        // A list, a map or an object that is left out is as good as an empty one.
+        let is_value = !["object", "array"].contains(&node.schema["type"].as_str().unwrap_or_default());
+        let may_be_left_out = node.path.starts_with(".spec.") && node.optional && is_value;
+        assert!(
+            !may_be_left_out || node.words().contains("Default"),
+            "{} does not say its default",
+            node.path
+        );
     }
 }
 
@@ -274,33 +296,66 @@ fn schema() -> Value {
 /// A part of the schema and where it stands: `.spec.workloads[].services`, `.spec.tasks.labels{}`.
 struct Node {
     path: String,
+    /// Whether it is a field that may be left out.
+    optional: bool,
+    /// What is said in its place.
+    field: Value,
+    /// The same, or what that refers to.
     schema: Value,
+}
+
+impl Node {
+    /// Its description, which the root's own fields have from their types.
+    fn words(&self) -> &str {
+        let own = self.field["description"].as_str();
+        own.or_else(|| self.schema["description"].as_str())
+            .unwrap_or_default()
+    }
 }
 
 /// Every part of the schema but the root's own fields `apiVersion`, `kind` and `metadata`, which it does not state.
 fn nodes() -> Vec<Node> {
-    fn walk(path: &str, schema: &Value, nodes: &mut Vec<Node>) {
+    nodes_of(&schema())
+}
+
+fn nodes_of(root: &Value) -> Vec<Node> {
+    fn walk(root: &Value, path: &str, optional: bool, field: &Value, nodes: &mut Vec<Node>) {
+        let schema = meant(root, field);
         nodes.push(Node {
             path: path.to_owned(),
+            optional,
+            field: field.clone(),
             schema: schema.clone(),
         });
+        let required = schema["required"].as_array().into_iter().flatten();
+        let required: Vec<&str> = required.filter_map(Value::as_str).collect();
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-            walk(&format!("{path}.{name}"), field, nodes);
+            let optional = !required.contains(&name.as_str());
+            walk(root, &format!("{path}.{name}"), optional, field, nodes);
         }
         if let Some(items) = schema.get("items") {
-            walk(&format!("{path}[]"), items, nodes);
+            walk(root, &format!("{path}[]"), false, items, nodes);
         }
         if let Some(values) = schema
             .get("additionalProperties")
             .filter(|values| values.is_object())
         {
-            walk(&format!("{path}{{}}"), values, nodes);
+            walk(root, &format!("{path}{{}}"), false, values, nodes);
         }
     }
     let mut nodes = Vec::new();
-    walk("", &schema(), &mut nodes);
+    walk(root, "", false, root, &mut nodes);
     assert!(nodes.len() > 100, "the schema was not found");
     nodes
+}
+
+/// The type that a part of the derived schema refers to, or chooses before null.
+fn meant<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    match (schema["$ref"].as_str(), schema["anyOf"].get(0)) {
+        (Some(name), _) => meant(root, root.pointer(name.trim_start_matches('#')).unwrap()),
+        (None, Some(choice)) => meant(root, choice),
+        (None, None) => schema,
+    }
 }
 
 /// RFC 7386, without deletion: an object is merged, anything else replaced.

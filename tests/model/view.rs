@@ -141,7 +141,7 @@ fn deployment(world: &World, selector: BTreeMap<String, String>, replicas: u8) -
         claim: seen.claim.then(|| UID.to_owned()),
         window: seen.window,
         replicas: replicas.into(),
-        selector,
+        selector: selector.into_iter().collect(),
         template: template(seen.image).clone(),
         min_ready_seconds: Some(ready_seconds(seen.held_ready)),
         progress_deadline_seconds: Some(if seen.held_deadline {

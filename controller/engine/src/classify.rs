@@ -4,6 +4,8 @@ mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Selector;
 use serde_json::Value;
 use slipway_crds::names;
 use slipway_crds::v1alpha1::status::{Amount, Strategy};
@@ -76,7 +78,7 @@ pub fn deployment(object: &Value) -> DeploymentView {
         claim: label(object, names::CLAIM),
         window: in_window(object),
         replicas: number(object, "/spec/replicas").unwrap_or(1),
-        selector: map(object, "/spec/selector/matchLabels"),
+        selector: selector(object),
         template: Template::new(object.pointer("/spec/template").cloned().unwrap_or_default()),
         min_ready_seconds: number(object, "/spec/minReadySeconds").filter(|seconds| *seconds != 0),
         progress_deadline_seconds: number(object, "/spec/progressDeadlineSeconds"),
@@ -93,6 +95,13 @@ pub fn deployment(object: &Value) -> DeploymentView {
         hold_managers: hold_managers(object),
         replica_sets: Vec::new(),
     }
+}
+
+/// The API server admits no operator but the four that are known here.
+fn selector(object: &Value) -> Selector {
+    let selector = object.pointer("/spec/selector").cloned().unwrap_or_default();
+    let selector: LabelSelector = serde_json::from_value(selector).unwrap_or_default();
+    selector.try_into().unwrap_or_default()
 }
 
 fn strategy(value: &Value) -> Strategy {
@@ -219,9 +228,41 @@ pub fn ready_pods(slice: &Value) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::SelectorExt as _;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_deployments_selector_is_read_with_its_expressions() {
+        let expression =
+            |operator: &str, values: &[&str]| json!({"key": "tier", "operator": operator, "values": values});
+        let rows = [
+            (
+                expression("In", &["a", "b"]),
+                "tier in (a,b)",
+                [true, false, false],
+            ),
+            (expression("NotIn", &["a"]), "tier notin (a)", [false, true, true]),
+            (expression("Exists", &[]), "tier", [true, true, false]),
+            (expression("DoesNotExist", &[]), "!tier", [false, false, true]),
+        ];
+        for (expression, query, selected) in rows {
+            let object = json!({"spec": {"selector": {"matchLabels": {"app": "web"}, "matchExpressions": [expression]}}});
+            let selector = deployment(&object).selector;
+            assert_eq!(selector.to_string(), format!("app=web,{query}"));
+            let labels = |app: &'static str, tier: Option<&'static str>| {
+                let labels = [("app", app)].into_iter().chain(tier.map(|tier| ("tier", tier)));
+                labels
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .collect()
+            };
+            let of_pods = [Some("a"), Some("c"), None].map(|tier| selector.matches(&labels("web", tier)));
+            assert_eq!(of_pods, selected, "{query}");
+            let of_others = [Some("a"), Some("c"), None].map(|tier| selector.matches(&labels("other", tier)));
+            assert_eq!(of_others, [false; 3], "{query}");
+        }
+    }
 
     #[test]
     fn only_what_somebody_applied_counts_as_set_by_a_manifest() {

@@ -42,6 +42,7 @@ pub mod revision;
 pub mod rollouts;
 pub mod search;
 mod sentence;
+mod spoken;
 pub mod status;
 pub mod steps;
 #[cfg(test)]

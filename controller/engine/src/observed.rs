@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use kube::core::Selector;
 use serde::{Deserialize, Serialize};
 use slipway_crds::v1alpha1::status::Strategy;
 
@@ -62,8 +63,8 @@ pub struct DeploymentView {
     pub window: bool,
     /// `spec.replicas`.
     pub replicas: i32,
-    /// `spec.selector.matchLabels`.
-    pub selector: BTreeMap<String, String>,
+    /// `spec.selector`, labels and expressions.
+    pub selector: Selector,
     /// `spec.template`.
     pub template: Template,
     /// `spec.minReadySeconds`.

@@ -1,13 +1,13 @@
 //! Parts of the sentences that people read. A sentence says what is, for how long, until when, and what one can do; a
 //! remedy is a command that can be pasted, and stands at the end.
 
-use jiff::SignedDuration;
 use slipway_crds::names;
 use slipway_crds::v1alpha1::status::StepName;
 
 use crate::draft::StepInput;
 use crate::intent::Meta;
 use crate::progress::since;
+pub(crate) use crate::spoken::human;
 
 /// The command that asks for something by annotation.
 pub(crate) fn annotate(meta: &Meta, lever: &str, value: &str) -> String {
@@ -48,28 +48,6 @@ pub(crate) fn serving(input: &StepInput<'_>) -> String {
 pub(crate) fn at_work_for(input: &StepInput<'_>, step: StepName) -> String {
     let started = input.committed.step(step).and_then(|step| step.started_at);
     human(since(input.now, started.unwrap_or(input.now)))
-}
-
-/// A length of time as kubectl writes it (`HumanDuration` of k8s.io/apimachinery/pkg/util/duration): `41s`, `2m10s`,
-/// `112m`, `5h3m`, `30h`, `3d`.
-pub(crate) fn human(length: SignedDuration) -> String {
-    let seconds = length.as_secs().max(0);
-    let (minutes, hours) = (seconds / 60, seconds / 3600);
-    let two = |whole: i64, unit: char, part: i64, small: char| match part {
-        0 => format!("{whole}{unit}"),
-        part => format!("{whole}{unit}{part}{small}"),
-    };
-    match (seconds, minutes, hours) {
-        (..120, _, _) => format!("{seconds}s"),
-        (_, ..10, _) => two(minutes, 'm', seconds % 60, 's'),
-        (_, ..180, _) => format!("{minutes}m"),
-        (_, _, ..8) => two(hours, 'h', minutes % 60, 'm'),
-        (_, _, ..48) => format!("{hours}h"),
-        (_, _, ..192) => two(hours / 24, 'd', hours % 24, 'h'),
-        (_, _, ..17_520) => format!("{}d", hours / 24),
-        (_, _, ..70_080) => two(hours / 8760, 'y', hours / 24 % 365, 'd'),
-        (_, _, _) => format!("{}y", hours / 8760),
-    }
 }
 
 /// `1 pod`, `3 pods`.

@@ -3,7 +3,9 @@
 
 mod once;
 mod outcome;
+mod secrets;
 mod stop;
+mod words;
 
 pub(crate) use once::{failed_before_boot, once, task_run, unknown};
 pub(crate) use outcome::{failure, tell_failure};

@@ -9,7 +9,12 @@ use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{PersistentVolumeClaim, Pod},
 };
-use kube::{Api, Resource, ResourceExt as _, api::ListParams, core::DynamicObject, discovery::ApiResource};
+use kube::{
+    Api, Resource, ResourceExt as _,
+    api::ListParams,
+    core::{DynamicObject, Selector},
+    discovery::ApiResource,
+};
 use slipway_crds::{
     names,
     v1alpha1::status::{StepName, TaskOutcome},
@@ -82,17 +87,9 @@ fn runaway(autoscaler: &HorizontalPodAutoscaler) -> Option<(String, String)> {
 }
 
 /// Why pods of a workload are not ready.
-pub async fn pod_troubles(
-    context: &Context,
-    namespace: &str,
-    selector: &BTreeMap<String, String>,
-) -> Vec<PodTrouble> {
-    let labels: Vec<String> = selector
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+pub async fn pod_troubles(context: &Context, namespace: &str, selector: &Selector) -> Vec<PodTrouble> {
     let list = dynamic::<Pod>(context, namespace)
-        .list(&ListParams::default().labels(&labels.join(",")))
+        .list(&ListParams::default().labels_from(selector))
         .await;
     let pods = list.map(|list| list.items).unwrap_or_default();
     pods.iter()

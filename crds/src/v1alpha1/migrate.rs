@@ -25,11 +25,12 @@ pub struct ExpandTask {
     pub task: Task,
 
     /// PostgreSQL's `lock_timeout` for the task's sessions, by PGOPTIONS. A connection pooler may refuse it.
+    /// Default: what the database says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock_timeout: Option<Duration>,
 
     /// PostgreSQL's `statement_timeout` for the task's sessions, by PGOPTIONS. A connection pooler may
-    /// refuse it.
+    /// refuse it. Default: what the database says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement_timeout: Option<Duration>,
 }

@@ -19,7 +19,8 @@ pub struct Reindex {
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["alias".into()]))]
     pub indices: Vec<Index>,
 
-    /// Pinned: each version reads index names of its own, told by the variable `env`.
+    /// Pinned: each version reads index names of its own, told by the variable `env`. Default Pinned, the only
+    /// one so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<ReindexMode>,
 
@@ -86,11 +87,13 @@ pub enum ReindexMode {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.when) || self.when != 'FingerprintChanged' || has(self.fingerprint)", "rebuild.when FingerprintChanged needs rebuild.fingerprint: a text that changes when mapping or content of the documents change"))]
 pub struct Rebuild {
-    /// Always, `FingerprintChanged` (default where there is a fingerprint) or Never.
+    /// Always: for every revision. `FingerprintChanged`: when the fingerprint differs from that of the live
+    /// generation. Never: the new version reads the live generation. Default `FingerprintChanged` where there
+    /// is a fingerprint, else Always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<RebuildWhen>,
 
-    /// A text that changes when the mapping or the content of the documents changes.
+    /// A text that changes when the mapping or the content of the documents changes. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub fingerprint: Option<String>,

@@ -27,6 +27,7 @@ pub use workload::{
 /// What Slipway knows and has done about a Release.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = crate::description::keep_the_fields_own)]
 pub struct ReleaseStatus {
     /// The newest `metadata.generation` that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,7 +21,8 @@ pub struct TaskSettings {
     #[schemars(length(min = 1, max = 40))]
     pub from: Option<String>,
 
-    /// Whether the workload's init containers run before the task. Default Drop. Native sidecars always run.
+    /// Whether the workload's init containers run before the task. Drop: they do not. Keep: they do, each with
+    /// its new image. Native sidecars always run. Default Drop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_containers: Option<InitContainers>,
 
@@ -40,8 +41,8 @@ pub struct TaskSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 
-    /// Warn (default): a task that runs longer than `timeout` is reported and goes on. Fail: it is stopped,
-    /// with the pod's own grace period.
+    /// Warn: a task that runs longer than `timeout` is reported and goes on. Fail: it is stopped, with the
+    /// pod's own grace period. Default Warn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_timeout: Option<OnTimeout>,
 
@@ -128,7 +129,7 @@ pub struct EnvironmentVariable {
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
 
-    /// Its value, in clear. Secrets belong in `valueFrom.secretKeyRef`.
+    /// Its value, in clear. Secrets belong in `valueFrom.secretKeyRef`. Default: empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
     pub value: Option<String>,
@@ -164,7 +165,7 @@ pub struct KeyReference {
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
 
-    /// Whether the object or key may be missing.
+    /// Whether the object or key may be missing. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
 }

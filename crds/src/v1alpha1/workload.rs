@@ -21,7 +21,8 @@ pub struct Workload {
     #[schemars(length(min = 1, max = 253))]
     pub deployment: String,
 
-    /// The container that gets `spec.image`. May be left out where the pod template has one container.
+    /// The container that gets `spec.image`. Default: the only container of the pod template; where there are
+    /// several, one has to be named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub container: Option<String>,
@@ -39,9 +40,8 @@ pub struct Workload {
     #[x_kube(merge_strategy = kube::core::ListMerge::Set)]
     pub leave: Vec<String>,
 
-    /// `WithTraffic` (default where there are services): boots beside the old pods, and the cutover moves
-    /// the traffic. `After` (default where there are none): the Deployment's own rolling update, once the
-    /// traffic has moved.
+    /// `WithTraffic`: boots beside the old pods, and the cutover moves the traffic. After: the Deployment's own
+    /// rolling update, once the traffic has moved. Default `WithTraffic` where there are services, else After.
     #[serde(default, rename = "move", skip_serializing_if = "Option::is_none")]
     pub move_: Option<Move>,
 }

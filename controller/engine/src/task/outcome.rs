@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskReason, TaskStatus};
 
-use super::TaskState;
+use super::{TaskState, words};
 use crate::decision::ReadAgain;
 use crate::draft::{Draft, StepInput};
 use crate::intent::Meta;
@@ -14,9 +14,6 @@ use crate::sentence::human;
 
 /// The pod of a finished Job is seen by another watch, a moment later.
 const POD_LAG: SignedDuration = SignedDuration::from_secs(30);
-
-/// Longest output kept in status.
-const OUTPUT: usize = 1024;
 
 fn record(
     input: &StepInput<'_>,
@@ -41,11 +38,13 @@ fn record(
         None => ended.started_at.or_else(|| pod.and_then(|pod| pod.started_at)),
     };
     ended.exit_code = pod.and_then(|pod| pod.exit_code);
-    let output = pod
-        .and_then(|pod| pod.output.as_deref())
-        .map(|text| tail(text.trim(), OUTPUT));
-    ended.documents = output.as_deref().and_then(documents);
-    ended.output = output.filter(|text| !text.is_empty());
+    let said = pod.and_then(|pod| pod.output.as_deref());
+    ended.documents = said.and_then(documents);
+    let kept = match outcome {
+        TaskOutcome::Succeeded => said.map(words::last),
+        TaskOutcome::Failed | TaskOutcome::Unknown => said.map(words::essence),
+    };
+    ended.output = kept.filter(|text| !text.is_empty());
     if ended.started_at.is_some() {
         // What kept it from starting is over.
         ended.trouble = None;
@@ -96,7 +95,7 @@ pub(crate) fn failure(meta: &Meta, task: &TaskStatus) -> String {
     // What kept it from starting says more than what the kubelet writes of a container that never was.
     let words = match (&task.trouble, &task.output) {
         (Some(trouble), _) => format!(": {trouble}"),
-        (None, Some(output)) => format!(": \"{}\"", last_lines(output)),
+        (None, Some(output)) => format!(": \"{}\"", words::in_a_sentence(output)),
         (None, None) => String::new(),
     };
     let all = match task.started_at {
@@ -126,21 +125,6 @@ pub(crate) fn doubt(meta: &Meta, task: &TaskStatus) -> String {
         task.attempt,
         logs(meta, task)
     )
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let from = lines.len().saturating_sub(3);
-    tail(&lines.get(from..).unwrap_or_default().join(" | "), 600)
-}
-
-fn tail(text: &str, longest: usize) -> String {
-    let length = text.chars().count();
-    text.chars().skip(length.saturating_sub(longest)).collect()
 }
 
 /// The number of documents, where the last line of the output is a JSON object that tells it.

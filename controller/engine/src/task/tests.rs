@@ -321,6 +321,10 @@ fn expand_its_own_last_words_are_told() {
         waiting.contains("orders.totl") && waiting.contains("exited 1"),
         "{waiting}"
     );
+    assert!(
+        waiting.contains("kubectl logs job/shop-2-expand-1 -n demo"),
+        "{waiting}"
+    );
 }
 
 #[test]

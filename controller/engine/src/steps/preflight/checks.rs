@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kube::core::SelectorExt as _;
 use slipway_crds::names::{POD_TEMPLATE_HASH, RELEASE};
 use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::StopReason;
@@ -307,13 +308,10 @@ pub(super) fn task_labels(observed: &Observed, plan: &Plan) -> Check {
             .services
             .values()
             .find(|service| service.selects(&labels));
-        let deployment = observed.deployments.values().find(|deployment| {
-            !deployment.selector.is_empty()
-                && deployment
-                    .selector
-                    .iter()
-                    .all(|(key, value)| labels.get(key) == Some(value))
-        });
+        let deployment = observed
+            .deployments
+            .values()
+            .find(|deployment| !deployment.selector.selects_all() && deployment.selector.matches(&labels));
         let found = service.map(|service| format!("Service {}", service.name));
         if let Some(what) =
             found.or_else(|| deployment.map(|deployment| format!("Deployment {}", deployment.name)))

@@ -191,6 +191,15 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             says: &["task", "Service web", "other labels"],
         },
         Bad {
+            name: "labels_that_a_deployment_selects_by_an_expression",
+            spec: |spec| spec["tasks"] = json!({"labels": {"tier": "batch"}}),
+            world: |world| {
+                world.deployments.get_mut("web").unwrap()["spec"]["selector"] = json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["web", "batch"]}]});
+            },
+            reason: "TaskLabelsSelected",
+            says: &["task", "Deployment web", "other labels"],
+        },
+        Bad {
             name: "an_engine_that_does_not_answer",
             spec: |spec| spec["image"] = json!("shop:2"),
             world: |world| world.engine_away = true,
