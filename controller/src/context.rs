@@ -1,7 +1,7 @@
 //! What every look at a Release shares: the caches, the client, the clock.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -9,72 +9,22 @@ use std::{
 
 use jiff::Timestamp;
 use kube::Client;
-use slipway_crds::v1alpha1::Release;
 use slipway_engine::{
     Decision, Intent, Observed, Progress,
-    observed::{
-        DeploymentView, JobView, PreflightFacts, ReplicaSetView, ServiceView, TaskPodView, WindowGuard,
-    },
+    observed::{PreflightFacts, WindowGuard},
 };
 use tokio::time::Instant;
 
 use crate::{
     admin::LastDecisions,
-    cache::{Cache, Key},
+    cache::Key,
+    caches::Caches,
     clock::Clock,
     events::Events,
     leader::Fence,
     metrics::Metrics,
     search::{HttpTransport, Transport, UrlError},
 };
-
-/// A ReplicaSet and the Deployment that owns it.
-#[derive(Clone, Debug)]
-pub struct OwnedReplicaSet {
-    /// UID of the Deployment.
-    pub owner: String,
-    /// Name of the Deployment.
-    pub deployment: String,
-    /// Itself.
-    pub view: ReplicaSetView,
-}
-
-/// A Service and its address.
-#[derive(Clone, Debug)]
-pub struct AddressedService {
-    /// `spec.clusterIP`; none for a headless one.
-    pub address: Option<IpAddr>,
-    /// Itself.
-    pub view: ServiceView,
-}
-
-/// The ready pods of an EndpointSlice.
-#[derive(Clone, Debug)]
-pub struct Slice {
-    /// Name of the Service.
-    pub service: String,
-    /// Names of its ready pods.
-    pub ready_pods: BTreeSet<String>,
-}
-
-/// What the watches saw.
-#[derive(Debug, Default)]
-pub struct Caches {
-    /// Releases.
-    pub releases: Cache<Arc<Release>>,
-    /// Deployments, without their ReplicaSets.
-    pub deployments: Cache<DeploymentView>,
-    /// ReplicaSets.
-    pub replica_sets: Cache<OwnedReplicaSet>,
-    /// Services, without their endpoints.
-    pub services: Cache<AddressedService>,
-    /// EndpointSlices.
-    pub slices: Cache<Slice>,
-    /// Jobs of tasks.
-    pub jobs: Cache<JobView>,
-    /// Pods of tasks.
-    pub task_pods: Cache<TaskPodView>,
-}
 
 /// What decides, and what must hold of its decisions.
 pub trait Mind: Send + Sync {

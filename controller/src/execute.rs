@@ -18,7 +18,7 @@ use slipway_engine::{
 };
 
 use crate::{
-    cache::{Key, Teller},
+    cache::{Key, Source},
     context::Context,
     observe::{live::dynamic, search_client},
     search::{AliasMove, Deletion, IndexRef, SearchError},
@@ -182,11 +182,11 @@ async fn patch(context: &Context, namespace: &str, order: &Patch) -> kube::Resul
     };
     match order.kind {
         Kind::Release => enter_release(context, &object),
-        Kind::Deployment => enter_deployment(&context.caches, &object, Teller::Answer),
-        Kind::ReplicaSet => enter_replica_set(&context.caches, &object, Teller::Answer),
-        Kind::Service => enter_service(&context.caches, &object, Teller::Answer),
-        Kind::Job => enter_job(&context.caches, &object, Teller::Answer),
-        Kind::Pod => enter_task_pod(&context.caches, &object, Teller::Answer),
+        Kind::Deployment => enter_deployment(&context.caches, &object, Source::Answer),
+        Kind::ReplicaSet => enter_replica_set(&context.caches, &object, Source::Answer),
+        Kind::Service => enter_service(&context.caches, &object, Source::Answer),
+        Kind::Job => enter_job(&context.caches, &object, Source::Answer),
+        Kind::Pod => enter_task_pod(&context.caches, &object, Source::Answer),
     }
     Ok(Outcome::Done)
 }
@@ -219,7 +219,7 @@ fn enter_release(context: &Context, object: &DynamicObject) {
         context
             .caches
             .releases
-            .apply(Key::new(namespace, name), version, release.into(), Teller::Answer);
+            .apply(Key::new(namespace, name), version, release.into(), Source::Answer);
     }
 }
 
@@ -233,12 +233,12 @@ async fn create_job(context: &Context, namespace: &str, name: &str, job: &Value)
     };
     match api.create(&parameters, &object).await {
         Ok(created) => {
-            enter_job(&context.caches, &created, Teller::Answer);
+            enter_job(&context.caches, &created, Source::Answer);
             Ok(Outcome::Done)
         }
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
             if let Some(found) = api.get_opt(name).await? {
-                enter_job(&context.caches, &found, Teller::Answer);
+                enter_job(&context.caches, &found, Source::Answer);
             }
             Ok(Outcome::Outdated)
         }
@@ -265,7 +265,7 @@ async fn delete_job(
     match dynamic::<Job>(context, namespace).delete(name, &parameters).await {
         Ok(answer) => {
             answer
-                .map_left(|object| enter_job(&context.caches, &object, Teller::Answer))
+                .map_left(|object| enter_job(&context.caches, &object, Source::Answer))
                 .map_right(|_| context.caches.jobs.forget(&key));
             context.caches.jobs.change(&key, |job| job.deleting = true);
             Ok(Outcome::Done)

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod args;
 pub mod backoff;
 pub mod cache;
+pub mod caches;
 pub mod client;
 pub mod clock;
 pub mod commit;

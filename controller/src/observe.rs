@@ -6,12 +6,7 @@ mod search;
 
 pub(crate) use search::client as search_client;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use slipway_engine::{
-    Intent, Needs, Observed, Progress,
-    observed::{DeploymentView, JobView, SearchView, ServiceView},
-};
+use slipway_engine::{Intent, Needs, Observed, Progress, observed::SearchView};
 
 use crate::{cache::Key, context::Context};
 
@@ -45,71 +40,10 @@ pub async fn observe(context: &Context, intent: &Intent, committed: &Progress, n
     observed
 }
 
-/// What the caches hold of a Release's namespace.
+/// What the caches hold of what concerns a Release.
 pub fn cached(context: &Context, intent: &Intent, committed: &Progress) -> Observed {
-    let namespace = intent.meta.namespace.as_str();
-    let caches = &context.caches;
-    let releases = caches.releases.namespace(namespace).into_iter();
-    let task_pods = caches
-        .task_pods
-        .namespace(namespace)
-        .into_iter()
-        .map(|(_, pod)| pod);
     Observed {
-        deployments: deployments(context, namespace),
-        services: services(context, namespace),
-        jobs: jobs(context, namespace, intent, committed),
-        task_pods: task_pods
-            .filter(|pod| pod.release_uid.as_ref() == Some(&intent.meta.uid))
-            .collect(),
-        releases: releases
-            .filter_map(|(_, release)| release.metadata.uid.clone())
-            .collect(),
         guard: context.guard,
-        ..Observed::default()
+        ..context.caches.observed(intent, committed)
     }
-}
-
-fn deployments(context: &Context, namespace: &str) -> BTreeMap<String, DeploymentView> {
-    let mut deployments: BTreeMap<String, DeploymentView> = context
-        .caches
-        .deployments
-        .namespace(namespace)
-        .into_iter()
-        .collect();
-    for (_, set) in context.caches.replica_sets.namespace(namespace) {
-        if let Some(deployment) = deployments.get_mut(&set.deployment)
-            && deployment.uid == set.owner
-        {
-            deployment.replica_sets.push(set.view);
-        }
-    }
-    deployments
-}
-
-fn services(context: &Context, namespace: &str) -> BTreeMap<String, ServiceView> {
-    let known = context.caches.services.namespace(namespace);
-    let mut services: BTreeMap<String, ServiceView> = known
-        .into_iter()
-        .map(|(name, service)| (name, service.view))
-        .collect();
-    for (_, slice) in context.caches.slices.namespace(namespace) {
-        if let Some(service) = services.get_mut(&slice.service) {
-            service.ready_pods.extend(slice.ready_pods);
-        }
-    }
-    services
-}
-
-/// Jobs of this Release, and those of others that have a name which it uses.
-fn jobs(
-    context: &Context,
-    namespace: &str,
-    intent: &Intent,
-    committed: &Progress,
-) -> BTreeMap<String, JobView> {
-    let names: BTreeSet<&String> = committed.status.tasks.iter().map(|task| &task.job).collect();
-    let jobs = context.caches.jobs.namespace(namespace).into_iter();
-    jobs.filter(|(name, job)| job.release_uid.as_ref() == Some(&intent.meta.uid) || names.contains(name))
-        .collect()
 }

@@ -6,7 +6,7 @@ use slipway_crds::{names::RELEASE_FINALIZER, v1alpha1::Release};
 use slipway_engine::{Decision, Effect, Intent, Observed, Progress, Wake, decision::Kind, needs};
 
 use crate::{
-    cache::{Key, Teller},
+    cache::{Key, Source},
     commit::{self, Change, Commit},
     context::Context,
     execute::{self, Outcome, execute},
@@ -100,7 +100,7 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
                 context
                     .caches
                     .releases
-                    .apply(key.clone(), &version, written.into(), Teller::Answer);
+                    .apply(key.clone(), &version, written.into(), Source::Answer);
                 if change == Change::Words {
                     context.words_written(key);
                 }

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::{self, Admin, BindError, Heartbeat, LastDecisions, Readiness},
     args::{Args, WindowGuard},
+    caches::Caches,
     client::{self, ConnectError},
     clock::Clock,
-    context::{Caches, Context, Parts, connect_http},
+    context::{Context, Parts, connect_http},
     events::events,
     leader::{self, Elector, leadership},
     metrics::Metrics,

@@ -1,7 +1,6 @@
-//! The watches: one stream a kind, pruned into the caches, each change asking for a look at the Releases that
-//! it concerns.
+//! The watches: one stream a kind, pruned into the caches, each change waking the Releases that it concerns.
 
-mod rooms;
+pub mod kinds;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -24,9 +23,9 @@ use kube::{
 use slipway_crds::{names, v1alpha1::Release};
 use tokio::sync::{mpsc, oneshot};
 
-use self::rooms::{About, DEPLOYMENTS, JOBS, RELEASES, REPLICA_SETS, Room, SERVICES, SLICES, TASK_PODS, key};
-pub use self::rooms::{enter_deployment, enter_job, enter_replica_set, enter_service, enter_task_pod};
-use crate::{admin::Readiness, cache::Key, context::Caches, queue::Queue};
+use self::kinds::{DEPLOYMENTS, JOBS, RELEASES, REPLICA_SETS, SERVICES, SLICES, TASK_PODS, WatchedKind, key};
+pub use self::kinds::{enter_deployment, enter_job, enter_replica_set, enter_service, enter_task_pod};
+use crate::{admin::Readiness, caches::Caches, queue::Queue};
 
 /// Where the watches look, and whom they tell.
 pub struct Watches {
@@ -97,7 +96,7 @@ impl Watches {
 
     /// Takes note of every kind whose list is still to be read.
     fn expect_lists(&self) {
-        for room in [
+        for kind in [
             &RELEASES,
             &DEPLOYMENTS,
             &REPLICA_SETS,
@@ -106,7 +105,7 @@ impl Watches {
             &JOBS,
             &TASK_PODS,
         ] {
-            self.readiness.missing(room.kind, "its list is not read yet");
+            self.readiness.missing(kind.name, "its list is not read yet");
         }
     }
 
@@ -118,89 +117,34 @@ impl Watches {
         }
     }
 
-    async fn watch<K: Resource<DynamicType = ()>>(&self, config: watcher::Config, room: Room) {
+    async fn watch<K: Resource<DynamicType = ()>>(&self, config: watcher::Config, kind: WatchedKind) {
         let stream = watcher::watcher(self.api::<K>(), config).default_backoff();
         pin_mut!(stream);
         let mut listed = BTreeSet::new();
         while let Some(event) = stream.next().await {
-            let about = match event {
+            let concerned = match event {
                 Ok(Event::Init) => {
                     listed.clear();
-                    Vec::new()
+                    BTreeSet::new()
                 }
                 Ok(Event::InitApply(object)) => {
                     listed.extend(key(&object));
-                    (room.enter)(&self.caches, &object).into_iter().collect()
+                    (kind.enter)(&self.caches, &object)
                 }
                 Ok(Event::InitDone) => {
-                    self.readiness.ready(room.kind);
-                    (room.keep)(&self.caches, &listed)
+                    self.readiness.ready(kind.name);
+                    (kind.keep)(&self.caches, &listed)
                 }
-                Ok(Event::Apply(object)) => (room.enter)(&self.caches, &object).into_iter().collect(),
-                Ok(Event::Delete(object)) => (room.leave)(&self.caches, &object).into_iter().collect(),
+                Ok(Event::Apply(object)) => (kind.enter)(&self.caches, &object),
+                Ok(Event::Delete(object)) => (kind.leave)(&self.caches, &object),
                 Err(error) => {
-                    tracing::warn!(kind = room.kind, %error, "watch interrupted; it is begun anew");
-                    Vec::new()
+                    tracing::warn!(kind = kind.name, %error, "watch interrupted; it is begun anew");
+                    BTreeSet::new()
                 }
             };
-            for about in &about {
-                self.tell(about);
+            for release in concerned {
+                self.queue.add(release, Duration::ZERO);
             }
         }
     }
-
-    /// Asks for a look at every Release that an object is about.
-    fn tell(&self, about: &About) {
-        for key in concerned(&self.caches, about) {
-            self.queue.add(key, Duration::ZERO);
-        }
-    }
-}
-
-/// The Releases that an object is about.
-fn concerned(caches: &Caches, about: &About) -> Vec<Key> {
-    let key = match about {
-        About::Release(key) => return vec![key.clone()],
-        About::Deployment(key) | About::Service(key) => key,
-    };
-    let uses = |release: &Release| match about {
-        About::Release(_) => false,
-        About::Deployment(key) => uses_deployment(release, &key.name),
-        About::Service(key) => uses_service(release, &key.name),
-    };
-    let releases = caches.releases.namespace(&key.namespace).into_iter();
-    releases
-        .filter(|(_, release)| uses(release))
-        .map(|(name, _)| Key::new(key.namespace.clone(), name))
-        .collect()
-}
-
-fn uses_deployment(release: &Release, name: &str) -> bool {
-    let frozen = release
-        .status
-        .as_ref()
-        .map(|status| status.workloads.as_slice())
-        .unwrap_or_default();
-    release
-        .spec
-        .workloads
-        .iter()
-        .any(|workload| workload.deployment == name)
-        || frozen.iter().any(|workload| workload.deployment == name)
-}
-
-fn uses_service(release: &Release, name: &str) -> bool {
-    let frozen = release
-        .status
-        .as_ref()
-        .map(|status| status.workloads.as_slice())
-        .unwrap_or_default();
-    let workloads = release.spec.workloads.iter();
-    workloads
-        .flat_map(|workload| workload.services.iter().chain(&workload.leave))
-        .any(|service| service == name)
-        || frozen
-            .iter()
-            .flat_map(|workload| &workload.services)
-            .any(|service| service.name == name)
 }

@@ -8,9 +8,10 @@ use serde_json::json;
 use slipway_controller::{
     admin::{LastDecisions, Readiness},
     backoff::Backoff,
+    caches::Caches,
     client::{Deadlines, GuardLayer},
     clock::Clock,
-    context::{Caches, Context, Mind, Parts},
+    context::{Context, Mind, Parts},
     events::events,
     leader::{Elector, Fence, leadership},
     metrics::Metrics,

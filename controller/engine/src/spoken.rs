@@ -11,7 +11,7 @@ const YEAR: i64 = 365 * DAY;
 ///
 /// The same limits and the same rounding, always down, as `HumanDuration` in
 /// `k8s.io/apimachinery/pkg/util/duration`. A negative length is what clocks that differ make of none: `0s`.
-pub fn human(length: SignedDuration) -> String {
+pub(crate) fn human(length: SignedDuration) -> String {
     let seconds = length.as_secs().max(0);
     let two = |large: i64, large_unit: char, small: i64, small_unit: char| {
         let (whole, rest) = (seconds / large, seconds % large / small);

@@ -16,13 +16,19 @@ use slipway_crds::v1alpha1::status::{ImageChange, VariableChange};
 /// A pod template without the `pod-template-hash` label, which Kubernetes adds on ReplicaSets.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(from = "Value", into = "Value")]
-pub struct Template {
-    text: Arc<str>,
-    digest: Arc<str>,
+pub struct Template(Arc<Read>);
+
+/// What was read of a template, once.
+#[derive(Debug, Eq, Hash, PartialEq)]
+struct Read {
+    text: String,
+    digest: String,
+    labels: BTreeMap<String, String>,
+    containers: Vec<ContainerView>,
 }
 
 /// A container of a template.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct ContainerView {
     /// Its name.
     pub name: String,
@@ -54,54 +60,40 @@ impl Template {
             labels.remove(POD_TEMPLATE_HASH);
         }
         let text = canonical(&template);
-        let digest = digest(&[&text]);
-        Self {
-            text: text.into(),
-            digest: digest.into(),
-        }
+        Self(Arc::new(Read {
+            digest: digest(&[&text]),
+            text,
+            labels: labels(&template),
+            containers: containers(&template),
+        }))
     }
 
     /// The template itself.
     pub fn value(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_default()
+        serde_json::from_str(&self.0.text).unwrap_or_default()
     }
 
     /// What it is recognized by.
     pub fn digest(&self) -> &str {
-        &self.digest
+        &self.0.digest
     }
 
     /// Its labels.
-    pub fn labels(&self) -> BTreeMap<String, String> {
-        let value = self.value();
-        let labels = value.pointer("/metadata/labels").and_then(Value::as_object);
-        labels
-            .into_iter()
-            .flatten()
-            .filter_map(|(key, label)| Some((key.clone(), label.as_str()?.to_owned())))
-            .collect()
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.0.labels
     }
 
     /// Its containers, then its init containers.
     pub fn containers(&self) -> Vec<ContainerView> {
-        let value = self.value();
-        let read = |init: bool| {
-            let list = value.pointer(pointer_of(init)).and_then(Value::as_array);
-            list.into_iter().flatten().map(move |container| ContainerView {
-                name: text_of(container, "name"),
-                image: text_of(container, "image"),
-                init,
-            })
-        };
-        read(false).chain(read(true)).collect()
+        self.0.containers.clone()
     }
 
     /// The image of a container; none where there is no such container.
     pub fn image(&self, container: &str) -> Option<String> {
-        self.containers()
-            .into_iter()
+        let mut containers = self.0.containers.iter();
+        containers
             .find(|found| !found.init && found.name == container)
-            .map(|found| found.image)
+            .map(|found| found.image.clone())
     }
 
     /// The plain value of an environment variable of a container.
@@ -175,6 +167,27 @@ impl Template {
     pub fn carries(&self, images: &[ImageChange], variable: Option<&VariableChange>) -> bool {
         self.with(images, variable) == *self
     }
+}
+
+fn labels(template: &Value) -> BTreeMap<String, String> {
+    let labels = template.pointer("/metadata/labels").and_then(Value::as_object);
+    labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, label)| Some((key.clone(), label.as_str()?.to_owned())))
+        .collect()
+}
+
+fn containers(template: &Value) -> Vec<ContainerView> {
+    let read = |init: bool| {
+        let list = template.pointer(pointer_of(init)).and_then(Value::as_array);
+        list.into_iter().flatten().map(move |container| ContainerView {
+            name: text_of(container, "name"),
+            image: text_of(container, "image"),
+            init,
+        })
+    };
+    read(false).chain(read(true)).collect()
 }
 
 fn pointer_of(init: bool) -> &'static str {
@@ -357,7 +370,7 @@ mod tests {
     #[test]
     fn the_hash_label_is_no_part_of_it() {
         assert_eq!(
-            shop().labels(),
+            *shop().labels(),
             BTreeMap::from([("app".to_owned(), "shop".to_owned())])
         );
     }

@@ -26,7 +26,7 @@ use slipway_engine::{
 };
 
 use crate::{
-    cache::{Key, Teller},
+    cache::{Key, Source},
     context::Context,
     watch::{enter_job, enter_replica_set, enter_task_pod},
 };
@@ -219,7 +219,7 @@ pub async fn refresh(context: &Context, intent: &Intent, wanted: &[Fresh]) -> ku
         match fresh {
             Fresh::ReplicaSet(name) => {
                 let set = dynamic::<ReplicaSet>(context, namespace).get(name).await?;
-                enter_replica_set(&context.caches, &set, Teller::Answer);
+                enter_replica_set(&context.caches, &set, Source::Answer);
             }
             Fresh::Job(name) => {
                 let known = context.caches.jobs.get(&Key::new(namespace, name)).is_some();
@@ -230,7 +230,7 @@ pub async fn refresh(context: &Context, intent: &Intent, wanted: &[Fresh]) -> ku
                     jobs.get_opt(name).await?
                 };
                 if let Some(job) = job {
-                    enter_job(&context.caches, &job, Teller::Answer);
+                    enter_job(&context.caches, &job, Source::Answer);
                 }
             }
             Fresh::TaskPods => {
@@ -239,7 +239,7 @@ pub async fn refresh(context: &Context, intent: &Intent, wanted: &[Fresh]) -> ku
                     .list(&ListParams::default().labels(&labels))
                     .await?;
                 for pod in &list.items {
-                    enter_task_pod(&context.caches, pod, Teller::Answer);
+                    enter_task_pod(&context.caches, pod, Source::Answer);
                 }
             }
         }
