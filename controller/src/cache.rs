@@ -237,7 +237,7 @@ impl<V: Indexed> Cache<V> {
         let mut candidates = state.values(namespace, state.index.selecting(namespace, labels));
         candidates.retain(|value| {
             let selector = value.selector();
-            selector.is_some_and(|selector| index::selects(selector, labels))
+            selector.is_some_and(|selector| index::selects(&selector, labels))
         });
         candidates
     }

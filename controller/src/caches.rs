@@ -2,7 +2,9 @@
 
 mod concern;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
+
+use kube::core::{Expression, Selector};
 
 use slipway_crds::v1alpha1::Release;
 use slipway_engine::{
@@ -80,8 +82,8 @@ impl Indexed for DeploymentView {
         labels.chain(self.claim.clone().map(Tag::Release)).collect()
     }
 
-    fn selector(&self) -> Option<&BTreeMap<String, String>> {
-        Some(&self.selector).filter(|selector| !selector.is_empty())
+    fn selector(&self) -> Option<Cow<'_, BTreeMap<String, String>>> {
+        Some(Cow::Owned(equalities(&self.selector)))
     }
 }
 
@@ -96,8 +98,8 @@ impl Indexed for AddressedService {
         self.view.claim.clone().map(Tag::Release).into_iter().collect()
     }
 
-    fn selector(&self) -> Option<&BTreeMap<String, String>> {
-        Some(&self.view.selector).filter(|selector| !selector.is_empty())
+    fn selector(&self) -> Option<Cow<'_, BTreeMap<String, String>>> {
+        Some(Cow::Borrowed(&self.view.selector)).filter(|selector| !selector.is_empty())
     }
 }
 
@@ -117,6 +119,25 @@ impl Indexed for TaskPodView {
     fn tags(&self) -> Vec<Tag> {
         self.release_uid.clone().map(Tag::Release).into_iter().collect()
     }
+}
+
+/// The labels that a selector asks for by one value. Pods that have them may still be left out by another
+/// expression: the engine asks the whole selector.
+fn equalities(selector: &Selector) -> BTreeMap<String, String> {
+    let expressions = selector.clone().into_iter();
+    expressions
+        .filter_map(|expression| match expression {
+            Expression::Equal(name, value) => Some((name, value)),
+            Expression::In(name, values) if values.len() == 1 => {
+                values.into_iter().next().map(|value| (name, value))
+            }
+            Expression::In(..)
+            | Expression::NotIn(..)
+            | Expression::NotEqual(..)
+            | Expression::Exists(_)
+            | Expression::DoesNotExist(_) => None,
+        })
+        .collect()
 }
 
 impl Caches {

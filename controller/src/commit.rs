@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::{Api, api::PostParams};
 use slipway_crds::v1alpha1::{Release, ReleaseStatus};
-use slipway_engine::Progress;
+use slipway_engine::{Progress, progress::facts};
 
 use crate::{cache::Key, context::Context};
 
@@ -42,20 +42,6 @@ pub fn change(before: Option<&ReleaseStatus>, after: &ReleaseStatus) -> Change {
     } else {
         Change::Facts
     }
-}
-
-/// A status without the words that change by the second.
-fn facts(mut status: ReleaseStatus) -> ReleaseStatus {
-    status.progress = None;
-    status.waiting_for = None;
-    for step in &mut status.steps {
-        step.message = None;
-        step.progress = None;
-    }
-    for condition in &mut status.conditions {
-        condition.message = String::new();
-    }
-    status
 }
 
 /// How long until words may be written again; none if now.

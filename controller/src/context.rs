@@ -4,15 +4,11 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use jiff::Timestamp;
 use kube::Client;
-use slipway_engine::{
-    Decision, Intent, Observed, Progress,
-    observed::{PreflightFacts, WindowGuard},
-};
+use slipway_engine::{Answered, Decision, Intent, Observed, Progress, observed::WindowGuard};
 use tokio::time::Instant;
 
 use crate::{
@@ -88,19 +84,9 @@ pub struct Context {
     pub mind: Box<dyn Mind>,
     /// When only the words of a status were last written.
     worded: Mutex<HashMap<Key, Instant>>,
-    /// What Preflight read a moment ago.
-    preflight: Mutex<HashMap<Key, ReadForPreflight>>,
+    /// What was read live for the last pass over each Release.
+    answers: Mutex<HashMap<Key, Vec<Answered>>>,
 }
-
-/// What Preflight read, when, and of which volume claims.
-struct ReadForPreflight {
-    at: Instant,
-    claims: Vec<String>,
-    facts: PreflightFacts,
-}
-
-/// Preflight looks at a Release several times in a row; what it reads live is good for this long.
-const PREFLIGHT_FRESH: Duration = Duration::from_secs(10);
 
 /// The way to a real search engine.
 pub fn connect_http(url: &str, address: Option<IpAddr>) -> Result<Arc<dyn Transport>, UrlError> {
@@ -152,7 +138,7 @@ impl Context {
             guard,
             mind: Box::new(Engine),
             worded: Mutex::default(),
-            preflight: Mutex::default(),
+            answers: Mutex::default(),
         }
     }
 
@@ -170,28 +156,25 @@ impl Context {
             .insert(key.clone(), Instant::now());
     }
 
-    /// What Preflight read a moment ago of the same volume claims.
-    pub(crate) fn preflight(&self, key: &Key, claims: &[String]) -> Option<PreflightFacts> {
-        let known = self.preflight.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .get(key)
-            .filter(|read| read.at.elapsed() < PREFLIGHT_FRESH && read.claims == claims)
-            .map(|read| read.facts.clone())
+    /// What was read live for the last pass over a Release.
+    pub(crate) fn answers(&self, key: &Key) -> Vec<Answered> {
+        let known = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(key).cloned().unwrap_or_default()
     }
 
-    /// Keeps what Preflight read for a moment.
-    pub(crate) fn keep_preflight(&self, key: Key, claims: Vec<String>, facts: PreflightFacts) {
-        let at = Instant::now();
-        let read = ReadForPreflight { at, claims, facts };
-        self.preflight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, read);
+    /// Keeps what was read live for the next pass; nothing is kept of a Release that asks nothing.
+    pub(crate) fn keep_answers(&self, key: Key, answers: Vec<Answered>) {
+        let mut known = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.is_empty() {
+            known.remove(&key);
+        } else {
+            known.insert(key, answers);
+        }
     }
 
     /// Forgets a Release that is gone.
     pub fn forget(&self, key: &Key) {
-        self.preflight
+        self.answers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(key);

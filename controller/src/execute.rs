@@ -6,14 +6,14 @@ use k8s_openapi::api::{
     core::v1::{Pod, Service},
 };
 use kube::{
-    Resource,
+    Api,
     api::{DeleteParams, Patch as KubePatch, PatchParams, PostParams, Preconditions, PropagationPolicy},
     core::DynamicObject,
 };
 use serde_json::Value;
 use slipway_crds::{names, v1alpha1::Release};
 use slipway_engine::{
-    Effect,
+    Call, Effect,
     decision::{Kind, Patch},
 };
 
@@ -63,139 +63,152 @@ pub enum Error {
 }
 
 /// What became of an effect.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// Carried out.
     Done,
-    /// The object is not what it was when it was seen: look again.
-    Outdated,
+    /// The object is not what it was when it was seen: why, in the words of the one who refused.
+    Outdated(String),
 }
 
 impl Outcome {
-    /// A word for metrics.
-    pub fn word(self) -> &'static str {
+    /// A word for logs and metrics.
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Done => "done",
-            Self::Outdated => "outdated",
+            Self::Outdated(_) => "outdated",
+        }
+    }
+
+    /// Why it was not carried out.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Done => None,
+            Self::Outdated(why) => Some(why),
         }
     }
 }
 
 /// Carries out one effect.
 pub async fn execute(context: &Context, namespace: &str, effect: &Effect) -> Result<Outcome, Error> {
-    let what = effect.word();
-    match effect {
-        Effect::Patch(order) => patch(context, namespace, order)
+    let (what, name) = (effect.word(), effect.call.name());
+    let of_kubernetes = |source| Error::Kubernetes {
+        what,
+        name: name.to_owned(),
+        source: Box::new(source),
+    };
+    match &effect.call {
+        Call::Create { kind, name, body } => create(context, namespace, (*kind, name), body)
             .await
-            .map_err(|source| kubernetes(what, &order.name, source)),
-        Effect::CreateJob { name, job } => create_job(context, namespace, name, job)
-            .await
-            .map_err(|source| kubernetes(what, name, source)),
-        Effect::DeleteJob {
+            .map_err(of_kubernetes),
+        Call::Patch(order) => patch(context, namespace, order).await.map_err(of_kubernetes),
+        Call::Delete {
+            kind,
             name,
             uid,
             resource_version,
-        } => delete_job(context, namespace, name, uid, resource_version.clone())
-            .await
-            .map_err(|source| kubernetes(what, name, source)),
-        Effect::MoveAlias {
+        } => {
+            let preconditions = Preconditions {
+                uid: Some(uid.clone()),
+                resource_version: resource_version.clone(),
+            };
+            delete(context, namespace, (*kind, name), preconditions)
+                .await
+                .map_err(of_kubernetes)
+        }
+        Call::MoveAlias { .. } | Call::DeleteIndex { .. } => of_engine(context, namespace, effect).await,
+    }
+}
+
+async fn of_engine(context: &Context, namespace: &str, effect: &Effect) -> Result<Outcome, Error> {
+    let (what, name) = (effect.word(), effect.call.name());
+    let refused = |source| Error::Search {
+        what,
+        name: name.to_owned(),
+        source,
+    };
+    let connect = |url: &str| {
+        search_client(context, namespace, url).map_err(|why| Error::NoSearch {
+            what,
+            name: name.to_owned(),
+            why,
+        })
+    };
+    match &effect.call {
+        Call::MoveAlias {
             url,
             alias,
             from,
             to,
             to_uuid,
         } => {
-            let client = search_client(context, namespace, url).map_err(|why| no_search(what, alias, why))?;
+            let client = connect(url)?;
             let target = IndexRef {
                 name: to,
                 uuid: to_uuid,
             };
-            let moved = async {
-                client
-                    .move_alias(&client.root().await?, alias, from.as_deref(), target)
-                    .await
-            };
-            match moved.await.map_err(|source| search(what, alias, source))? {
-                AliasMove::Moved | AliasMove::AlreadyThere => Ok(Outcome::Done),
-                AliasMove::Conflict(_) | AliasMove::TargetChanged => Ok(Outcome::Outdated),
-            }
+            let root = client.root().await.map_err(refused)?;
+            let moved = client.move_alias(&root, alias, from.as_deref(), target).await;
+            Ok(match moved.map_err(refused)? {
+                AliasMove::Moved | AliasMove::AlreadyThere => Outcome::Done,
+                AliasMove::Conflict(found) => Outcome::Outdated(format!("the alias is elsewhere: {found:?}")),
+                AliasMove::TargetChanged => Outcome::Outdated(format!("{to} is another index by now")),
+            })
         }
-        Effect::DeleteIndex {
+        Call::DeleteIndex {
             url,
             own_alias,
             index,
             uuid,
         } => {
-            let client = search_client(context, namespace, url).map_err(|why| no_search(what, index, why))?;
+            let client = connect(url)?;
             let own: Vec<&str> = own_alias.iter().map(String::as_str).collect();
             let deleted = client.delete_index(IndexRef { name: index, uuid }, &own).await;
-            match deleted.map_err(|source| search(what, index, source))? {
-                Deletion::Deleted | Deletion::AlreadyGone => Ok(Outcome::Done),
-                Deletion::Foreign | Deletion::HeldBy(_) => Ok(Outcome::Outdated),
-            }
+            Ok(match deleted.map_err(refused)? {
+                Deletion::Deleted | Deletion::AlreadyGone => Outcome::Done,
+                Deletion::Foreign => Outcome::Outdated(format!("{index} is another index by now")),
+                Deletion::HeldBy(aliases) => Outcome::Outdated(format!("other aliases hold it: {aliases:?}")),
+            })
         }
-    }
-}
-
-fn kubernetes(what: &'static str, name: &str, source: kube::Error) -> Error {
-    Error::Kubernetes {
-        what,
-        name: name.to_owned(),
-        source: Box::new(source),
-    }
-}
-
-fn search(what: &'static str, name: &str, source: SearchError) -> Error {
-    Error::Search {
-        what,
-        name: name.to_owned(),
-        source,
-    }
-}
-
-fn no_search(what: &'static str, name: &str, why: String) -> Error {
-    Error::NoSearch {
-        what,
-        name: name.to_owned(),
-        why,
+        Call::Create { .. } | Call::Patch(_) | Call::Delete { .. } => Ok(Outcome::Done),
     }
 }
 
 /// 409 and 404 say that the object is not what it was when it was seen.
-fn outdated(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_conflict() || status.is_not_found())
+fn outdated(error: kube::Error) -> kube::Result<Outcome> {
+    match error {
+        kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => {
+            Ok(Outcome::Outdated(status.message.clone()))
+        }
+        error => Err(error),
+    }
+}
+
+/// The API of a kind, as JSON objects.
+fn api(context: &Context, namespace: &str, kind: Kind) -> Api<DynamicObject> {
+    match kind {
+        Kind::Release => dynamic::<Release>(context, namespace),
+        Kind::Deployment => dynamic::<Deployment>(context, namespace),
+        Kind::ReplicaSet => dynamic::<ReplicaSet>(context, namespace),
+        Kind::Service => dynamic::<Service>(context, namespace),
+        Kind::Job => dynamic::<Job>(context, namespace),
+        Kind::Pod => dynamic::<Pod>(context, namespace),
+    }
+}
+
+/// Enters what an answer told.
+fn enter(context: &Context, kind: Kind, object: &DynamicObject) {
+    match kind {
+        Kind::Release => enter_release(context, object),
+        Kind::Deployment => enter_deployment(&context.caches, object, Source::Answer),
+        Kind::ReplicaSet => enter_replica_set(&context.caches, object, Source::Answer),
+        Kind::Service => enter_service(&context.caches, object, Source::Answer),
+        Kind::Job => enter_job(&context.caches, object, Source::Answer),
+        Kind::Pod => enter_task_pod(&context.caches, object, Source::Answer),
+    }
 }
 
 async fn patch(context: &Context, namespace: &str, order: &Patch) -> kube::Result<Outcome> {
-    let answer = match order.kind {
-        Kind::Release => send::<Release>(context, namespace, order).await,
-        Kind::Deployment => send::<Deployment>(context, namespace, order).await,
-        Kind::ReplicaSet => send::<ReplicaSet>(context, namespace, order).await,
-        Kind::Service => send::<Service>(context, namespace, order).await,
-        Kind::Job => send::<Job>(context, namespace, order).await,
-        Kind::Pod => send::<Pod>(context, namespace, order).await,
-    };
-    let object = match answer {
-        Ok(object) => object,
-        Err(error) if outdated(&error) => return Ok(Outcome::Outdated),
-        Err(error) => return Err(error),
-    };
-    match order.kind {
-        Kind::Release => enter_release(context, &object),
-        Kind::Deployment => enter_deployment(&context.caches, &object, Source::Answer),
-        Kind::ReplicaSet => enter_replica_set(&context.caches, &object, Source::Answer),
-        Kind::Service => enter_service(&context.caches, &object, Source::Answer),
-        Kind::Job => enter_job(&context.caches, &object, Source::Answer),
-        Kind::Pod => enter_task_pod(&context.caches, &object, Source::Answer),
-    }
-    Ok(Outcome::Done)
-}
-
-async fn send<K: Resource<DynamicType = ()>>(
-    context: &Context,
-    namespace: &str,
-    order: &Patch,
-) -> kube::Result<DynamicObject> {
     let parameters = PatchParams {
         field_manager: Some(names::FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
@@ -205,9 +218,16 @@ async fn send<K: Resource<DynamicType = ()>>(
     if let Some(metadata) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
         metadata.insert("uid".to_owned(), Value::from(order.uid.as_str()));
     }
-    dynamic::<K>(context, namespace)
+    let answer = api(context, namespace, order.kind)
         .patch(&order.name, &parameters, &KubePatch::Merge(&body))
-        .await
+        .await;
+    match answer {
+        Ok(object) => {
+            enter(context, order.kind, &object);
+            Ok(Outcome::Done)
+        }
+        Err(error) => outdated(error),
+    }
 }
 
 fn enter_release(context: &Context, object: &DynamicObject) {
@@ -223,59 +243,60 @@ fn enter_release(context: &Context, object: &DynamicObject) {
     }
 }
 
-/// Create-only. A Job that has the name already is entered in the cache: whether it is ours is not decided here.
-async fn create_job(context: &Context, namespace: &str, name: &str, job: &Value) -> kube::Result<Outcome> {
-    let api = dynamic::<Job>(context, namespace);
-    let object: DynamicObject = serde_json::from_value(job.clone()).map_err(kube::Error::SerdeError)?;
+/// Create-only. An object that has the name already is entered in the cache: whether it is ours is not decided here.
+async fn create(
+    context: &Context,
+    namespace: &str,
+    (kind, name): (Kind, &str),
+    body: &Value,
+) -> kube::Result<Outcome> {
+    let api = api(context, namespace, kind);
+    let object: DynamicObject = serde_json::from_value(body.clone()).map_err(kube::Error::SerdeError)?;
     let parameters = PostParams {
         field_manager: Some(names::FIELD_MANAGER.to_owned()),
         ..PostParams::default()
     };
     match api.create(&parameters, &object).await {
         Ok(created) => {
-            enter_job(&context.caches, &created, Source::Answer);
+            enter(context, kind, &created);
             Ok(Outcome::Done)
         }
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
             if let Some(found) = api.get_opt(name).await? {
-                enter_job(&context.caches, &found, Source::Answer);
+                enter(context, kind, &found);
             }
-            Ok(Outcome::Outdated)
+            Ok(Outcome::Outdated(status.message.clone()))
         }
         Err(error) => Err(error),
     }
 }
 
-async fn delete_job(
+/// In the background, with what it owns. Jobs alone are deleted.
+async fn delete(
     context: &Context,
     namespace: &str,
-    name: &str,
-    uid: &str,
-    resource_version: Option<String>,
+    (kind, name): (Kind, &str),
+    preconditions: Preconditions,
 ) -> kube::Result<Outcome> {
     let parameters = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
-        preconditions: Some(Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version,
-        }),
+        preconditions: Some(preconditions),
         ..DeleteParams::default()
     };
     let key = Key::new(namespace, name);
-    match dynamic::<Job>(context, namespace).delete(name, &parameters).await {
+    match api(context, namespace, kind).delete(name, &parameters).await {
         Ok(answer) => {
             answer
-                .map_left(|object| enter_job(&context.caches, &object, Source::Answer))
+                .map_left(|object| enter(context, kind, &object))
                 .map_right(|_| context.caches.jobs.forget(&key));
             context.caches.jobs.change(&key, |job| job.deleting = true);
             Ok(Outcome::Done)
         }
-        Err(error) if outdated(&error) => {
+        Err(error) => {
             if matches!(&error, kube::Error::Api(status) if status.is_not_found()) {
                 context.caches.jobs.forget(&key);
             }
-            Ok(Outcome::Outdated)
+            outdated(error)
         }
-        Err(error) => Err(error),
     }
 }

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use slipway_crds::{names::RELEASE_FINALIZER, v1alpha1::Release};
-use slipway_engine::{Decision, Effect, Intent, Observed, Progress, Wake, decision::Kind, needs};
+use slipway_engine::{
+    Call, Decision, Intent, Observed, Progress, Wake,
+    decision::{Kind, Patch},
+};
 
 use crate::{
     cache::{Key, Source},
     commit::{self, Change, Commit},
     context::Context,
     execute::{self, Outcome, execute},
-    observe::{live, observe},
+    observe::{cached, live, observe},
     report,
 };
 
@@ -22,7 +25,7 @@ pub enum Error {
     Commit(#[source] Box<kube::Error>),
     /// Something could not be read right before an effect that cannot be taken back.
     #[error("nothing was done, because what it rests on could not be read again")]
-    Refresh(#[source] Box<kube::Error>),
+    ReadAgain(#[source] Box<kube::Error>),
     /// An effect was not carried out.
     #[error(transparent)]
     Execute(#[from] execute::Error),
@@ -70,10 +73,9 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
     let now = context.clock.now();
     let intent = Intent::parse(release);
     let committed = Progress::new(release.status.clone());
-    let observed = observe(context, &intent, &committed, &needs(&intent, &committed, now)).await;
+    let observed = observe(context, &intent, &committed, now).await;
     let decision = context.mind.decide(&intent, &committed, &observed, now);
-    let Some((decision, observed)) =
-        with_fresh_eyes(context, &intent, &committed, decision, observed).await?
+    let Some((decision, observed)) = read_again(context, &intent, &committed, decision, observed).await?
     else {
         return Ok(Round::Rest(Some(AGAIN)));
     };
@@ -87,7 +89,7 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
     let itself = decision
         .effects
         .iter()
-        .any(|effect| matches!(effect, Effect::Patch(patch) if patch.kind == Kind::Release));
+        .any(|effect| matches!(&effect.call, Call::Patch(Patch { kind, .. }) if *kind == Kind::Release));
     let write = !itself && (change == Change::Facts || (change == Change::Words && words_wait.is_none()));
     if write {
         match commit::commit(context, release, &decision.progress)
@@ -112,8 +114,7 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
     if change == Change::Facts || !decision.effects.is_empty() {
         report::report(context, release, &decision.because);
     }
-    let outcome = done?;
-    if outcome == Outcome::Outdated {
+    if !done? {
         return Ok(Round::Rest(Some(AGAIN)));
     }
     if change == Change::Facts || !decision.effects.is_empty() {
@@ -136,55 +137,40 @@ fn earlier(one: Option<Duration>, two: Option<Duration>) -> Option<Duration> {
     [one, two].into_iter().flatten().min()
 }
 
-/// Before what cannot be taken back, the objects that it rests on are read again and the decision is made
-/// again; so it is before a task's outcome is recorded as unknown. None when that now rests on something else: look again.
-async fn with_fresh_eyes(
+/// Before what cannot be taken back, what it rests on is read again and the decision is made again. None when that
+/// now rests on something else: another pass has to look.
+async fn read_again(
     context: &Context,
     intent: &Intent,
     committed: &Progress,
     decision: Decision,
     observed: Observed,
 ) -> Result<Option<(Decision, Observed)>, Error> {
-    let wanted = live::wanted(committed, &decision, &observed);
-    if wanted.is_empty() {
+    if decision.read_again.is_empty() {
         return Ok(Some((decision, observed)));
     }
-    live::refresh(context, intent, &wanted)
+    live::read_again(context, intent, &decision.read_again)
         .await
-        .map_err(|error| Error::Refresh(Box::new(error)))?;
-    let cached = crate::observe::cached(context, intent, committed);
+        .map_err(|error| Error::ReadAgain(Box::new(error)))?;
     let fresh = Observed {
-        search: observed.search,
-        preflight: observed.preflight,
-        pod_troubles: observed.pod_troubles,
-        ..cached
+        answers: observed.answers,
+        ..cached(context, intent, committed)
     };
-    let decision = context
+    let again = context
         .mind
         .decide(intent, committed, &fresh, context.clock.now());
-    let rests_on = live::wanted(committed, &decision, &fresh);
-    Ok(rests_on
-        .iter()
-        .all(|needed| wanted.contains(needed))
-        .then_some((decision, fresh)))
+    let known = again.read_again.is_subset(&decision.read_again);
+    Ok(known.then_some((again, fresh)))
 }
 
 /// Carries out every effect; one that is outdated does not keep the others from being done.
-async fn carry_out(context: &Context, key: &Key, decision: &Decision) -> Result<Outcome, Error> {
-    let mut whole = Outcome::Done;
+async fn carry_out(context: &Context, key: &Key, decision: &Decision) -> Result<bool, Error> {
+    let revision = decision.progress.revision_name();
+    let mut outdated = false;
     for effect in &decision.effects {
-        let outcome = match execute(context, &key.namespace, effect).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                context.metrics.effect(effect.word(), "failed");
-                return Err(error.into());
-            }
-        };
-        context.metrics.effect(effect.word(), outcome.word());
-        tracing::debug!(effect = effect.word(), outcome = outcome.word(), "carried out");
-        if outcome == Outcome::Outdated {
-            whole = Outcome::Outdated;
-        }
+        let done = execute(context, &key.namespace, effect).await;
+        report::carried_out(context, effect, &revision, &done);
+        outdated |= done? != Outcome::Done;
     }
-    Ok(whole)
+    Ok(!outdated)
 }

@@ -4,9 +4,9 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource as _, runtime::events::EventType};
 use serde_json::json;
 use slipway_crds::v1alpha1::{Phase, Release};
-use slipway_engine::{Because, Decision};
+use slipway_engine::{Because, Decision, Effect};
 
-use crate::{cache::Key, context::Context};
+use crate::{cache::Key, context::Context, error::chain, execute};
 
 /// Tells what happened. Called once the decision is committed, never before.
 pub fn report(context: &Context, release: &Release, because: &[Because]) {
@@ -26,6 +26,22 @@ pub fn report(context: &Context, release: &Release, because: &[Because]) {
             tracing::info!(reason = fact.reason, about = fact.action, "{}", fact.note);
         }
     }
+}
+
+/// Tells what became of an effect.
+pub fn carried_out(
+    context: &Context,
+    effect: &Effect,
+    revision: &str,
+    done: &Result<execute::Outcome, execute::Error>,
+) {
+    let (purpose, kind, name) = (effect.word(), effect.call.kind(), effect.call.name());
+    let (outcome, cause) = match done {
+        Ok(outcome) => (outcome.word(), outcome.cause().map(str::to_owned)),
+        Err(error) => ("failed", Some(chain(error))),
+    };
+    context.metrics.effect(purpose, outcome);
+    tracing::info!(kind, name, purpose, revision, outcome, cause, "effect");
 }
 
 /// Keeps the last decision for the debug page, and counts Releases by phase.
@@ -58,6 +74,8 @@ fn phase_word(phase: Phase) -> &'static str {
         Phase::Cutover => "Cutover",
         Phase::Watch => "Watch",
         Phase::Retire => "Retire",
+        Phase::Stopping => "Stopping",
+        Phase::RollingBack => "RollingBack",
         Phase::Complete => "Complete",
         Phase::Failed => "Failed",
         Phase::RolledBack => "RolledBack",

@@ -134,7 +134,7 @@ async fn look(context: &Context, queue: &Queue, backoff: &Backoff<Key>, key: &Ke
 fn source(error: &Error) -> Option<&kube::Error> {
     match error {
         Error::Commit(source)
-        | Error::Refresh(source)
+        | Error::ReadAgain(source)
         | Error::Execute(execute::Error::Kubernetes { source, .. }) => Some(source),
         Error::Execute(execute::Error::Search { .. } | execute::Error::NoSearch { .. })
         | Error::Invariant(_)

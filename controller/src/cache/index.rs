@@ -1,6 +1,9 @@
 //! By what the objects of a cache are found, so that a question costs by the number of its answers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use slipway_crds::names::POD_TEMPLATE_HASH;
 
@@ -28,8 +31,8 @@ pub trait Indexed {
     /// By what it is found.
     fn tags(&self) -> Vec<Tag>;
 
-    /// The labels by which it selects pods; none if it selects none.
-    fn selector(&self) -> Option<&BTreeMap<String, String>> {
+    /// The labels that pods must have to be selected by it; none if it selects none.
+    fn selector(&self) -> Option<Cow<'_, BTreeMap<String, String>>> {
         None
     }
 }
@@ -44,7 +47,7 @@ impl Index {
             self.file(key, tag);
         }
         if let Some(selector) = value.selector() {
-            let pairs = pairs(selector).map(|(name, label)| Tag::Selects(name.clone(), label.clone()));
+            let pairs = pairs(&selector).map(|(name, label)| Tag::Selects(name.clone(), label.clone()));
             let rarest = pairs.min_by_key(|tag| self.count(&key.namespace, tag));
             self.file(key, rarest.unwrap_or(Tag::SelectsAll));
         }
@@ -52,8 +55,8 @@ impl Index {
 
     pub(super) fn leave(&mut self, key: &Key, value: &impl Indexed) {
         let selects = value.selector().into_iter().flat_map(|selector| {
-            let pairs = pairs(selector).map(|(name, label)| Tag::Selects(name.clone(), label.clone()));
-            pairs.chain([Tag::SelectsAll])
+            let pairs = pairs(&selector).map(|(name, label)| Tag::Selects(name.clone(), label.clone()));
+            pairs.chain([Tag::SelectsAll]).collect::<Vec<_>>()
         });
         for tag in value.tags().into_iter().chain(selects) {
             let place = (key.namespace.clone(), tag);

@@ -8,7 +8,7 @@ use slipway_crds::{
 };
 use slipway_engine::{Intent, Progress, intent::Plan, observed::DeploymentView};
 
-use super::{AddressedService, Caches};
+use super::{AddressedService, Caches, equalities};
 use crate::cache::{Key, Tag};
 
 /// What a Release names: in its spec, in the spec of its last revision, in what that remembers.
@@ -51,7 +51,7 @@ impl Concern {
             return;
         };
         self.workloads(&plan.spec.workloads);
-        for task in plan.tasks().filter(|task| !task.labels.is_empty()) {
+        for task in plan.tasks.iter().filter(|task| !task.labels.is_empty()) {
             let mut labels = task.labels.clone();
             labels.insert(RELEASE.to_owned(), String::new());
             self.task_labels.insert(labels);
@@ -117,7 +117,7 @@ impl Caches {
             for service in self.services.selecting(namespace, seen.template.labels()) {
                 concerned.extend(self.naming_service(namespace, &service.view.name));
             }
-            let by_tasks = self.releases.labelled(namespace, &seen.selector);
+            let by_tasks = self.releases.labelled(namespace, &equalities(&seen.selector));
             concerned.extend(by_tasks.into_iter().map(|name| Key::new(namespace, name)));
         }
         concerned

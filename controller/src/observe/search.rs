@@ -6,8 +6,8 @@ use std::{
 };
 
 use slipway_engine::{
-    observed::{IndexView, NameView, SearchFacts, SearchView},
-    search::Question,
+    observed::{IndexView, NameView, SearchFacts},
+    search::{Counts, SearchQuestion},
 };
 
 use crate::{
@@ -17,16 +17,17 @@ use crate::{
     search::{Health, IndexFacts, Resolved, SearchClient, SearchError},
 };
 
-/// Asks; an engine that gives no usable answer is a fact too.
-pub(super) async fn ask(context: &Context, namespace: &str, question: &Question) -> SearchView {
-    let client = match client(context, namespace, &question.url) {
-        Ok(client) => client,
-        Err(problem) => return SearchView::Unknown(problem),
-    };
-    match facts(&client, question).await {
-        Ok(facts) => SearchView::Read(facts),
-        Err(error) => SearchView::Unknown(chain(&error)),
-    }
+/// Asks the engine.
+///
+/// # Errors
+/// Why it gives no usable answer.
+pub(super) async fn ask(
+    context: &Context,
+    namespace: &str,
+    question: &SearchQuestion,
+) -> Result<SearchFacts, String> {
+    let client = client(context, namespace, &question.url)?;
+    facts(&client, question).await.map_err(|error| chain(&error))
 }
 
 /// The way to the engine: a host of one label is the Service of that name in the Release's namespace.
@@ -54,7 +55,7 @@ pub(crate) fn client(context: &Context, namespace: &str, url: &str) -> Result<Se
     Ok(SearchClient::new(transport, context.fence.clone()))
 }
 
-async fn facts(client: &SearchClient, question: &Question) -> Result<SearchFacts, SearchError> {
+async fn facts(client: &SearchClient, question: &SearchQuestion) -> Result<SearchFacts, SearchError> {
     let root = client.root().await?;
     let mut facts = SearchFacts {
         engine: root.to_string(),
@@ -91,7 +92,7 @@ async fn facts(client: &SearchClient, question: &Question) -> Result<SearchFacts
         }
     }
     for (name, index) in found {
-        let view = index_view(client, &name, index, question.refresh).await?;
+        let view = index_view(client, &name, index, question.counts).await?;
         facts.indices.insert(name, view);
     }
     Ok(facts)
@@ -101,7 +102,7 @@ async fn index_view(
     client: &SearchClient,
     name: &str,
     index: IndexFacts,
-    refresh: bool,
+    counts: Counts,
 ) -> Result<IndexView, SearchError> {
     let aliases: BTreeSet<String> = client.aliases_on(name).await?.unwrap_or_default();
     let red = client.health(name).await? == Health::Red;
@@ -113,10 +114,10 @@ async fn index_view(
             .then(|| "it refuses writes (a write block is set)".to_owned())
     };
     // An index without a primary shard cannot be counted.
-    let documents = if red || !index.open {
+    let documents = if red || !index.open || counts == Counts::No {
         0
     } else {
-        if refresh {
+        if counts == Counts::Refreshed {
             client.refresh(name).await?;
         }
         i64::try_from(client.count(name).await?).unwrap_or(i64::MAX)
