@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::{KEPT, SPOKEN, essence, in_a_sentence, last};
 
 /// What a tool prints, shortened from a public report, and what is kept of it.
@@ -346,4 +348,15 @@ fn a_first_line_that_may_be_cut_is_left_out() {
     let said = format!("hunter2@db/shop\nERROR: no\n{}", "x".repeat(2048 - 26));
     assert_eq!(said.len(), 2048);
     assert!(essence(&said).starts_with("ERROR: no\n"));
+}
+
+proptest! {
+    /// Whatever a task says, what is kept has its bounds, and is a text that the schema of the status admits.
+    #[test]
+    fn anything_can_be_said(said in "([ -~äß\u{1b}\n]{0,40}(ERROR: |password=|://|'|\n  at |@)){0,60}") {
+        let kept = essence(&said);
+        prop_assert!(kept.len() <= KEPT);
+        prop_assert!(in_a_sentence(&kept).len() <= SPOKEN);
+        prop_assert!(last(&said).len() <= KEPT);
+    }
 }
