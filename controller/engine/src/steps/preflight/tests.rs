@@ -204,7 +204,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             spec: |spec| spec["image"] = json!("shop:2"),
             world: |world| world.engine_away = true,
             reason: "SearchUnavailable",
-            says: &["connection refused", "spec.reindex.search.url"],
+            says: &["http://search:9200 refused", "spec.reindex.search.url"],
         },
         Bad {
             name: "an_alias_on_two_indices",
