@@ -12,9 +12,10 @@ use slipway_e2e::{
 };
 use slipway_simulator::{
     campaign::{
+        mutants,
         plan::Plan,
         plans::{ALL, Campaign, Failure, References, choose, judge},
-        scenes, teeth,
+        scenes,
     },
     conformance,
 };
@@ -60,7 +61,7 @@ pub fn run(options: &Options) -> Result<()> {
     let chosen: Vec<_> = ALL.iter().filter(|campaign| wanted(campaign.name)).collect();
     let (mut runs, mut failed) = play_all(&chosen, options, &progress);
     if all {
-        failed += bite(&progress);
+        failed += play_mutants(&progress);
     }
     if wanted(CONFORMANCE) {
         match setup::ensure_root() {
@@ -115,7 +116,7 @@ fn play(
     let plans: Vec<Plan> = choose(all, options.every.max(most));
     let count = plans.len();
     let (said, told) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let begun = Instant::now();
+    let started = Instant::now();
     let failures = judge(&plans, references, &|done, failure| {
         if let Some(failure) = failure {
             tell(failure, told.fetch_add(1, Ordering::Relaxed), progress);
@@ -127,7 +128,7 @@ fn play(
             stage.flash(&note);
         }
     });
-    let seconds = begun.elapsed().as_secs();
+    let seconds = started.elapsed().as_secs();
     stage.done(&format!("{count} of {whole} runs in {seconds} s"));
     let wrong = failures.len();
     progress.line(&format!(
@@ -147,22 +148,22 @@ fn tell(failure: &Failure, before: usize, progress: &Progress) {
 }
 
 /// Plays the controllers that err; the number of those that nobody caught.
-fn bite(progress: &Progress) -> usize {
-    let stage = progress.stage("teeth");
-    let missed: Vec<_> = teeth::ALL
+fn play_mutants(progress: &Progress) -> usize {
+    let stage = progress.stage("mutants");
+    let missed: Vec<_> = mutants::ALL
         .iter()
-        .filter(|tooth| {
-            let violations = tooth.plan().play().violations;
+        .filter(|mutant| {
+            let violations = mutant.plan().play().violations;
             !violations
                 .iter()
-                .any(|found| found.invariant == tooth.caught_by && found.what.contains(tooth.says))
+                .any(|found| found.invariant == mutant.caught_by && found.what.contains(mutant.says))
         })
-        .map(|tooth| tooth.error)
+        .map(|mutant| mutant.error)
         .collect();
-    let all = teeth::ALL.len();
+    let all = mutants::ALL.len();
     stage.done(&format!("{} of {all} planted errors caught", all - missed.len()));
     progress.line(&format!(
-        "teeth: {} of {all} planted errors caught",
+        "mutants: {} of {all} planted errors caught",
         all - missed.len()
     ));
     for error in &missed {
@@ -185,13 +186,13 @@ fn compare(options: &Options, progress: &Progress) -> Result<(usize, usize)> {
     let count = REQUESTS
         .div_ceil(options.every)
         .min(options.most.unwrap_or(REQUESTS));
-    let begun = Instant::now();
+    let started = Instant::now();
     let compared = cluster.block_on(async {
         let reference = Reference::start(&cluster).await?;
         let told = |asked: usize| stage.flash(&format!("{asked} of {count}: {about}"));
         Ok(conformance::compare(reference.client(), seed, count, &told).await?)
     })?;
-    let seconds = begun.elapsed().as_secs();
+    let seconds = started.elapsed().as_secs();
     stage.done(&format!("{} answers in {seconds} s", compared.asked));
     for difference in &compared.differences {
         progress.line(difference);

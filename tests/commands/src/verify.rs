@@ -58,11 +58,11 @@ impl Check {
 #[derive(Debug)]
 struct Row {
     title: String,
-    outcome: Outcome,
+    state: State,
 }
 
 #[derive(Debug)]
-enum Outcome {
+enum State {
     Passed { took: Duration, said: String },
     Failed { took: Duration },
     NotRun,
@@ -83,7 +83,7 @@ impl Run {
         work: impl FnOnce(&command::Shown<'_>) -> Result<(T, String)>,
     ) -> Option<T> {
         if self.failed() && !self.keep_going {
-            self.row(title, Outcome::NotRun);
+            self.row(title, State::NotRun);
             return None;
         }
         let stage = self.progress.stage(title);
@@ -92,13 +92,13 @@ impl Run {
         match result {
             Ok((value, said)) => {
                 stage.done(&format!("{:>7}  {said}", seconds(took)));
-                self.row(title, Outcome::Passed { took, said });
+                self.row(title, State::Passed { took, said });
                 Some(value)
             }
             Err(error) => {
                 drop(stage);
                 self.progress.line(&format!("\n{title} failed:\n{error:#}\n"));
-                self.row(title, Outcome::Failed { took });
+                self.row(title, State::Failed { took });
                 None
             }
         }
@@ -107,13 +107,13 @@ impl Run {
     fn failed(&self) -> bool {
         self.rows
             .iter()
-            .any(|row| matches!(row.outcome, Outcome::Failed { .. }))
+            .any(|row| matches!(row.state, State::Failed { .. }))
     }
 
-    fn row(&mut self, title: &str, outcome: Outcome) {
+    fn row(&mut self, title: &str, state: State) {
         self.rows.push(Row {
             title: title.to_owned(),
-            outcome,
+            state,
         });
     }
 }
@@ -199,17 +199,17 @@ fn seconds(time: Duration) -> String {
 fn table(rows: &[Row]) -> String {
     let mut lines = vec![format!("\n {:<26} {:>8}", "check", "time")];
     let mut whole = Duration::ZERO;
-    for Row { title, outcome } in rows {
-        let (mark, time, said) = match outcome {
-            Outcome::Passed { took, said } => {
+    for Row { title, state } in rows {
+        let (mark, time, said) = match state {
+            State::Passed { took, said } => {
                 whole += *took;
                 ('✔', seconds(*took), said.as_str())
             }
-            Outcome::Failed { took } => {
+            State::Failed { took } => {
                 whole += *took;
                 ('✘', seconds(*took), "failed")
             }
-            Outcome::NotRun => ('·', String::new(), "not run"),
+            State::NotRun => ('·', String::new(), "not run"),
         };
         lines.push(
             format!(" {mark} {title:<24} {time:>8}  {said}")
@@ -217,9 +217,9 @@ fn table(rows: &[Row]) -> String {
                 .to_owned(),
         );
     }
-    let count = |wanted: fn(&Outcome) -> bool| rows.iter().filter(|row| wanted(&row.outcome)).count();
-    let passed = count(|outcome| matches!(outcome, Outcome::Passed { .. }));
-    let failed = count(|outcome| matches!(outcome, Outcome::Failed { .. }));
+    let count = |wanted: fn(&State) -> bool| rows.iter().filter(|row| wanted(&row.state)).count();
+    let passed = count(|state| matches!(state, State::Passed { .. }));
+    let failed = count(|state| matches!(state, State::Failed { .. }));
     lines.push(format!(
         "\n {passed} passed, {failed} failed, {} in all",
         seconds(whole)
@@ -236,20 +236,20 @@ mod tests {
         let rows = [
             Row {
                 title: "fmt".to_owned(),
-                outcome: Outcome::Passed {
+                state: State::Passed {
                     took: Duration::from_millis(800),
                     said: String::new(),
                 },
             },
             Row {
                 title: "clippy".to_owned(),
-                outcome: Outcome::Failed {
+                state: State::Failed {
                     took: Duration::from_secs(125),
                 },
             },
             Row {
                 title: "test".to_owned(),
-                outcome: Outcome::NotRun,
+                state: State::NotRun,
             },
         ];
         let expected = "\

@@ -96,8 +96,8 @@ pub fn waits(release: &Release, seen: &Observation, sides: &Sides) -> Vec<Span> 
         waits.push(Span::new(Some(job.created_at), ended));
     }
     let status = release.status.clone().unwrap_or_default();
-    let begun = status.revision.as_ref().map(|revision| revision.started_at);
-    let writes = || seen.moves.iter().filter(|moved| Some(moved.at) >= begun);
+    let started = status.revision.as_ref().map(|revision| revision.started_at);
+    let writes = || seen.moves.iter().filter(|moved| Some(moved.at) >= started);
     let preboot = release.spec.preboot.as_ref();
     let minimum = preboot
         .and_then(|preboot| preboot.minimum_wait.as_ref()?.parse())
@@ -110,8 +110,8 @@ pub fn waits(release: &Release, seen: &Observation, sides: &Sides) -> Vec<Span> 
         };
         let [old, new] = [&workload.old, &workload.new].map(|side| name_of(deployment, side.as_ref()));
         let full = new
-            .zip(begun)
-            .and_then(|(name, begun)| sides.full_at(&name, begun));
+            .zip(started)
+            .and_then(|(name, started)| sides.full_at(&name, started));
         let gone = old.and_then(|name| sides.gone_at(&name));
         waits.push(Span::new(moved(&Move::Retire), gone));
         waits.push(Span::new(moved(&Move::Roll), gone.max(full)));

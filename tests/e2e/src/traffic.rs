@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 pub use answer::{Answer, Classify, Failure, FailureKind, Version, by_body, by_headers};
 pub use ledger::Ledger;
 pub use mix::{Mix, Planned, Write};
-pub use recorder::{Live, Outcome, Sample, Second};
+pub use recorder::{Live, Sample, Second};
 pub use report::TrafficReport;
 
 use connection::{Caller, Lane};

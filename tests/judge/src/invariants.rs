@@ -13,7 +13,7 @@ pub use self::traffic::GENERATION;
 use std::fmt;
 
 use jiff::Timestamp;
-use slipway_kubernetes::{clock, cluster::Process, search::Deed, store::Change};
+use slipway_kubernetes::{clock, cluster::Process, search::NameChange, store::Change};
 
 use super::{calls::Call, past::Past};
 
@@ -48,14 +48,14 @@ pub struct History<'a> {
     /// Every call of every client.
     pub calls: &'a [Call],
     /// What happened in the search engine.
-    pub deeds: &'a [(Timestamp, Deed)],
+    pub name_changes: &'a [(Timestamp, NameChange)],
     /// Every process that ran.
     pub processes: &'a [Process],
 }
 
 /// How gently the traffic has to be treated in a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mercy {
+pub struct Tolerance {
     /// The fewest ready endpoints that the Service may ever have; 0 where the scenario itself kills pods.
     pub floor: usize,
     /// Whether people or strangers change the objects of a window, so that the controller has to repair them.
@@ -65,11 +65,11 @@ pub struct Mercy {
 }
 
 /// Finds what a history breaks.
-pub fn check(history: History<'_>, mercy: Mercy) -> Vec<Violation> {
+pub fn check(history: History<'_>, tolerance: Tolerance) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut past = Past::default();
-    let mut window = window::Window::new(mercy);
-    let mut data = data::Data::new(history.deeds, history.processes);
+    let mut window = window::Window::new(tolerance);
+    let mut data = data::Data::new(history.name_changes, history.processes);
     for change in history.changes {
         data.until(change, &past, &mut found);
         window.see(change, &past, &mut found);
@@ -77,12 +77,12 @@ pub fn check(history: History<'_>, mercy: Mercy) -> Vec<Violation> {
         words::see(change, &mut found);
         writes::see(change, &mut found);
         past.take(change);
-        traffic::see(change, &past, history.deeds, &mut found);
+        traffic::see(change, &past, history.name_changes, &mut found);
     }
     data.end(&past, &mut found);
     tasks::at_most_once(history, &mut found);
     tasks::no_overlap(history, &mut found);
     writes::calls(history, &mut found);
-    traffic::floor(history, mercy.floor, &mut found);
+    traffic::floor(history, tolerance.floor, &mut found);
     found
 }

@@ -32,7 +32,7 @@ pub struct Index {
 
 /// Something that happened to names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum NameChange {
     /// An index was made.
     Created {
         /// Its name.
@@ -93,7 +93,7 @@ pub struct SearchEngine {
     /// All aliases with the indices they are on.
     pub aliases: BTreeMap<String, BTreeSet<String>>,
     /// What happened to names, in order.
-    pub deeds: Vec<(Timestamp, Deed)>,
+    pub name_changes: Vec<(Timestamp, NameChange)>,
     /// Every request: when, method, path, status of the answer (0 for none).
     pub requests: Vec<(Timestamp, String, String, u16)>,
     /// The fates of the next requests; an empty one lets its request pass.
@@ -112,7 +112,7 @@ impl SearchEngine {
             open_search: true,
             indices: BTreeMap::new(),
             aliases: BTreeMap::new(),
-            deeds: Vec::new(),
+            name_changes: Vec::new(),
             requests: Vec::new(),
             fates: VecDeque::new(),
             down: false,
@@ -152,9 +152,9 @@ impl SearchEngine {
             health: "green",
         };
         self.indices.insert(name.to_owned(), index);
-        self.deeds.push((
+        self.name_changes.push((
             now,
-            Deed::Created {
+            NameChange::Created {
                 index: name.to_owned(),
                 uuid,
             },
@@ -195,9 +195,9 @@ impl SearchEngine {
         } else {
             self.aliases.insert(alias.to_owned(), after.clone());
         }
-        self.deeds.push((
+        self.name_changes.push((
             self.clock.now(),
-            Deed::Alias {
+            NameChange::Alias {
                 alias: alias.to_owned(),
                 before,
                 after,
@@ -219,9 +219,9 @@ impl SearchEngine {
             left.remove(name);
             self.set_alias(&alias, &left.iter().map(String::as_str).collect::<Vec<_>>());
         }
-        self.deeds.push((
+        self.name_changes.push((
             self.clock.now(),
-            Deed::Deleted {
+            NameChange::Deleted {
                 index: name.to_owned(),
                 uuid: index.uuid,
             },

@@ -30,7 +30,7 @@ const PRIVATE: [&str; 6] = [
 ];
 
 /// The result of a command: the object as written, or why not.
-pub type Outcome = Result<Arc<Value>, Refusal>;
+pub type Written = Result<Arc<Value>, Refusal>;
 
 /// A person with kubectl in the namespace `default`.
 pub struct Kubectl<'a> {
@@ -55,7 +55,7 @@ impl<'a> Kubectl<'a> {
     }
 
     /// `kubectl create -f`.
-    pub fn create(&mut self, manifest: &Value) -> Outcome {
+    pub fn create(&mut self, manifest: &Value) -> Written {
         let caller = self.caller("kubectl-create");
         self.cluster
             .store
@@ -63,7 +63,7 @@ impl<'a> Kubectl<'a> {
     }
 
     /// `kubectl apply -f`: client-side, a three-way merge with what was applied last.
-    pub fn apply(&mut self, manifest: &Value) -> Outcome {
+    pub fn apply(&mut self, manifest: &Value) -> Written {
         let kind = kind_of(manifest)?;
         let caller = self.caller("kubectl-client-side-apply");
         let key = Key::new(kind, "default", fields::name(manifest));
@@ -82,7 +82,7 @@ impl<'a> Kubectl<'a> {
     }
 
     /// `kubectl apply --server-side --field-manager=… [--force-conflicts]`.
-    pub fn apply_server_side(&mut self, manifest: &Value, manager: &str, force: bool) -> Outcome {
+    pub fn apply_server_side(&mut self, manifest: &Value, manager: &str, force: bool) -> Written {
         let key = Key::new(kind_of(manifest)?, "default", fields::name(manifest));
         let caller = self.caller(manager);
         let patch = Patch::Apply {
@@ -93,7 +93,7 @@ impl<'a> Kubectl<'a> {
     }
 
     /// `kubectl replace -f`, or an edit of everything.
-    pub fn replace(&mut self, manifest: &Value) -> Outcome {
+    pub fn replace(&mut self, manifest: &Value) -> Written {
         let key = Key::new(kind_of(manifest)?, "default", fields::name(manifest));
         let caller = self.caller("kubectl-replace");
         self.cluster
@@ -102,7 +102,7 @@ impl<'a> Kubectl<'a> {
     }
 
     /// `kubectl patch --type=merge`.
-    pub fn patch(&mut self, kind: Kind, name: &str, patch: impl Into<Value>) -> Outcome {
+    pub fn patch(&mut self, kind: Kind, name: &str, patch: impl Into<Value>) -> Written {
         let caller = self.caller("kubectl-patch");
         let key = Key::new(kind, "default", name);
         self.cluster
@@ -111,18 +111,18 @@ impl<'a> Kubectl<'a> {
     }
 
     /// `kubectl set image`.
-    pub fn set_image(&mut self, deployment: &str, container: &str, image: &str) -> Outcome {
+    pub fn set_image(&mut self, deployment: &str, container: &str, image: &str) -> Written {
         let containers = json!([{"name": container, "image": image}]);
         self.strategic(deployment, &json!({"containers": containers}))
     }
 
     /// `kubectl set env`.
-    pub fn set_env(&mut self, deployment: &str, container: &str, name: &str, value: &str) -> Outcome {
+    pub fn set_env(&mut self, deployment: &str, container: &str, name: &str, value: &str) -> Written {
         let containers = json!([{"name": container, "env": [{"name": name, "value": value}]}]);
         self.strategic(deployment, &json!({"containers": containers}))
     }
 
-    fn strategic(&mut self, deployment: &str, pod_spec: &Value) -> Outcome {
+    fn strategic(&mut self, deployment: &str, pod_spec: &Value) -> Written {
         let caller = self.caller("kubectl-set");
         let key = Key::new(Kind::Deployment, "default", deployment);
         let patch = Patch::Strategic(json!({"spec": {"template": {"spec": pod_spec}}}));
@@ -130,7 +130,7 @@ impl<'a> Kubectl<'a> {
     }
 
     /// `kubectl scale`.
-    pub fn scale(&mut self, deployment: &str, replicas: i64) -> Outcome {
+    pub fn scale(&mut self, deployment: &str, replicas: i64) -> Written {
         self.patch(
             Kind::Deployment,
             deployment,
@@ -139,12 +139,12 @@ impl<'a> Kubectl<'a> {
     }
 
     /// `kubectl label`; null removes.
-    pub fn label(&mut self, kind: Kind, name: &str, key: &str, value: impl Into<Value>) -> Outcome {
+    pub fn label(&mut self, kind: Kind, name: &str, key: &str, value: impl Into<Value>) -> Written {
         self.patch(kind, name, json!({"metadata": {"labels": {key: value.into()}}}))
     }
 
     /// `kubectl annotate`; null removes.
-    pub fn annotate(&mut self, kind: Kind, name: &str, key: &str, value: impl Into<Value>) -> Outcome {
+    pub fn annotate(&mut self, kind: Kind, name: &str, key: &str, value: impl Into<Value>) -> Written {
         self.patch(
             kind,
             name,
@@ -153,17 +153,17 @@ impl<'a> Kubectl<'a> {
     }
 
     /// `kubectl rollout pause`.
-    pub fn pause(&mut self, deployment: &str) -> Outcome {
+    pub fn pause(&mut self, deployment: &str) -> Written {
         self.patch(Kind::Deployment, deployment, json!({"spec": {"paused": true}}))
     }
 
     /// `kubectl rollout resume`.
-    pub fn resume(&mut self, deployment: &str) -> Outcome {
+    pub fn resume(&mut self, deployment: &str) -> Written {
         self.patch(Kind::Deployment, deployment, json!({"spec": {"paused": null}}))
     }
 
     /// `kubectl rollout restart`; kubectl refuses it while the Deployment is paused.
-    pub fn restart(&mut self, deployment: &str) -> Outcome {
+    pub fn restart(&mut self, deployment: &str) -> Written {
         self.refuse_paused(
             deployment,
             "can't restart paused deployment (run rollout resume first)",
@@ -179,7 +179,7 @@ impl<'a> Kubectl<'a> {
 
     /// `kubectl rollout undo`: the template of the revision before, with its annotations; kubectl refuses it
     /// while the Deployment is paused.
-    pub fn undo(&mut self, deployment: &str) -> Outcome {
+    pub fn undo(&mut self, deployment: &str) -> Written {
         self.refuse_paused(
             deployment,
             "you cannot rollback a paused deployment; resume it first",
@@ -234,7 +234,7 @@ impl<'a> Kubectl<'a> {
         }
     }
 
-    fn read(&self, key: &Key) -> Outcome {
+    fn read(&self, key: &Key) -> Written {
         self.cluster
             .store
             .get(key)

@@ -1,10 +1,10 @@
-//! What may happen next, and what becomes of the world then.
+//! What may happen next, and what becomes of the cluster then.
 
-use crate::deed::Answer;
+use crate::decision::{Decision, Effect, Planner};
+use crate::effect::Answer;
 use crate::kubernetes::Step;
 use crate::memory::Tick;
-use crate::state::{Controller, IMAGES, JobState, Lag, Lever, Pending, PodPhase, Seen, State, World};
-use crate::thought::{Deed, Mind, Thought};
+use crate::state::{Cluster, Controller, IMAGES, JobState, Lag, Lever, Pending, PodPhase, Seen, State};
 
 /// How many changes a lagging watch may miss.
 const LAG: u8 = 2;
@@ -23,8 +23,8 @@ pub(crate) enum Action {
     /// The watch has caught up.
     CatchesUp(usize),
     /// Somebody else does something.
-    World(Step),
-    /// Time passes.
+    Step(Step),
+    /// Time goes by.
     Time(Tick),
     /// A ready pod of an image fails.
     PodFails(u8),
@@ -57,7 +57,7 @@ pub(crate) enum Fate {
 
 /// Everything that may happen, whether or not it changes anything.
 pub(crate) fn possible(state: &State, actions: &mut Vec<Action>) {
-    let (world, budget) = (&state.world, state.budget.left());
+    let (cluster, budget) = (&state.cluster, state.budget.left());
     for (at, controller) in state.controllers.iter().enumerate() {
         if at == 1 && state.controllers[0] == state.controllers[1] {
             continue;
@@ -84,13 +84,13 @@ pub(crate) fn possible(state: &State, actions: &mut Vec<Action>) {
             None => {}
         }
     }
-    actions.extend(world.steps().into_iter().map(Action::World));
+    actions.extend(cluster.steps().into_iter().map(Action::Step));
     actions.extend([Tick::Minute, Tick::Day].map(Action::Time));
     if budget.losses > 0 {
         let images = || 1..=u8::try_from(IMAGES).expect("few images");
         actions.extend(images().flat_map(|image| [Action::PodFails(image), Action::DeleteSet(image)]));
-        actions.extend((0..u8::try_from(world.jobs.len()).expect("few Jobs")).map(Action::DeleteJob));
-        let pods = 0..u8::try_from(world.pods.len()).expect("few pods");
+        actions.extend((0..u8::try_from(cluster.jobs.len()).expect("few Jobs")).map(Action::DeleteJob));
+        let pods = 0..u8::try_from(cluster.pods.len()).expect("few pods");
         actions.extend(pods.flat_map(|at| [Action::EndPod(at, true), Action::EndPod(at, false)]));
         actions.push(Action::DeleteRelease);
     }
@@ -101,21 +101,21 @@ pub(crate) fn possible(state: &State, actions: &mut Vec<Action>) {
 }
 
 /// The state after an action; none where nothing changes.
-pub(crate) fn happen(mind: &mut Mind, before: &State, action: Action) -> Option<State> {
+pub(crate) fn happen(planner: &mut Planner, before: &State, action: Action) -> Option<State> {
     let mut state = before.clone();
     let mut writer = None;
     match action {
-        Action::Look(at) => look(mind, &mut state, at),
+        Action::Look(at) => look(planner, &mut state, at),
         Action::Call(at, fate) => {
             writer = Some(at).filter(|_| fate != Fate::Unanswered);
-            call(mind, &mut state, at, fate)?;
+            call(planner, &mut state, at, fate)?;
             if fate != Fate::Lost {
                 state
                     .controllers
                     .iter_mut()
                     .enumerate()
                     .filter(|(other, _)| *other != at)
-                    .for_each(|(_, other)| delay(mind, other));
+                    .for_each(|(_, other)| delay(planner, other));
             }
         }
         Action::Crash(at) => {
@@ -126,21 +126,21 @@ pub(crate) fn happen(mind: &mut Mind, before: &State, action: Action) -> Option<
         Action::Lags(at, watch) => {
             state.budget.all -= 1;
             state.budget.lags -= 1;
-            let seen = Seen::all(&state.world).swap_remove(watch);
+            let seen = Seen::all(&state.cluster).swap_remove(watch);
             state.controllers[at].lag = Some(Lag { seen, missed: 0 });
         }
         Action::CatchesUp(at) => state.controllers[at].lag = None,
-        Action::World(step) => {
-            state.world = state.world.step(step, mind.replicas())?;
-            let memory = mind.memory(state.world.release.status);
+        Action::Step(step) => {
+            state.cluster = state.cluster.step(step, planner.replicas())?;
+            let memory = planner.memory(state.cluster.release.status);
             let wrong = before
-                .world
-                .wrong_step(&state.world, &memory)
+                .cluster
+                .wrong_step(&state.cluster, &memory)
                 .filter(|_| step == Step::Rollout);
             state.broken = state.broken.or(wrong);
         }
         Action::Time(tick) => {
-            pass(mind, &mut state, tick);
+            age(planner, &mut state, tick);
             return (state != *before).then_some(state);
         }
         Action::PodFails(_)
@@ -148,28 +148,28 @@ pub(crate) fn happen(mind: &mut Mind, before: &State, action: Action) -> Option<
         | Action::DeleteJob(_)
         | Action::EndPod(..)
         | Action::DeleteRelease => lose(&mut state, action)?,
-        Action::NewImage | Action::Pull(_) => wish(mind, &mut state, action)?,
+        Action::NewImage | Action::Pull(_) => wish(planner, &mut state, action)?,
     }
-    notice(&before.world, &mut state, writer);
+    notice(&before.cluster, &mut state, writer);
     state.controllers.sort();
     (state != *before).then_some(state)
 }
 
-/// What is begun anew with fresh eyes rests on objects that were read again.
-fn look(mind: &mut Mind, state: &mut State, at: usize) {
-    let (mut view, current) = state.controllers[at].view(&state.world);
-    if state.world.release.gone || view.release.gone {
+/// What is begun anew rests on objects that were read again.
+fn look(planner: &mut Planner, state: &mut State, at: usize) {
+    let (mut view, current) = state.controllers[at].view(&state.cluster);
+    if state.cluster.release.gone || view.release.gone {
         return;
     }
-    let mut id = mind.decide(&view);
-    let first = mind.get(id);
+    let mut id = planner.decide(&view);
+    let first = planner.get(id);
     if first.fresh_pods || first.fresh_jobs || !first.fresh_sides.is_empty() {
-        refresh(&first, &mut view, &state.world);
+        refresh(&first, &mut view, &state.cluster);
         if let Some(lag) = &mut state.controllers[at].lag {
             lag.seen = lag.seen.renewed_as(&view);
         }
-        id = mind.decide(&view);
-        let second = mind.get(id);
+        id = planner.decide(&view);
+        let second = planner.get(id);
         if !second.fresh_sides.is_subset(&first.fresh_sides)
             || second.fresh_pods && !first.fresh_pods
             || second.fresh_jobs && !first.fresh_jobs
@@ -177,18 +177,21 @@ fn look(mind: &mut Mind, state: &mut State, at: usize) {
             return;
         }
     }
-    let thought = mind.get(id);
-    if thought.commit.is_none() && thought.deeds.is_empty() {
+    let decision = planner.get(id);
+    if decision.commit.is_none() && decision.effects.is_empty() {
         return;
     }
     if current {
-        let wrong = thought.deeds.iter().find_map(|deed| state.world.wrong_aim(deed));
-        state.broken = state.broken.or(thought.broken).or(wrong);
+        let wrong = decision
+            .effects
+            .iter()
+            .find_map(|effect| state.cluster.wrong_aim(effect));
+        state.broken = state.broken.or(decision.broken).or(wrong);
     }
     state.controllers[at].pending = Some(Pending {
-        thought: id,
-        status: thought.commit.unwrap_or_default(),
-        committed: thought.commit.is_none(),
+        decision: id,
+        status: decision.commit.unwrap_or_default(),
+        committed: decision.commit.is_none(),
         current,
         done: 0,
         late: false,
@@ -196,33 +199,33 @@ fn look(mind: &mut Mind, state: &mut State, at: usize) {
 }
 
 /// A call that only the lease keeps from coming late is not made any more.
-fn delay(mind: &Mind, controller: &mut Controller) {
+fn delay(planner: &Planner, controller: &mut Controller) {
     if let Some(pending) = &mut controller.pending {
-        let thought = mind.get(pending.thought);
-        pending.late |= thought.deeds.iter().any(Deed::leans_on_the_lease);
+        let decision = planner.get(pending.decision);
+        pending.late |= decision.effects.iter().any(Effect::leans_on_the_lease);
     }
 }
 
-fn refresh(thought: &Thought, view: &mut World, world: &World) {
-    for image in &thought.fresh_sides {
+fn refresh(decision: &Decision, view: &mut Cluster, cluster: &Cluster) {
+    for image in &decision.fresh_sides {
         let place = usize::from(*image) - 1;
-        view.sets[place].clone_from(&world.sets[place]);
+        view.sets[place].clone_from(&cluster.sets[place]);
     }
-    if thought.fresh_jobs {
-        view.jobs.clone_from(&world.jobs);
+    if decision.fresh_jobs {
+        view.jobs.clone_from(&cluster.jobs);
     }
-    if thought.fresh_pods {
+    if decision.fresh_pods {
         // A list brings what is there; what is gone is noticed by the watch.
         view.pods
-            .retain(|old| world.pods.iter().all(|pod| pod.job != old.job));
-        view.pods.extend(world.pods.iter().cloned());
+            .retain(|old| cluster.pods.iter().all(|pod| pod.job != old.job));
+        view.pods.extend(cluster.pods.iter().cloned());
         view.pods.sort();
     }
 }
 
-fn call(mind: &mut Mind, state: &mut State, at: usize, fate: Fate) -> Option<()> {
+fn call(planner: &mut Planner, state: &mut State, at: usize, fate: Fate) -> Option<()> {
     let pending = state.controllers[at].pending.clone()?;
-    let thought = mind.get(pending.thought);
+    let decision = planner.get(pending.decision);
     if fate != Fate::Arrives {
         state.budget.all -= 1;
         state.budget.faults -= 1;
@@ -230,37 +233,37 @@ fn call(mind: &mut Mind, state: &mut State, at: usize, fate: Fate) -> Option<()>
     let next = if fate == Fate::Lost {
         None
     } else if !pending.committed {
-        let release = &mut state.world.release;
+        let release = &mut state.cluster.release;
         // A conflict drops the decision.
         let arrives = pending.current && !release.gone && fate != Fate::Refused;
         if arrives {
-            let (old, new) = (mind.memory(release.status), mind.memory(pending.status));
+            let (old, new) = (planner.memory(release.status), planner.memory(pending.status));
             release.status = pending.status;
             let falls = (new.number < old.number).then_some("Monotone: the revision's number falls");
             state.broken = state.broken.or(falls);
         }
-        let more = arrives && fate == Fate::Arrives && !thought.deeds.is_empty();
+        let more = arrives && fate == Fate::Arrives && !decision.effects.is_empty();
         more.then_some(Pending {
             committed: true,
             status: 0,
             ..pending
         })
     } else {
-        let deed = thought.deeds.get(usize::from(pending.done))?;
-        if fate == Fate::Refused && thought.deeds.len() == usize::from(pending.done) + 1 {
+        let effect = decision.effects.get(usize::from(pending.done))?;
+        if fate == Fate::Refused && decision.effects.len() == usize::from(pending.done) + 1 {
             return None;
         }
-        let fenced = pending.late && deed.leans_on_the_lease();
+        let fenced = pending.late && effect.leans_on_the_lease();
         if fate != Fate::Refused && !fenced {
-            let before = state.world.clone();
-            if state.world.carry_out(deed, pending.current) == Answer::Done {
-                let memory = mind.memory(state.world.release.status);
-                let wrong = World::wrong_write(&before, deed, &memory);
+            let before = state.cluster.clone();
+            if state.cluster.carry_out(effect, pending.current) == Answer::Done {
+                let memory = planner.memory(state.cluster.release.status);
+                let wrong = Cluster::wrong_write(&before, effect, &memory);
                 state.broken = state.broken.or(wrong);
             }
         }
         let done = pending.done + 1;
-        let more = fate != Fate::Unanswered && usize::from(done) < thought.deeds.len();
+        let more = fate != Fate::Unanswered && usize::from(done) < decision.effects.len();
         more.then_some(Pending { done, ..pending })
     };
     state.controllers[at].pending = next;
@@ -268,9 +271,9 @@ fn call(mind: &mut Mind, state: &mut State, at: usize, fate: Fate) -> Option<()>
 }
 
 /// Everything that is remembered grows older.
-fn pass(mind: &mut Mind, state: &mut State, tick: Tick) {
-    let mut older = |status: &mut u32| *status = mind.memories.older(*status, tick);
-    older(&mut state.world.release.status);
+fn age(planner: &mut Planner, state: &mut State, tick: Tick) {
+    let mut older = |status: &mut u32| *status = planner.memories.older(*status, tick);
+    older(&mut state.cluster.release.status);
     for controller in &mut state.controllers {
         if let Some(pending) = controller.pending.as_mut().filter(|pending| !pending.committed) {
             older(&mut pending.status);
@@ -284,7 +287,7 @@ fn pass(mind: &mut Mind, state: &mut State, tick: Tick) {
         }
     }
     for at in 0..2 {
-        delay(mind, &mut state.controllers[at]);
+        delay(planner, &mut state.controllers[at]);
     }
     state.controllers.sort();
 }
@@ -292,47 +295,47 @@ fn pass(mind: &mut Mind, state: &mut State, tick: Tick) {
 fn lose(state: &mut State, action: Action) -> Option<()> {
     state.budget.all -= 1;
     state.budget.losses -= 1;
-    let world = &mut state.world;
+    let cluster = &mut state.cluster;
     match action {
         Action::PodFails(image) => {
-            let set = world.set_mut(image).filter(|set| set.ready > 0)?;
+            let set = cluster.set_mut(image).filter(|set| set.ready > 0)?;
             set.ready -= 1;
             set.available = set.available.min(set.ready);
         }
         Action::DeleteSet(image) => {
-            let wanted = world.set(image)?.wanted > 0;
-            world.sets[usize::from(image) - 1].take().filter(|_| wanted)?;
-            world.deployment.synced &= world.deployment.paused;
+            let wanted = cluster.set(image)?.wanted > 0;
+            cluster.sets[usize::from(image) - 1].take().filter(|_| wanted)?;
+            cluster.deployment.synced &= cluster.deployment.paused;
         }
         Action::DeleteJob(at) => {
-            let name = world.jobs[usize::from(at)].name.clone();
-            world.delete_job(&name).then_some(())?;
+            let name = cluster.jobs[usize::from(at)].name.clone();
+            cluster.delete_job(&name).then_some(())?;
         }
         Action::EndPod(at, evicted) => {
-            let pod = world.pods[usize::from(at)].clone();
+            let pod = cluster.pods[usize::from(at)].clone();
             let runs = matches!(pod.phase, PodPhase::Pending | PodPhase::Running);
-            let kept = world
+            let kept = cluster
                 .jobs
                 .iter()
                 .any(|job| job.name == pod.job && job.state != JobState::Gone);
             (runs && kept && !pod.deleting).then_some(())?;
-            world.end_pod(&pod.job, evicted);
+            cluster.end_pod(&pod.job, evicted);
         }
         Action::DeleteRelease => {
-            (!world.release.deleting).then_some(())?;
-            world.release.deleting = true;
-            world.release.gone = !world.release.finalizer;
+            (!cluster.release.deleting).then_some(())?;
+            cluster.release.deleting = true;
+            cluster.release.gone = !cluster.release.finalizer;
         }
         _ => return None,
     }
     Some(())
 }
 
-fn wish(mind: &Mind, state: &mut State, action: Action) -> Option<()> {
+fn wish(planner: &Planner, state: &mut State, action: Action) -> Option<()> {
     state.budget.all -= 1;
     state.budget.wishes -= 1;
-    let release = &mut state.world.release;
-    let memory = mind.memory(release.status);
+    let release = &mut state.cluster.release;
+    let memory = planner.memory(release.status);
     match action {
         Action::NewImage => {
             release.image = Some(release.image + 1).filter(|image| usize::from(*image) <= IMAGES)?;
@@ -344,9 +347,9 @@ fn wish(mind: &Mind, state: &mut State, action: Action) -> Option<()> {
 }
 
 /// Who reads the Release is outdated by whoever writes it, and watches that lag miss what changes.
-fn notice(before: &World, state: &mut State, writer: Option<usize>) {
-    let world = state.world.clone();
-    let written = before.release != world.release;
+fn notice(before: &Cluster, state: &mut State, writer: Option<usize>) {
+    let cluster = state.cluster.clone();
+    let written = before.release != cluster.release;
     for (at, controller) in state.controllers.iter_mut().enumerate() {
         if written && let Some(pending) = controller.pending.as_mut().filter(|_| writer != Some(at)) {
             pending.current = false;
@@ -354,7 +357,7 @@ fn notice(before: &World, state: &mut State, writer: Option<usize>) {
         let Some(mut lag) = controller.lag.take() else {
             continue;
         };
-        let (was, is) = (lag.seen.renewed(before), lag.seen.renewed(&world));
+        let (was, is) = (lag.seen.renewed(before), lag.seen.renewed(&cluster));
         if was != is && writer == Some(at) {
             // The answer to its own write is entered in its cache.
             lag = Lag { seen: is, missed: 0 };

@@ -1,6 +1,6 @@
 //! What everybody else does, in small steps: the controllers of Kubernetes, kubelets, and time.
 
-use crate::state::{IMAGES, JobState, PodPhase, Set, World};
+use crate::state::{Cluster, IMAGES, JobState, PodPhase, Set};
 
 /// One thing that somebody other than a controller of ours does.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -27,7 +27,7 @@ pub(crate) enum Step {
     Vanish(u8),
 }
 
-impl World {
+impl Cluster {
     /// Does a step; none where it changes nothing.
     pub(crate) fn step(&self, step: Step, replicas: u8) -> Option<Self> {
         let mut next = self.clone();
@@ -35,7 +35,7 @@ impl World {
         (next != *self).then_some(next)
     }
 
-    /// Every step that may be taken, in the order in which a quick world takes them.
+    /// Every step that may be taken, in the order in which a quick cluster takes them.
     pub(crate) fn steps(&self) -> Vec<Step> {
         let mut steps = vec![Step::Rollout];
         let images = || 1..=u8::try_from(IMAGES).expect("few images");
@@ -171,7 +171,7 @@ impl World {
 
     /// Unavailable pods of old sets go first, then as many as availability allows; none may be missing.
     fn shrink_others(&mut self, new: usize, replicas: u8) {
-        let sum = |world: &Self, what: fn(&Set) -> u8| world.sets.iter().flatten().map(what).sum::<u8>();
+        let sum = |cluster: &Self, what: fn(&Set) -> u8| cluster.sets.iter().flatten().map(what).sum::<u8>();
         let Some(kept) = self.sets[new].clone() else {
             return;
         };

@@ -150,7 +150,7 @@ impl Memories {
         id
     }
 
-    /// The same status when time has passed.
+    /// The same status when time has gone by.
     pub(crate) fn older(&mut self, id: StatusId, tick: Tick) -> StatusId {
         if let Some(older) = self.older.get(&(id, tick)) {
             return *older;

@@ -1,4 +1,4 @@
-//! The model: the real engine, twice, in an abstract world in which anything may go wrong within bounds, explored
+//! The model: the real engine, twice, in an abstract cluster in which anything may go wrong within bounds, explored
 //! state by state.
 //!
 //! A whole release is too large for one exploration, so it is checked window by window: each window begins with
@@ -16,14 +16,14 @@
 )]
 
 mod action;
-mod calm;
-mod deed;
+mod decision;
+mod effect;
 mod kubernetes;
 mod memory;
 mod release;
 mod state;
-mod thought;
 mod view;
+mod without_faults;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -36,7 +36,7 @@ fn campaign(windows: &[(Window, u8)], budget: Budget, replicas: u8) -> BTreeSet<
     let mut met = BTreeSet::new();
     let laboratory = Laboratory::new(replicas);
     let mut entries = Vec::new();
-    let (mut states, begun) = (0, Instant::now());
+    let (mut states, started) = (0, Instant::now());
     for (window, all) in windows {
         let seen = explore(&laboratory, *window, Budget { all: *all, ..budget }, &entries);
         println!(
@@ -49,7 +49,7 @@ fn campaign(windows: &[(Window, u8)], budget: Budget, replicas: u8) -> BTreeSet<
             seen.depth,
             seen.views,
             seen.continuations,
-            begun.elapsed().as_secs_f64()
+            started.elapsed().as_secs_f64()
         );
         states += seen.unique;
         met.extend(seen.met);
@@ -57,7 +57,7 @@ fn campaign(windows: &[(Window, u8)], budget: Budget, replicas: u8) -> BTreeSet<
     }
     println!(
         "{states} states in {:.1} s, met: {met:?}",
-        begun.elapsed().as_secs_f64()
+        started.elapsed().as_secs_f64()
     );
     met
 }

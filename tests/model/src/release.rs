@@ -9,9 +9,11 @@ use slipway_crds::v1alpha1::status::{Course, Outcome};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use crate::action::{Action, happen, possible};
-use crate::calm::{COURSES, Ends, next, story, without_faults};
-use crate::state::{Budget, Controller, Deployment, JobState, PodPhase, Release, Service, Set, State, World};
-use crate::thought::Mind;
+use crate::decision::Planner;
+use crate::state::{
+    Budget, Cluster, Controller, Deployment, JobState, PodPhase, Release, Service, Set, State,
+};
+use crate::without_faults::{COURSES, Ends, next, story, without_faults};
 
 /// A part of a release: from the states in which the one before was left, to the first step beyond.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,7 @@ pub(crate) struct Explored {
 /// What all windows share: the engine, what it was asked before, and how continuations ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Laboratory {
-    mind: Arc<Mutex<Mind>>,
+    planner: Arc<Mutex<Planner>>,
     ends: Arc<Mutex<Ends>>,
     replicas: u8,
 }
@@ -76,15 +78,15 @@ impl Laboratory {
     /// For Deployments of this size.
     pub(crate) fn new(replicas: u8) -> Self {
         Self {
-            mind: Arc::new(Mutex::new(mind(replicas))),
+            planner: Arc::new(Mutex::new(planner(replicas))),
             ends: Arc::default(),
             replicas,
         }
     }
 
     /// A single thread explores, so nobody else ever holds the engine.
-    fn mind(&self) -> MutexGuard<'_, Mind> {
-        self.mind.lock().expect("one thread")
+    fn planner(&self) -> MutexGuard<'_, Planner> {
+        self.planner.lock().expect("one thread")
     }
 
     fn ends(&self) -> MutexGuard<'_, Ends> {
@@ -94,7 +96,7 @@ impl Laboratory {
 
 impl Releases {
     fn begun(&self, state: &State) -> usize {
-        let memory = self.laboratory.mind().memory(state.world.release.status);
+        let memory = self.laboratory.planner().memory(state.cluster.release.status);
         memory.begun + 8 * usize::from(memory.number.saturating_sub(2))
     }
 }
@@ -103,14 +105,14 @@ impl Releases {
 type Ask = fn(&Releases, &State) -> bool;
 
 fn asks(state: &State, model: &Releases, ask: impl Fn(&crate::memory::Memory) -> bool) -> bool {
-    ask(&model.laboratory.mind().memory(state.world.release.status))
+    ask(&model.laboratory.planner().memory(state.cluster.release.status))
 }
 
 const ALWAYS: [(&str, Ask); 6] = [
     ("no write breaks an invariant", |_, state| state.broken.is_none()),
     ("two migrations never run at a time", |_, state| {
         let runs = |pod: &&crate::state::TaskPod| &*pod.step == "expand" && pod.phase == PodPhase::Running;
-        state.world.pods.iter().filter(runs).count() <= 1
+        state.cluster.pods.iter().filter(runs).count() <= 1
     }),
     ("the steps are taken in their order", |model, state| {
         asks(state, model, |memory| memory.ordered)
@@ -118,18 +120,18 @@ const ALWAYS: [(&str, Ask); 6] = [
     (
         "an ended revision leaves the user's own values",
         |model, state| {
-            state.world.deployment.as_the_user_left_it()
+            state.cluster.deployment.as_the_user_left_it()
                 || asks(state, model, |memory| memory.outcome.is_none())
         },
     ),
     ("a deleted Release leaves no window", |_, state| {
-        state.world.as_the_user_left_it() || !state.world.release.gone
+        state.cluster.as_the_user_left_it() || !state.cluster.release.gone
     }),
     ("every continuation without faults ends", |model, state| {
-        let (mut mind, mut ends) = (model.laboratory.mind(), model.laboratory.ends());
+        let (mut planner, mut ends) = (model.laboratory.planner(), model.laboratory.ends());
         COURSES
             .iter()
-            .all(|course| ends.end(&mut mind, state, *course).is_none())
+            .all(|course| ends.end(&mut planner, state, *course).is_none())
     }),
 ];
 
@@ -171,7 +173,7 @@ impl Model for Releases {
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
-        happen(&mut self.laboratory.mind(), state, action)
+        happen(&mut self.laboratory.planner(), state, action)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -192,7 +194,7 @@ impl Model for Releases {
 }
 
 /// A Release of one workload, with a task before the migration and the migration.
-fn mind(replicas: u8) -> Mind {
+fn planner(replicas: u8) -> Planner {
     let spec = json!({
         "workloads": [{"name": "web", "deployment": "web", "services": ["web"]}],
         "prepare": [{"name": "assets", "command": ["assets"]}],
@@ -200,12 +202,14 @@ fn mind(replicas: u8) -> Mind {
         "preboot": {"minimumWait": "30s"},
         "watch": {"for": "1m"},
     });
-    Mind::new(spec, replicas)
+    Planner::new(spec, replicas)
 }
 
 /// What runs was adopted, and a newer image is asked for.
-fn adopted(mind: &mut Mind, budget: Budget, replicas: u8) -> State {
-    let status = mind.memories.id(slipway_crds::v1alpha1::ReleaseStatus::default());
+fn adopted(planner: &mut Planner, budget: Budget, replicas: u8) -> State {
+    let status = planner
+        .memories
+        .id(slipway_crds::v1alpha1::ReleaseStatus::default());
     let set = Set {
         uid: 0,
         version: 1,
@@ -228,7 +232,7 @@ fn adopted(mind: &mut Mind, budget: Budget, replicas: u8) -> State {
         paused: false,
         counted: replicas,
     };
-    let world = World {
+    let cluster = Cluster {
         release: Release {
             status,
             image: 1,
@@ -251,19 +255,19 @@ fn adopted(mind: &mut Mind, budget: Budget, replicas: u8) -> State {
     };
     let controllers = [Controller::default(), Controller::default()];
     let mut state = State {
-        world,
+        cluster,
         controllers,
         budget,
         broken: None,
     };
-    while let Some((_, later)) = next(mind, &without_faults(&state), COURSES[0]) {
+    while let Some((_, later)) = next(planner, &without_faults(&state), COURSES[0]) {
         state = later;
     }
     assert_eq!(
-        mind.memory(state.world.release.status).outcome,
+        planner.memory(state.cluster.release.status).outcome,
         Some(Outcome::Adopted)
     );
-    state.world.release.image = 2;
+    state.cluster.release.image = 2;
     state
 }
 
@@ -275,10 +279,10 @@ fn anew(state: &State, budget: Budget) -> State {
         controllers: Default::default(),
         ..state.clone()
     };
-    let world = &mut state.world;
-    world.pods.retain(|pod| pod.finalizer);
-    let pods = world.pods.clone();
-    world.jobs.retain(|job| {
+    let cluster = &mut state.cluster;
+    cluster.pods.retain(|pod| pod.finalizer);
+    let pods = cluster.pods.clone();
+    cluster.jobs.retain(|job| {
         let ended = matches!(job.state, JobState::Complete | JobState::Failed | JobState::Gone);
         !ended || pods.iter().any(|pod| pod.job == job.name)
     });
@@ -291,7 +295,7 @@ fn anew(state: &State, budget: Budget) -> State {
 /// Where something is met that must never be: with the shortest way to it.
 pub(crate) fn explore(laboratory: &Laboratory, window: Window, budget: Budget, before: &[State]) -> Explored {
     let entries = if before.is_empty() {
-        vec![adopted(&mut laboratory.mind(), budget, laboratory.replicas)]
+        vec![adopted(&mut laboratory.planner(), budget, laboratory.replicas)]
     } else {
         before.iter().map(|state| anew(state, budget)).collect()
     };
@@ -334,7 +338,7 @@ pub(crate) fn explore(laboratory: &Laboratory, window: Window, budget: Budget, b
                 "{}: not so: {name}\n{wrong}\n{}\n{last:?}\n{}",
                 window.name,
                 actions.join("\n"),
-                laboratory.mind().memory(last.world.release.status).brief()
+                laboratory.planner().memory(last.cluster.release.status).brief()
             );
         }
     }
@@ -346,13 +350,13 @@ pub(crate) fn explore(laboratory: &Laboratory, window: Window, budget: Budget, b
         .iter()
         .cloned()
         .collect();
-    let mind = laboratory.mind();
+    let planner = laboratory.planner();
     Explored {
         entries: count,
         generated: checker.state_count(),
         unique: checker.unique_state_count(),
         depth: checker.max_depth(),
-        views: mind.views(),
+        views: planner.views(),
         continuations: laboratory.ends().count(),
         met,
         left,
@@ -361,14 +365,14 @@ pub(crate) fn explore(laboratory: &Laboratory, window: Window, budget: Budget, b
 
 /// What is wrong in a state, and how it comes to it.
 fn broken(laboratory: &Laboratory, state: &State) -> String {
-    let (mut mind, mut ends) = (laboratory.mind(), laboratory.ends());
+    let (mut planner, mut ends) = (laboratory.planner(), laboratory.ends());
     let bad = COURSES
         .iter()
-        .filter_map(|course| Some((ends.end(&mut mind, state, *course)?, *course)));
+        .filter_map(|course| Some((ends.end(&mut planner, state, *course)?, *course)));
     let bad: Vec<_> = bad.collect();
     let stories = bad
         .into_iter()
-        .map(|(wrong, course)| format!("{wrong}\n{}", story(&mut mind, state, course)));
+        .map(|(wrong, course)| format!("{wrong}\n{}", story(&mut planner, state, course)));
     state
         .broken
         .map(str::to_owned)

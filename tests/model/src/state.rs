@@ -1,4 +1,4 @@
-//! The abstract world: few and small fields, each with the values that a decision tells apart.
+//! The abstract cluster: few and small fields, each with the values that a decision tells apart.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ pub(crate) const IMAGES: usize = 3;
 pub(crate) type StatusId = u32;
 
 /// Number of a decision that was interned.
-pub(crate) type ThoughtId = u32;
+pub(crate) type DecisionId = u32;
 
 /// Everything at one moment.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct State {
     /// What the API server holds.
-    pub world: World,
+    pub cluster: Cluster,
     /// Two controllers of the same program; which is which does not matter, so they are kept in order.
     pub controllers: [Controller; 2],
     /// What may still go wrong.
@@ -43,7 +43,7 @@ pub(crate) struct Budget {
 
 /// What the API server holds.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct World {
+pub(crate) struct Cluster {
     /// The Release.
     pub release: Release,
     /// The Deployment.
@@ -193,7 +193,7 @@ pub(crate) struct Controller {
 /// A decision that is being carried out.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Pending {
-    pub thought: ThoughtId,
+    pub decision: DecisionId,
     /// What its progress says, as old as it is by now.
     pub status: StatusId,
     pub committed: bool,
@@ -201,7 +201,7 @@ pub(crate) struct Pending {
     pub current: bool,
     /// Effects that were carried out.
     pub done: u8,
-    /// Time has passed or another controller has written since it looked: what leans on the lease is not done any more.
+    /// Time has gone by or another controller has written since it looked: what leans on the lease is not done any more.
     pub late: bool,
 }
 
@@ -262,8 +262,8 @@ impl Budget {
 
 impl Seen {
     /// What each watch shows now.
-    pub(crate) fn all(world: &World) -> Vec<Self> {
-        let release = &world.release;
+    pub(crate) fn all(cluster: &Cluster) -> Vec<Self> {
+        let release = &cluster.release;
         vec![
             Self::Release(Box::new(OldRelease {
                 status: release.status,
@@ -273,17 +273,17 @@ impl Seen {
                 finalizer: release.finalizer,
                 current: true,
             })),
-            Self::Deployment(world.deployment.clone()),
-            Self::Sets(world.sets.clone()),
-            Self::Service(world.service.clone()),
-            Self::Endpoints(world.endpoints),
-            Self::Jobs(world.jobs.clone()),
-            Self::Pods(world.pods.clone()),
+            Self::Deployment(cluster.deployment.clone()),
+            Self::Sets(cluster.sets.clone()),
+            Self::Service(cluster.service.clone()),
+            Self::Endpoints(cluster.endpoints),
+            Self::Jobs(cluster.jobs.clone()),
+            Self::Pods(cluster.pods.clone()),
         ]
     }
 
-    /// What a controller that sees this world so sees by the same watch; whether it is current stays.
-    pub(crate) fn renewed_as(&self, view: &World) -> Self {
+    /// What a controller that sees this cluster so sees by the same watch; whether it is current stays.
+    pub(crate) fn renewed_as(&self, view: &Cluster) -> Self {
         match self {
             Self::Release(_) => self.clone(),
             _ => self.renewed(view),
@@ -291,7 +291,7 @@ impl Seen {
     }
 
     /// The same watch, up to date.
-    pub(crate) fn renewed(&self, world: &World) -> Self {
+    pub(crate) fn renewed(&self, cluster: &Cluster) -> Self {
         let place = match self {
             Self::Release(_) => 0,
             Self::Deployment(_) => 1,
@@ -301,14 +301,14 @@ impl Seen {
             Self::Jobs(_) => 5,
             Self::Pods(_) => 6,
         };
-        Self::all(world).swap_remove(place)
+        Self::all(cluster).swap_remove(place)
     }
 }
 
 impl Controller {
-    /// The world as this controller sees it, and whether its Release is the newest one.
-    pub(crate) fn view(&self, world: &World) -> (World, bool) {
-        let mut view = world.clone();
+    /// The cluster as this controller sees it, and whether its Release is the newest one.
+    pub(crate) fn view(&self, cluster: &Cluster) -> (Cluster, bool) {
+        let mut view = cluster.clone();
         let mut current = true;
         match self.lag.as_ref().map(|lag| &lag.seen) {
             None => {}
@@ -334,7 +334,7 @@ impl Controller {
     }
 }
 
-impl World {
+impl Cluster {
     /// Ready pods that the Service selects.
     pub(crate) fn selected(&self, pin: Option<u8>) -> u8 {
         let all = self

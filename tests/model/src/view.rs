@@ -1,4 +1,4 @@
-//! From the abstract world to what the engine looks at.
+//! From the abstract cluster to what the engine looks at.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use slipway_engine::observed::{
 use slipway_engine::template::Template;
 use slipway_engine::window::patches::{HOLD_MIN_READY_SECONDS, HOLD_PROGRESS_DEADLINE_SECONDS};
 
-use crate::state::{IMAGES, Job, JobState, Lever, PodPhase, Release, Set, TaskPod, World};
+use crate::state::{Cluster, IMAGES, Job, JobState, Lever, PodPhase, Release, Set, TaskPod};
 
 /// UID of the Release.
 pub(crate) const UID: &str = "uid-shop";
@@ -79,39 +79,39 @@ pub(crate) fn intent(release: &Release, spec: &Value) -> Intent {
     Intent::parse(&serde_json::from_value(object).expect("a Release"))
 }
 
-/// What a controller sees in this world.
-pub(crate) fn observed(world: &World, replicas: u8) -> Observed {
+/// What a controller sees in this cluster.
+pub(crate) fn observed(cluster: &Cluster, replicas: u8) -> Observed {
     let app = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
     let mut selector = app.clone();
-    if let Some(pin) = world.service.pin {
+    if let Some(pin) = cluster.service.pin {
         selector.insert(POD_TEMPLATE_HASH.to_owned(), format!("v{pin}"));
     }
     let pods = (1..)
-        .zip(world.endpoints)
+        .zip(cluster.endpoints)
         .flat_map(|(image, ready)| (0..ready).map(move |number| format!("web-v{image}-{number:05}")));
     let service = ServiceView {
         name: "web".to_owned(),
         uid: "uid-service-web".to_owned(),
-        resource_version: world.service.version.to_string(),
-        claim: world.service.claim.then(|| UID.to_owned()),
-        window: world.service.window,
+        resource_version: cluster.service.version.to_string(),
+        claim: cluster.service.claim.then(|| UID.to_owned()),
+        window: cluster.service.window,
         selector,
         named_ports: Vec::new(),
         ready_pods: pods.collect(),
     };
-    let jobs = world.jobs.iter().filter(|job| job.state != JobState::Gone);
+    let jobs = cluster.jobs.iter().filter(|job| job.state != JobState::Gone);
     Observed {
-        deployments: BTreeMap::from([("web".to_owned(), deployment(world, app, replicas))]),
+        deployments: BTreeMap::from([("web".to_owned(), deployment(cluster, app, replicas))]),
         services: BTreeMap::from([("web".to_owned(), service)]),
         jobs: jobs.map(|found| (found.name.to_string(), job(found))).collect(),
-        task_pods: world.pods.iter().map(task_pod).collect(),
+        task_pods: cluster.pods.iter().map(task_pod).collect(),
         releases: [UID.to_owned()].into(),
         ..Observed::default()
     }
 }
 
-fn deployment(world: &World, selector: BTreeMap<String, String>, replicas: u8) -> DeploymentView {
-    let seen = &world.deployment;
+fn deployment(cluster: &Cluster, selector: BTreeMap<String, String>, replicas: u8) -> DeploymentView {
+    let seen = &cluster.deployment;
     let amount = |value: Value| Some(Amount(value));
     let (surge, unavailable) = if seen.held_strategy {
         (json!("100%"), json!(0))
@@ -119,14 +119,14 @@ fn deployment(world: &World, selector: BTreeMap<String, String>, replicas: u8) -
         (json!(1), json!(0))
     };
     let sum = |what: fn(&Set) -> u8| {
-        world
+        cluster
             .sets
             .iter()
             .flatten()
             .map(|set| i32::from(what(set)))
             .sum::<i32>()
     };
-    let sets = world
+    let sets = cluster
         .sets
         .iter()
         .zip(1..)
@@ -156,7 +156,7 @@ fn deployment(world: &World, selector: BTreeMap<String, String>, replicas: u8) -
         }),
         paused: seen.paused.then_some(true),
         status_replicas: seen.counted.into(),
-        updated_replicas: world.set(seen.image).map_or(0, |set| set.pods.into()),
+        updated_replicas: cluster.set(seen.image).map_or(0, |set| set.pods.into()),
         ready_replicas: sum(|set| set.ready),
         available_replicas: sum(|set| set.available),
         not_progressing: None,

@@ -5,13 +5,13 @@
 //! - [`run`]: the run, and its verdict;
 //! - [`end`]: the end of a run, to be compared with the reference;
 //! - [`plans`]: the campaigns;
-//! - [`teeth`]: controllers that err, each of which an invariant has to catch.
+//! - [`mutants`]: controllers that err, each of which an invariant has to catch.
 
 pub mod end;
+pub mod mutants;
 pub mod plan;
 pub mod plans;
 pub mod run;
 pub mod scenario;
 pub mod scenes;
-mod story;
-pub mod teeth;
+mod transcript;

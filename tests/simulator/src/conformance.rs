@@ -109,9 +109,9 @@ async fn serve_releases(reference: &Client) -> Result<(), kube::Error> {
     }
     let releases: Api<DynamicObject> =
         Api::all_with(reference.clone(), &kind("slipway.dev", "v1alpha1", "Release"));
-    let begun = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     while let Err(error) = releases.list(&ListParams::default()).await {
-        if begun.elapsed() > PATIENCE {
+        if started.elapsed() > PATIENCE {
             return Err(error);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

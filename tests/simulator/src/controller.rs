@@ -45,7 +45,7 @@ pub struct Settings {
     /// Whether it writes only while it holds the Lease.
     pub fenced: bool,
     /// What decides.
-    pub mind: Box<dyn Mind>,
+    pub planner: Box<dyn Mind>,
 }
 
 /// A process that runs until it is dropped.
@@ -64,7 +64,7 @@ impl Controller {
             lease,
             skew,
             fenced,
-            mind,
+            planner,
         } = settings;
         let metrics = Metrics::new();
         let (keeper, leadership) = leadership();
@@ -113,7 +113,7 @@ impl Controller {
         };
         let engine: Arc<dyn Transport> = Arc::new(SimulatedTransport::new(world.shared()));
         let mut context = Context::new(parts, Box::new(move |_, _| Ok(Arc::clone(&engine))));
-        context.mind = mind;
+        context.mind = planner;
         let limits = Limits {
             concurrency: CONCURRENCY,
             backoff: Backoff::seeded(seed),

@@ -57,10 +57,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stopped_task_sees_its_deadline_only_when_it_wakes() {
-        let (pause, begun) = (Pause::default(), Instant::now());
+        let (pause, started) = (Pause::default(), Instant::now());
         let work = async move {
             tokio::time::sleep(Duration::from_secs(10)).await;
-            begun.elapsed()
+            started.elapsed()
         };
         let task = tokio::spawn(pause.clone().obeyed(work));
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -25,9 +25,9 @@ struct Reading {
 
 impl Reading {
     fn now(&self) -> Timestamp {
-        let passed = self.since.elapsed();
-        let bent = passed.min(self.lasts);
-        after(self.shown, bent * self.rate + passed.saturating_sub(bent))
+        let gone_by = self.since.elapsed();
+        let off = gone_by.min(self.lasts);
+        after(self.shown, off * self.rate + gone_by.saturating_sub(off))
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::answer::{Answer, Classify, Failure, FailureKind, judge};
 use super::mix::Planned;
-use super::recorder::{Outcome, Recorder};
+use super::recorder::Recorder;
 
 /// Longest body that is read.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -80,11 +80,8 @@ impl Caller {
     }
 
     fn record(&self, planned: &Planned, scheduled: Instant, answer: Result<Answer, Failure>) {
-        let outcome = match answer.and_then(|answer| judge(&answer, &self.classify)) {
-            Ok(version) => Outcome::Answered(version),
-            Err(failure) => Outcome::Failed(failure),
-        };
-        self.recorder.finished(planned, scheduled, outcome);
+        let answer = answer.and_then(|answer| judge(&answer, &self.classify));
+        self.recorder.finished(planned, scheduled, answer);
     }
 }
 

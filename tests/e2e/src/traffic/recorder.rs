@@ -14,15 +14,6 @@ use super::ledger::{Fate, Ledger};
 use super::mix::Planned;
 use super::report::TrafficReport;
 
-/// What became of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was answered well by this version.
-    Answered(Version),
-    /// It failed.
-    Failed(Failure),
-}
-
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -32,8 +23,8 @@ pub struct Sample {
     pub latency: Duration,
     /// Its kind in the mix.
     pub kind: &'static str,
-    /// What became of it.
-    pub outcome: Outcome,
+    /// The version that answered it, or how it failed.
+    pub answer: Result<Version, Failure>,
 }
 
 /// What happened to the requests that were to leave within one second.
@@ -151,27 +142,27 @@ impl Recorder {
         }
     }
 
-    pub(super) fn finished(&self, planned: &Planned, scheduled: Instant, outcome: Outcome) {
+    pub(super) fn finished(&self, planned: &Planned, scheduled: Instant, answer: Result<Version, Failure>) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         let at = scheduled.saturating_duration_since(self.started);
         let latency = scheduled.elapsed();
         let mut book = self.book();
         if let Some(write) = &planned.write {
-            book.ledger.end(write, fate(&outcome));
+            book.ledger.end(write, fate(&answer));
         }
         let second = usize::try_from(at.as_secs()).unwrap_or(0);
         if book.seconds.len() <= second {
             book.seconds.resize(second + 1, Second::default());
         }
-        match &outcome {
-            Outcome::Answered(version) => {
+        match &answer {
+            Ok(version) => {
                 *book.seconds[second]
                     .answered
                     .entry(Arc::clone(&version.name))
                     .or_default() += 1;
                 *book.pairs.entry(version.clone()).or_default() += 1;
             }
-            Outcome::Failed(failure) => {
+            Err(failure) => {
                 book.seconds[second].failed += 1;
                 book.failed += 1;
                 let line = || format!("{:.2}s {} {failure}", at.as_secs_f64(), planned.kind);
@@ -182,7 +173,7 @@ impl Recorder {
             at,
             latency,
             kind: planned.kind,
-            outcome,
+            answer,
         });
     }
 
@@ -230,13 +221,13 @@ impl Recorder {
     }
 }
 
-fn fate(outcome: &Outcome) -> Fate {
-    match outcome {
-        Outcome::Answered(_) => Fate::Acknowledged,
-        Outcome::Failed(Failure {
+fn fate(answer: &Result<Version, Failure>) -> Fate {
+    match answer {
+        Ok(_) => Fate::Acknowledged,
+        Err(Failure {
             kind: FailureKind::Status(400..=499),
             ..
         }) => Fate::Refused,
-        Outcome::Failed(_) => Fate::Unknown,
+        Err(_) => Fate::Unknown,
     }
 }

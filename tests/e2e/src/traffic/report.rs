@@ -10,7 +10,7 @@ use slipway_judge::observer::Mark;
 
 use super::answer::{Failure, FailureKind, Version};
 use super::ledger::Ledger;
-use super::recorder::{Outcome, Sample, Second};
+use super::recorder::{Sample, Second};
 
 /// So many failures are shown in full; the rest is counted.
 const SHOWN: usize = 10;
@@ -54,18 +54,14 @@ impl TrafficReport {
 
     /// The failed requests, in order.
     pub fn failures(&self) -> impl Iterator<Item = (&Sample, &Failure)> {
-        self.samples.iter().filter_map(|sample| match &sample.outcome {
-            Outcome::Failed(failure) => Some((sample, failure)),
-            Outcome::Answered(_) => None,
-        })
+        let samples = self.samples.iter();
+        samples.filter_map(|sample| Some((sample, sample.answer.as_ref().err()?)))
     }
 
     /// The answered requests, in order.
     pub fn answers(&self) -> impl Iterator<Item = (&Sample, &Version)> {
-        self.samples.iter().filter_map(|sample| match &sample.outcome {
-            Outcome::Answered(version) => Some((sample, version)),
-            Outcome::Failed(_) => None,
-        })
+        let samples = self.samples.iter();
+        samples.filter_map(|sample| Some((sample, sample.answer.as_ref().ok()?)))
     }
 
     /// Answers by version.

@@ -35,7 +35,7 @@ async fn a_new_generation_is_built_beside_the_live_one_on_elasticsearch() -> Res
 async fn goes_from_one_to_two(setup: Setup) -> Result<()> {
     let stage = setup.open().await?;
     let data = stage.data.clone().context("it has data")?;
-    let begun = stage.observer.mark("release");
+    let started = stage.observer.mark("release");
     stage.release(&json!({})).await?;
     for phase in [Phase::Reindex, Phase::Preboot, Phase::Retire] {
         stage.until_past(phase).await?;
@@ -60,7 +60,7 @@ async fn goes_from_one_to_two(setup: Setup) -> Result<()> {
         0
     );
     let moves: Vec<_> = seen
-        .order_since(&begun)
+        .order_since(&started)
         .into_iter()
         .filter(|what| *what != Roll)
         .collect();

@@ -34,7 +34,7 @@ async fn a_release_loses_no_request_and_leaves_no_trace() -> Result<()> {
         .await?;
     stage.release(&json!({"image": "shop:1.0"})).await?;
     stage.until_phase(Phase::Complete).await?;
-    let begun = stage.observer.mark("release");
+    let started = stage.observer.mark("release");
     stage.edit(&json!({"spec": {"image": "shop:2.0"}})).await?;
     stage.until_phase(Phase::Watch).await?;
     assert_eq!(stage.pods("shop:1.0").await?.len(), 3, "the old side stays warm");
@@ -49,7 +49,7 @@ async fn a_release_loses_no_request_and_leaves_no_trace() -> Result<()> {
     report.assert_no_failures();
     assert_eq!(seen.order(), STORY, "{}", seen.transcript());
     assert!(
-        seen.endpoints.fewest("web", begun.at) >= Some(3),
+        seen.endpoints.fewest("web", started.at) >= Some(3),
         "{:?}",
         seen.endpoints.timeline("web")
     );
@@ -59,11 +59,11 @@ async fn a_release_loses_no_request_and_leaves_no_trace() -> Result<()> {
         report.answered_between("1", flip + Duration::from_secs(1), Duration::MAX),
         0
     );
-    let budgeted = seen.requests_since(&begun).budgeted();
+    let budgeted = seen.requests_since(&started).budgeted();
     println!(
         "{} requests, at most {BUDGET} allowed\n{}",
         budgeted.count(),
-        budgeted.list(begun.at)
+        budgeted.list(started.at)
     );
     let accepted = budgeted.count() - budgeted.outrun().count();
     assert!(
@@ -111,7 +111,7 @@ async fn the_median_release_takes_less_than_a_second_of_slipways_own_time() -> R
     stage.until_phase(Phase::Complete).await?;
     let mut own_times = Vec::new();
     for (number, version) in (2..).zip(["2.0", "1.0", "2.0", "1.0", "2.0"]) {
-        let begun = stage.observer.mark("release");
+        let started = stage.observer.mark("release");
         // Another migration each time: one that has run is not run again.
         let migration = ["/shop".to_owned(), "--version".to_owned(), number.to_string()];
         stage
@@ -127,7 +127,7 @@ async fn the_median_release_takes_less_than_a_second_of_slipways_own_time() -> R
             .await?;
         let seen = stage
             .observer
-            .until(PATIENCE, |seen| seen.order_since(&begun).last() == Some(&Close))
+            .until(PATIENCE, |seen| seen.order_since(&started).last() == Some(&Close))
             .await
             .context("the window was not closed")?;
         let waits = own_time::waits(&release, &seen, &watching.sides());

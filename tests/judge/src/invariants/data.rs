@@ -4,46 +4,52 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use slipway_kubernetes::{clock, cluster::Process, fields, kind::Kind, search::Deed, store::Change};
+use slipway_kubernetes::{clock, cluster::Process, fields, kind::Kind, search::NameChange, store::Change};
 
 use super::Violation;
 use crate::past::Past;
 
-/// The deeds that were not looked at yet, and what there was before them.
+/// The name_changes that were not looked at yet, and what there was before them.
 pub(super) struct Data<'a> {
-    deeds: std::iter::Peekable<std::slice::Iter<'a, (Timestamp, Deed)>>,
+    name_changes: std::iter::Peekable<std::slice::Iter<'a, (Timestamp, NameChange)>>,
     processes: &'a [Process],
 }
 
 impl<'a> Data<'a> {
-    pub(super) fn new(deeds: &'a [(Timestamp, Deed)], processes: &'a [Process]) -> Self {
+    pub(super) fn new(name_changes: &'a [(Timestamp, NameChange)], processes: &'a [Process]) -> Self {
         Self {
-            deeds: deeds.iter().peekable(),
+            name_changes: name_changes.iter().peekable(),
             processes,
         }
     }
 
     /// Looks at what happened in the engine before a change.
     pub(super) fn until(&mut self, change: &Change, past: &Past, found: &mut Vec<Violation>) {
-        while let Some((at, deed)) = self.deeds.next_if(|(at, _)| *at < change.at) {
-            judge(*at, deed, past, self.processes, found);
+        while let Some((at, renamed)) = self.name_changes.next_if(|(at, _)| *at < change.at) {
+            judge(*at, renamed, past, self.processes, found);
         }
     }
 
     /// Looks at what is left.
     pub(super) fn end(&mut self, past: &Past, found: &mut Vec<Violation>) {
-        for (at, deed) in self.deeds.by_ref() {
-            judge(*at, deed, past, self.processes, found);
+        for (at, renamed) in self.name_changes.by_ref() {
+            judge(*at, renamed, past, self.processes, found);
         }
     }
 }
 
-fn judge(at: Timestamp, deed: &Deed, past: &Past, processes: &[Process], found: &mut Vec<Violation>) {
+fn judge(
+    at: Timestamp,
+    renamed: &NameChange,
+    past: &Past,
+    processes: &[Process],
+    found: &mut Vec<Violation>,
+) {
     let mut say = |invariant, what| found.push(Violation { invariant, at, what });
     for release in past.all(Kind::Release) {
         let stable = stable_aliases(release);
-        match deed {
-            Deed::Alias { alias, before, after } if stable.contains(alias.as_str()) => {
+        match renamed {
+            NameChange::Alias { alias, before, after } if stable.contains(alias.as_str()) => {
                 if after.len() != 1 && !before.is_empty() {
                     say("alias", format!("{alias} is on {after:?}"));
                 }
@@ -56,10 +62,10 @@ fn judge(at: Timestamp, deed: &Deed, past: &Past, processes: &[Process], found: 
                 let revision = &release["status"]["revision"];
                 let image = fields::text(revision, "/previousImage");
                 // Where the image stays the same, what is older than the revision is the old side.
-                let begun = clock::read(fields::text(revision, "/startedAt")).unwrap_or_default();
+                let since = clock::read(fields::text(revision, "/startedAt")).unwrap_or_default();
                 let same = image == fields::text(revision, "/image");
                 let old = |process: &&Process| {
-                    serves(process, image, at) && !(same && process.started > begun) && owned(process, past)
+                    serves(process, image, at) && !(same && process.started > since) && owned(process, past)
                 };
                 if let Some(old) = processes.iter().find(old)
                     && !before.is_empty()
@@ -70,7 +76,7 @@ fn judge(at: Timestamp, deed: &Deed, past: &Past, processes: &[Process], found: 
                     );
                 }
             }
-            Deed::Deleted { index, uuid } if !retired(release, uuid) => {
+            NameChange::Deleted { index, uuid } if !retired(release, uuid) => {
                 say(
                     "kept",
                     format!("index {index} goes, and was not recorded as not needed"),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use slipway_kubernetes::{
     fields,
     kind::Kind,
-    search::Deed,
+    search::NameChange,
     store::{Change, Event},
 };
 
@@ -15,7 +15,12 @@ use crate::{oracle::Oracle, past::Past};
 pub const GENERATION: &str = "SEARCH_INDEX_GENERATION";
 
 /// Looks at what gets traffic after a change.
-pub(super) fn see(change: &Change, past: &Past, deeds: &[(Timestamp, Deed)], found: &mut Vec<Violation>) {
+pub(super) fn see(
+    change: &Change,
+    past: &Past,
+    name_changes: &[(Timestamp, NameChange)],
+    found: &mut Vec<Violation>,
+) {
     if change.key.kind != Kind::EndpointSlice || change.event == Event::Deleted {
         return;
     }
@@ -27,7 +32,7 @@ pub(super) fn see(change: &Change, past: &Past, deeds: &[(Timestamp, Deed)], fou
         let generation = slipway_kubernetes::models::behaviour::variable(pod, GENERATION);
         if fields::flag(endpoint, "/conditions/ready")
             && !generation.is_empty()
-            && !exists(deeds, generation, change.at)
+            && !exists(name_changes, generation, change.at)
         {
             found.push(Violation {
                 invariant: "pairing",
@@ -42,12 +47,12 @@ pub(super) fn see(change: &Change, past: &Past, deeds: &[(Timestamp, Deed)], fou
 }
 
 /// Whether an index of a generation was there at a time.
-fn exists(deeds: &[(Timestamp, Deed)], generation: &str, at: Timestamp) -> bool {
+fn exists(name_changes: &[(Timestamp, NameChange)], generation: &str, at: Timestamp) -> bool {
     let mut there = false;
-    for (_, deed) in deeds.iter().take_while(|(when, _)| *when <= at) {
-        match deed {
-            Deed::Created { index, .. } if index.ends_with(generation) => there = true,
-            Deed::Deleted { index, .. } if index.ends_with(generation) => there = false,
+    for (_, renamed) in name_changes.iter().take_while(|(when, _)| *when <= at) {
+        match renamed {
+            NameChange::Created { index, .. } if index.ends_with(generation) => there = true,
+            NameChange::Deleted { index, .. } if index.ends_with(generation) => there = false,
             _ => {}
         }
     }

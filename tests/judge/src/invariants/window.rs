@@ -10,7 +10,7 @@ use slipway_kubernetes::{
     store::{Change, Event, Key},
 };
 
-use super::{Mercy, Violation};
+use super::{Tolerance, Violation};
 use crate::past::{HOLD, Past, Pinned, full, held, open, ours, pin};
 
 /// Endpoints need a moment to follow a pin.
@@ -47,10 +47,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(mercy: Mercy) -> Self {
+    pub(super) fn new(tolerance: Tolerance) -> Self {
         Self {
-            disturbed: mercy.disturbed,
-            timed: mercy.timed,
+            disturbed: tolerance.disturbed,
+            timed: tolerance.timed,
             boots: BTreeMap::new(),
             own: BTreeMap::new(),
             first: BTreeMap::new(),

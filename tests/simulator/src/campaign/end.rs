@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use slipway_judge::oracle::Oracle;
-use slipway_kubernetes::{fields, kind::Kind, models::deployment::HASH, search::Deed, trace};
+use slipway_kubernetes::{fields, kind::Kind, models::deployment::HASH, search::NameChange, trace};
 
 use crate::world::World;
 
@@ -110,10 +110,16 @@ impl Names {
                 let image = fields::text(&change.object, "/spec/template/spec/containers/0/image");
                 (change.key.name.clone(), format!("{owner} {image}"))
             });
-        let tokens = cluster.search.deeds.iter().filter_map(|(_, deed)| match deed {
-            Deed::Created { index, .. } => index.rsplit_once("_g").map(|(_, token)| format!("g{token}")),
-            Deed::Deleted { .. } | Deed::Alias { .. } => None,
-        });
+        let tokens = cluster
+            .search
+            .name_changes
+            .iter()
+            .filter_map(|(_, renamed)| match renamed {
+                NameChange::Created { index, .. } => {
+                    index.rsplit_once("_g").map(|(_, token)| format!("g{token}"))
+                }
+                NameChange::Deleted { .. } | NameChange::Alias { .. } => None,
+            });
         Self {
             sets: sets.collect(),
             tokens: tokens.collect(),

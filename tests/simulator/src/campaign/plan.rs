@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use slipway_controller::context::{Engine, Mind};
 
 use super::{
-    run::{Outcome, Run},
+    run::{Record, Run},
     scenario::Scenario,
 };
 use crate::world::World;
@@ -14,8 +14,8 @@ use crate::world::World;
 /// Before each number of a trouble in the name of a run that was made smaller.
 pub const ONLY: &str = "/only ";
 
-/// Makes the mind of a process.
-pub type MakeMind = Arc<dyn Fn() -> Box<dyn Mind> + Send + Sync>;
+/// Makes the planner of a process.
+pub type MakePlanner = Arc<dyn Fn() -> Box<dyn Mind> + Send + Sync>;
 
 /// Something that is arranged in a world before the controller starts.
 pub type Arrange = Arc<dyn Fn(&mut World) + Send + Sync>;
@@ -75,7 +75,7 @@ pub struct Plan {
     /// Whether the Lease has to stay with its first holder.
     pub steady: bool,
     /// What decides.
-    pub mind: MakeMind,
+    pub planner: MakePlanner,
     /// Whether a person says `retry` to what waits for one, so that the end may have more attempts.
     pub helped: bool,
     /// Whether the troubles themselves harm pods or objects: traffic and ends are then not compared.
@@ -88,7 +88,7 @@ pub struct Plan {
 
 impl Plan {
     /// A run in which nothing goes wrong.
-    pub fn peaceful(scenario: Scenario, seed: u64) -> Self {
+    pub fn without_faults(scenario: Scenario, seed: u64) -> Self {
         Self {
             scenario,
             seed,
@@ -104,7 +104,7 @@ impl Plan {
             slack: Duration::ZERO,
             fenced: true,
             steady: false,
-            mind: Arc::new(|| Box::new(Engine)),
+            planner: Arc::new(|| Box::new(Engine)),
             helped: false,
             harmed: false,
             free: false,
@@ -172,7 +172,7 @@ impl Plan {
     }
 
     /// Plays it in a runtime of its own: one thread, paused time.
-    pub fn play(&self) -> Outcome {
+    pub fn play(&self) -> Record {
         fastrand::seed(self.seed);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()

@@ -27,7 +27,7 @@ use std::{
 use super::{
     end::End,
     plan::{ONLY, Plan},
-    run::{Outcome, is_work},
+    run::{Record, is_work},
     scenario::Scenario,
 };
 use crate::{
@@ -69,7 +69,7 @@ pub const ALL: [Campaign; 12] = [
 
 /// A run without any trouble, of every scenario.
 pub struct References {
-    runs: BTreeMap<&'static str, (Scenario, Outcome)>,
+    runs: BTreeMap<&'static str, (Scenario, Record)>,
 }
 
 impl References {
@@ -77,29 +77,29 @@ impl References {
     pub fn play(scenarios: &[Scenario]) -> Self {
         let plans: Vec<Plan> = scenarios
             .iter()
-            .map(|scenario| Plan::peaceful(*scenario, SEED))
+            .map(|scenario| Plan::without_faults(*scenario, SEED))
             .collect();
-        let outcomes = play_all(&plans, &Plan::play, &|_, _| {});
-        let runs = scenarios.iter().zip(outcomes);
+        let records = play_all(&plans, &Plan::play, &|_, _| {});
+        let runs = scenarios.iter().zip(records);
         Self {
             runs: runs
-                .map(|(scenario, outcome)| (scenario.name, (*scenario, outcome)))
+                .map(|(scenario, record)| (scenario.name, (*scenario, record)))
                 .collect(),
         }
     }
 
     /// All scenarios with their reference.
-    pub fn all(&self) -> impl Iterator<Item = (Scenario, &Outcome)> {
-        self.runs.values().map(|(scenario, outcome)| (*scenario, outcome))
+    pub fn all(&self) -> impl Iterator<Item = (Scenario, &Record)> {
+        self.runs.values().map(|(scenario, record)| (*scenario, record))
     }
 
     /// The end that a run of a plan has to come to; none where the trouble itself changes it.
-    pub fn end(&self, plan: &Plan, outcome: &Outcome) -> Option<&End> {
-        let changed = plan.harmed || plan.free || outcome.helps > 0;
+    pub fn end(&self, plan: &Plan, record: &Record) -> Option<&End> {
+        let changed = plan.harmed || plan.free || record.helps > 0;
         self.runs
             .get(plan.scenario.name)
             .filter(|_| !changed)
-            .map(|(_, outcome)| &outcome.end)
+            .map(|(_, record)| &record.end)
     }
 }
 
@@ -172,12 +172,12 @@ fn verdict(plan: &Plan, references: &References) -> Option<Failure> {
         wrong,
         trace,
     };
-    let Ok(outcome) = played else {
+    let Ok(record) = played else {
         let wrong = "the run panicked; what it said is above".to_owned();
         return Some(failure(vec![wrong], String::new()));
     };
-    let wrong = outcome.wrong(references.end(plan, &outcome));
-    (!wrong.is_empty()).then(|| failure(wrong, outcome.trace))
+    let wrong = record.wrong(references.end(plan, &record));
+    (!wrong.is_empty()).then(|| failure(wrong, record.trace))
 }
 
 /// Leaves out one trouble after the other as long as the run still goes wrong.
@@ -244,6 +244,6 @@ fn meddle(world: &World, write: usize, what: &str, act: impl Fn(&mut Cluster) + 
 }
 
 /// The number of writes of a run.
-fn writes(outcome: &Outcome) -> usize {
-    outcome.calls.iter().filter(|call| is_write(call)).count()
+fn writes(record: &Record) -> usize {
+    record.calls.iter().filter(|call| is_write(call)).count()
 }

@@ -8,13 +8,13 @@ use std::{
 use jiff::SignedDuration;
 use slipway_judge::{
     calls::Call,
-    invariants::{self, History, Mercy, Violation},
+    invariants::{self, History, Tolerance, Violation},
     past::{CONTROLLER, LEASE},
 };
 use slipway_kubernetes::{fields, kind::Kind, store::admission::window_guard};
 use tokio::time::Instant;
 
-use super::{end::End, plan::Plan, scenario, story};
+use super::{end::End, plan::Plan, scenario, transcript};
 use crate::{
     cluster::Cluster,
     controller::{Controller, Settings},
@@ -36,7 +36,7 @@ const HELPS: usize = 5;
 
 /// What came of a run.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct Record {
     /// Its name.
     pub name: String,
     /// Invariants that it broke.
@@ -61,7 +61,7 @@ pub struct Outcome {
     pub lasted: Duration,
 }
 
-impl Outcome {
+impl Record {
     /// How many changes of a kind the first process was told of.
     pub fn told_of(&self, kind: Kind) -> usize {
         self.told.get(&kind).copied().unwrap_or_default()
@@ -88,7 +88,7 @@ pub(super) struct Run<'a> {
 /// How far a story is.
 #[derive(Default)]
 struct Progress {
-    begun: Option<Instant>,
+    started: Option<Instant>,
     acts: usize,
     helps: usize,
     stalled_since: Option<Instant>,
@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) async fn play(mut self) -> Outcome {
+    pub(super) async fn play(mut self) -> Record {
         let guard = window_guard(|actor| actor.starts_with(CONTROLLER));
         self.world.cluster().store.admission.push(guard);
         (self.plan.scenario.scene)(&mut self.world);
@@ -117,13 +117,13 @@ impl<'a> Run<'a> {
         for _ in 0..self.plan.processes {
             self.start();
         }
-        let begun = Instant::now();
-        self.progress.begun = Some(begun);
+        let started = Instant::now();
+        self.progress.started = Some(started);
         let mut problems = Vec::new();
         // A clock that is behind makes every wait longer by as much.
         let longest = LONGEST + self.plan.skew.unsigned_abs() + self.plan.slack;
-        let reached = self.go_on(begun + longest, true).await;
-        let lasted = begun.elapsed();
+        let reached = self.go_on(started + longest, true).await;
+        let lasted = started.elapsed();
         let until_end = self.own_calls();
         if !reached {
             let release = scenario::release(&self.world);
@@ -153,7 +153,7 @@ impl<'a> Run<'a> {
         if self.fleet.iter_mut().any(Controller::ended) {
             problems.push("bounded: a part of the process has ended or panicked".to_owned());
         }
-        self.outcome(problems, until_end, lasted)
+        self.record(problems, until_end, lasted)
     }
 
     /// Starts a process under a new name.
@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
             },
             skew: if odd { self.plan.skew } else { SignedDuration::ZERO },
             fenced: self.plan.fenced,
-            mind: (self.plan.mind)(),
+            planner: (self.plan.planner)(),
         };
         self.fleet.push(Controller::start(&self.world, settings));
     }
@@ -248,10 +248,10 @@ impl<'a> Run<'a> {
             .collect()
     }
 
-    fn outcome(mut self, problems: Vec<String>, until_end: usize, lasted: Duration) -> Outcome {
+    fn record(mut self, problems: Vec<String>, until_end: usize, lasted: Duration) -> Record {
         let end = End::of(&mut self.world);
         let scenario = &self.plan.scenario;
-        let mercy = Mercy {
+        let tolerance = Tolerance {
             floor: if self.plan.harmed { 0 } else { scenario.floor },
             disturbed: scenario.disturbed || self.plan.harmed,
             timed: self.plan.timed,
@@ -260,10 +260,10 @@ impl<'a> Run<'a> {
         let history = History {
             changes: cluster.store.changes(),
             calls: cluster.calls.all(),
-            deeds: &cluster.search.deeds,
+            name_changes: &cluster.search.name_changes,
             processes: &cluster.processes,
         };
-        let violations = invariants::check(history, mercy);
+        let violations = invariants::check(history, tolerance);
         let own = cluster.calls.all().iter();
         let calls: Vec<Call> = own
             .filter(|call| call.actor.starts_with(CONTROLLER))
@@ -271,11 +271,11 @@ impl<'a> Run<'a> {
             .collect();
         let wrong = !violations.is_empty() || !problems.is_empty();
         let trace = if wrong {
-            story::short(history.changes, &calls)
+            transcript::short(history.changes, &calls)
         } else {
             String::new()
         };
-        Outcome {
+        Record {
             name: self.plan.name(),
             violations,
             problems,
@@ -318,7 +318,9 @@ impl Progress {
         let told = self.acts == scenario.acts.len() || self.helps > 0 || plan.harmed;
         if told && (scenario.end)(world) {
             let since = *self.ended_since.get_or_insert_with(Instant::now);
-            let over = self.begun.is_some_and(|begun| begun.elapsed() >= plan.earliest);
+            let over = self
+                .started
+                .is_some_and(|started| started.elapsed() >= plan.earliest);
             return over && since.elapsed() >= plan.lasting;
         }
         self.ended_since = None;

@@ -276,7 +276,7 @@ fn watch(
         fault: None,
         pause: cluster.faults.pause(&caller.actor),
         position,
-        begun: false,
+        known: false,
         backlog,
         bookmarks: asked.flag("allowWatchBookmarks"),
         next_bookmark: watching::next_bookmark(end),

@@ -46,7 +46,7 @@ pub(super) struct Watching {
     /// The version of the last change that was looked at.
     pub(super) position: u64,
     /// Whether the position was there when the watch began.
-    pub(super) begun: bool,
+    pub(super) known: bool,
     /// The lines that are sent before any change, the last one first.
     pub(super) backlog: Vec<Bytes>,
     pub(super) bookmarks: bool,
@@ -113,10 +113,10 @@ impl Watching {
         }
         let cluster = Arc::clone(&self.cluster);
         let cluster = cluster::lock(&cluster);
-        if !self.begun && self.position < cluster.store.compacted() {
+        if !self.known && self.position < cluster.store.compacted() {
             return self.expired(&cluster);
         }
-        self.begun = true;
+        self.known = true;
         while let Some(change) = cluster.store.changes_of(self.kind, self.position).next() {
             if change.version <= cluster.store.compacted() {
                 return self.expired(&cluster);

@@ -4,9 +4,10 @@
 
 use slipway_kubernetes::kind::Kind;
 use slipway_simulator::campaign::{
+    mutants,
     plan::Plan,
     plans::{ALL, References, choose, judge},
-    scenes, teeth,
+    scenes,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +22,7 @@ fn references() -> &'static References {
 
 /// Plays so many runs of a campaign, spread evenly over it.
 fn campaign(name: &str, most: usize) {
-    let begun = Instant::now();
+    let started = Instant::now();
     let campaign = ALL.iter().find(|campaign| campaign.name == name).unwrap();
     let all = (campaign.plans)(references());
     let step = all.len().div_ceil(most);
@@ -30,7 +31,7 @@ fn campaign(name: &str, most: usize) {
     println!(
         "{name}: {} runs in {:?}: {}",
         plans.len(),
-        begun.elapsed(),
+        started.elapsed(),
         campaign.about
     );
     let told: Vec<String> = failures.iter().take(3).map(ToString::to_string).collect();
@@ -51,7 +52,7 @@ fn campaign(name: &str, most: usize) {
 #[test]
 fn every_scenario_comes_to_its_end_in_peace() {
     for (scenario, reference) in references().all() {
-        let again = Plan::peaceful(scenario, 2).play();
+        let again = Plan::without_faults(scenario, 2).play();
         let wrong = [reference.wrong(None), again.wrong(Some(&reference.end))].concat();
         assert!(
             wrong.is_empty(),
@@ -66,7 +67,7 @@ fn every_scenario_comes_to_its_end_in_peace() {
 #[test]
 fn one_seed_is_one_run() {
     let play = |seed| {
-        let calls = Plan::peaceful(scenes::PLAIN, seed).play().calls;
+        let calls = Plan::without_faults(scenes::PLAIN, seed).play().calls;
         // Kube's recorder writes the machine's own time into events.
         let calls = calls.iter().filter(|call| call.kind != Some(Kind::Event));
         calls.map(ToString::to_string).collect::<Vec<_>>()
@@ -192,17 +193,17 @@ fn c11_random_runs() {
 #[test]
 fn planted_errors_are_caught_by_the_invariant_that_is_there_for_them() {
     let mut missed = Vec::new();
-    for tooth in teeth::ALL {
-        let outcome = tooth.plan().play();
-        let caught = outcome
+    for mutant in mutants::ALL {
+        let record = mutant.plan().play();
+        let caught = record
             .violations
             .iter()
-            .find(|found| found.invariant == tooth.caught_by && found.what.contains(tooth.says));
+            .find(|found| found.invariant == mutant.caught_by && found.what.contains(mutant.says));
         match caught {
-            Some(caught) => println!("{:?}: {caught}", tooth.error),
+            Some(caught) => println!("{:?}: {caught}", mutant.error),
             None => missed.push(format!(
                 "{:?}: {:?} {:?}\n{}",
-                tooth.error, outcome.violations, outcome.problems, outcome.trace
+                mutant.error, record.violations, record.problems, record.trace
             )),
         }
     }

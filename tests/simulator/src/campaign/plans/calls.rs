@@ -8,7 +8,7 @@ use slipway_kubernetes::search::SearchFault;
 
 use super::{Campaign, References, SEED, is_write};
 use crate::{
-    campaign::{plan::Plan, run::Outcome, scenes},
+    campaign::{plan::Plan, run::Record, scenes},
     server::faults::{self, Fault},
     world::World,
 };
@@ -40,7 +40,7 @@ fn once(references: &References) -> Vec<Plan> {
                     continue;
                 }
                 let fault = fault.clone();
-                let mut plan = Plan::peaceful(scenario, SEED).with(
+                let mut plan = Plan::without_faults(scenario, SEED).with(
                     format!("{name} at call {index}"),
                     move |world: &mut World| {
                         let actor = format!("{CONTROLLER}0");
@@ -57,7 +57,7 @@ fn once(references: &References) -> Vec<Plan> {
 }
 
 /// The same for the search engine.
-fn search(scenario: super::Scenario, reference: &Outcome) -> impl Iterator<Item = Plan> {
+fn search(scenario: super::Scenario, reference: &Record) -> impl Iterator<Item = Plan> {
     let fates = [
         ("not sent", SearchFault::NotSent),
         ("lost", SearchFault::Lost { applied: false }),
@@ -71,7 +71,7 @@ fn search(scenario: super::Scenario, reference: &Outcome) -> impl Iterator<Item 
     (0..count).flat_map(move |index| {
         fates.clone().into_iter().map(move |(name, fate)| {
             let trouble = format!("{name} at request {index} to the search engine");
-            let mut plan = Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
+            let mut plan = Plan::without_faults(scenario, SEED).with(trouble, move |world: &mut World| {
                 let fates = &mut world.cluster().search.fates;
                 fates.extend((0..index).map(|_| None));
                 fates.push_back(Some(fate.clone()));
@@ -101,9 +101,10 @@ fn lasting(references: &References) -> Vec<Plan> {
             for write in distinct(&reference.calls) {
                 let (fault, write) = (fault.clone(), write.clone());
                 let trouble = format!("lasting {name} at {} {} {}", write.0, write.1, write.2);
-                let mut plan = Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
-                    fail_for_a_while(world, &write, &fault);
-                });
+                let mut plan =
+                    Plan::without_faults(scenario, SEED).with(trouble, move |world: &mut World| {
+                        fail_for_a_while(world, &write, &fault);
+                    });
                 plan.helped = true;
                 // The time for the boot may pass while nothing can be booted.
                 plan.free = scenario.name == scenes::NEVER_READY.name;
@@ -133,7 +134,7 @@ fn fail_for_a_while(world: &mut World, (verb, path, number): &Place, fault: &Fau
     let (verb, path, number, fault) = (verb.clone(), path.clone(), *number, fault.clone());
     let lasts = SignedDuration::try_from(LASTS).expect("a short time");
     let mut seen = 0;
-    let mut begun = None;
+    let mut started = None;
     let rule = move |call: &Call| {
         if call.verb != verb || call.path != path {
             return None;
@@ -142,8 +143,8 @@ fn fail_for_a_while(world: &mut World, (verb, path, number): &Place, fault: &Fau
         if seen <= number {
             return None;
         }
-        let begun = *begun.get_or_insert(call.at);
-        (call.at.duration_since(begun) < lasts).then(|| fault.clone())
+        let started = *started.get_or_insert(call.at);
+        (call.at.duration_since(started) < lasts).then(|| fault.clone())
     };
     world.cluster().faults.rule("lasting", rule);
 }

@@ -77,9 +77,10 @@ fn clocks(references: &References) -> Vec<Plan> {
         for write in 0..writes(reference) {
             for skew in SKEWS {
                 let trouble = format!("takeover at write {write} by a clock {skew} s ahead");
-                let mut plan = Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
-                    crashes::crash(world, 0, write, Moment::AfterApply);
-                });
+                let mut plan =
+                    Plan::without_faults(scenario, SEED).with(trouble, move |world: &mut World| {
+                        crashes::crash(world, 0, write, Moment::AfterApply);
+                    });
                 plan.skew = SignedDuration::from_secs(skew);
                 plan.free = skew > 0 && runs_out(&scenario);
                 plan.timed = false;
@@ -88,15 +89,16 @@ fn clocks(references: &References) -> Vec<Plan> {
             }
             for (word, bend, slack) in WRONGS {
                 let trouble = format!("the clock {word} at write {write}");
-                let mut plan = Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
-                    let wall = world
-                        .cluster()
-                        .wall(&format!("{CONTROLLER}0"), SignedDuration::ZERO);
-                    at_write(world, write, move |_| {
-                        bend(&wall);
-                        None
+                let mut plan =
+                    Plan::without_faults(scenario, SEED).with(trouble, move |world: &mut World| {
+                        let wall = world
+                            .cluster()
+                            .wall(&format!("{CONTROLLER}0"), SignedDuration::ZERO);
+                        at_write(world, write, move |_| {
+                            bend(&wall);
+                            None
+                        });
                     });
-                });
                 plan.helped = true;
                 plan.timed = false;
                 plan.free = runs_out(&scenario);

@@ -34,9 +34,12 @@ fn alone(references: &References) -> Vec<Plan> {
         (0..writes(reference)).flat_map(move |write| {
             MOMENTS.iter().map(move |(moment, word)| {
                 let moment = *moment;
-                Plan::peaceful(scenario, SEED).with(format!("crash {word} write {write}"), move |world| {
-                    crash(world, 0, write, moment);
-                })
+                Plan::without_faults(scenario, SEED).with(
+                    format!("crash {word} write {write}"),
+                    move |world| {
+                        crash(world, 0, write, moment);
+                    },
+                )
             })
         })
     });
@@ -67,7 +70,7 @@ fn pairs(references: &References) -> Vec<Plan> {
                                 crash(world, 1, second, two);
                             }),
                         ];
-                        Plan::peaceful(scenario, SEED).with_all(trouble, troubles)
+                        Plan::without_faults(scenario, SEED).with_all(trouble, troubles)
                     },
                 )
             })

@@ -14,7 +14,7 @@ use super::{Campaign, References, SEED, is_write, meddle, refusals, writes};
 use crate::{
     campaign::{
         plan::Plan,
-        run::Outcome,
+        run::Record,
         scenario::{self, Scenario},
         scenes,
     },
@@ -148,7 +148,7 @@ fn children(references: &References) -> Vec<Plan> {
 
 /// A run in which a stranger does harm: any end that explains itself is a good one.
 fn harmed(scenario: Scenario, trouble: String, arrange: impl Fn(&mut World) + Send + Sync + 'static) -> Plan {
-    let mut plan = Plan::peaceful(scenario, SEED).with(trouble, arrange);
+    let mut plan = Plan::without_faults(scenario, SEED).with(trouble, arrange);
     plan.scenario.end = anywhere;
     plan.helped = true;
     plan.harmed = true;
@@ -156,7 +156,7 @@ fn harmed(scenario: Scenario, trouble: String, arrange: impl Fn(&mut World) + Se
 }
 
 /// A stranger has a Job of the name of each Job: since the beginning, or since a moment ago.
-fn taken(scenario: Scenario, reference: &Outcome) -> Vec<Plan> {
+fn taken(scenario: Scenario, reference: &Record) -> Vec<Plan> {
     let own = reference.calls.iter().filter(|call| is_write(call)).enumerate();
     let jobs = own.filter(|(_, call)| call.verb == "create" && call.kind == Some(Kind::Job));
     let plans = jobs.flat_map(|(write, call)| {
@@ -194,7 +194,7 @@ fn take(cluster: &mut Cluster, name: &str) {
 }
 
 /// The whole namespace is deleted.
-fn dying(scenario: Scenario, reference: &Outcome) -> impl Iterator<Item = Plan> {
+fn dying(scenario: Scenario, reference: &Record) -> impl Iterator<Item = Plan> {
     (0..writes(reference)).map(move |write| {
         let trouble = format!("the namespace deleted at write {write}");
         let mut plan = harmed(scenario, trouble, move |world| {
@@ -218,7 +218,7 @@ fn dying(scenario: Scenario, reference: &Outcome) -> impl Iterator<Item = Plan> 
 const CROWDED: [u64; 2] = [20, 150];
 
 /// A quota lets no new pod in for a while.
-fn crowded(scenario: Scenario, reference: &Outcome) -> impl Iterator<Item = Plan> {
+fn crowded(scenario: Scenario, reference: &Record) -> impl Iterator<Item = Plan> {
     let moments: Vec<_> = moments(reference.lasted).collect();
     moments.into_iter().flat_map(move |at| {
         CROWDED.iter().map(move |seconds| {

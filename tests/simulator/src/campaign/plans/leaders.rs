@@ -12,7 +12,7 @@ use slipway_kubernetes::{
 
 use super::{Campaign, References, SEED, at_write, is_write, meddle, writes};
 use crate::{
-    campaign::{plan::Plan, run::Outcome, scenario::Scenario},
+    campaign::{plan::Plan, run::Record, scenario::Scenario},
     cluster::Cluster,
     controller::NAMESPACE,
     server::faults::Fault,
@@ -31,7 +31,7 @@ pub(super) const LOST: Campaign = Campaign {
     plans: lost,
 };
 
-/// What a stranger does, in words and in deed.
+/// What a stranger does, and what it is called.
 type Harm = (&'static str, fn(&mut Cluster));
 
 /// What strangers do to the Lease.
@@ -74,10 +74,10 @@ fn lost(references: &References) -> Vec<Plan> {
         .collect()
 }
 
-fn of_scenario(scenario: Scenario, reference: &Outcome) -> Vec<Plan> {
+fn of_scenario(scenario: Scenario, reference: &Record) -> Vec<Plan> {
     let mut plans = Vec::new();
     let mut push = |trouble: String, arrange: Box<dyn Fn(&mut World) + Send + Sync>| {
-        let mut plan = Plan::peaceful(scenario, SEED).with(trouble, arrange);
+        let mut plan = Plan::without_faults(scenario, SEED).with(trouble, arrange);
         plan.processes = 2;
         plan.helped = true;
         plans.push(plan);
@@ -120,9 +120,9 @@ fn cut_off(world: &World, write: usize, late: Duration) {
         if !call.actor.starts_with(CONTROLLER) {
             return None;
         }
-        if let Some((actor, begun)) = &since {
+        if let Some((actor, started)) = &since {
             let lease = call.kind == Some(Kind::Lease) && call.actor == *actor;
-            let lasts = call.at.duration_since(*begun).as_secs() < 90;
+            let lasts = call.at.duration_since(*started).as_secs() < 90;
             return (lease && lasts).then_some(Fault::Silence { applied: false });
         }
         if !is_write(call) {

@@ -33,14 +33,16 @@ fn pill(_: &References) -> Vec<Plan> {
             end: all_but_one,
             ..scenes::PLAIN
         };
-        let mut plan =
-            Plan::peaceful(scenario, SEED).with(format!("one among {others}"), move |world: &mut World| {
+        let mut plan = Plan::without_faults(scenario, SEED).with(
+            format!("one among {others}"),
+            move |world: &mut World| {
                 for number in 1..others {
                     neighbour(world, &format!("shop-{number}"));
                 }
                 neighbour(world, POISON);
-            });
-        plan.mind = Arc::new(|| Box::new(Panicking));
+            },
+        );
+        plan.planner = Arc::new(|| Box::new(Panicking));
         plan.free = true;
         // The bad one is tried again for ever, more and more rarely.
         plan.restless = true;

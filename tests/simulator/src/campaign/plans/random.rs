@@ -46,7 +46,8 @@ fn plan(seed: u64) -> Plan {
     let count = 1 + random.below(TROUBLES);
     let mut troubles = Random::new(seed ^ 0x7201_ab1e);
     let troubles = (0..count).map(|_| trouble(&mut troubles)).collect();
-    let mut plan = Plan::peaceful(scenario, seed).with_all(format!("{count} random troubles"), troubles);
+    let mut plan =
+        Plan::without_faults(scenario, seed).with_all(format!("{count} random troubles"), troubles);
     plan.processes = 1 + usize::from(random.chance(1, 2));
     plan.helped = true;
     plan.free = SPOKEN.contains(&scenario.name);

@@ -6,7 +6,7 @@ use slipway_kubernetes::{kind::Kind, refusal::Refusal};
 
 use super::{SEED, is_write, writes};
 use crate::{
-    campaign::{plan::Plan, run::Outcome, scenario::Scenario},
+    campaign::{plan::Plan, run::Record, scenario::Scenario},
     server::faults::Fault,
     world::World,
 };
@@ -69,12 +69,12 @@ fn denied() -> Refusal {
 }
 
 /// Each of them, from each write on.
-pub(super) fn of_scenario(scenario: Scenario, reference: &Outcome) -> impl Iterator<Item = Plan> {
+pub(super) fn of_scenario(scenario: Scenario, reference: &Record) -> impl Iterator<Item = Plan> {
     let count = writes(reference);
     POLICIES.iter().flat_map(move |policy| {
         (0..count).map(move |write| {
             let trouble = format!("{} for a minute from write {write} on", policy.name);
-            let mut plan = Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
+            let mut plan = Plan::without_faults(scenario, SEED).with(trouble, move |world: &mut World| {
                 refuse(world, policy, write);
             });
             plan.helped = true;

@@ -79,7 +79,7 @@ fn of_mind(
     back: Duration,
     arrange: impl Fn(&mut World) + Send + Sync + 'static,
 ) -> Plan {
-    let mut plan = Plan::peaceful(scenario, SEED).with(trouble, arrange);
+    let mut plan = Plan::without_faults(scenario, SEED).with(trouble, arrange);
     plan.scenario.end = version_two;
     plan.earliest = back;
     plan.lasting = LASTING;

@@ -52,7 +52,7 @@ fn stale(references: &References) -> Vec<Plan> {
             for seconds in [1, 5, 30] {
                 let trouble = format!("{kind:?} {seconds} s late");
                 plans.push(
-                    Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
+                    Plan::without_faults(scenario, SEED).with(trouble, move |world: &mut World| {
                         lag(world, kind, Lag::Delay(Duration::from_secs(seconds)));
                     }),
                 );
@@ -61,7 +61,7 @@ fn stale(references: &References) -> Vec<Plan> {
             for event in 0..reference.told_of(kind) {
                 let trouble = format!("{kind:?} held for 40 s before event {event}");
                 plans.push(
-                    Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
+                    Plan::without_faults(scenario, SEED).with(trouble, move |world: &mut World| {
                         disturb(world, kind, WatchFault::Merged(event, HELD));
                     }),
                 );
@@ -102,20 +102,22 @@ fn broken(references: &References) -> Vec<Plan> {
             for event in 0..reference.told_of(kind) {
                 for (word, make) in faults {
                     let trouble = format!("{kind:?} {word} at event {event}");
-                    plans.push(
-                        Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
+                    plans.push(Plan::without_faults(scenario, SEED).with(
+                        trouble,
+                        move |world: &mut World| {
                             disturb(world, kind, make(event));
-                        }),
-                    );
+                        },
+                    ));
                 }
                 for silent in SILENT {
                     let trouble =
                         format!("{kind:?} loses {silent} s from event {event} on and is listed anew");
-                    plans.push(
-                        Plan::peaceful(scenario, SEED).with(trouble, move |world: &mut World| {
+                    plans.push(Plan::without_faults(scenario, SEED).with(
+                        trouble,
+                        move |world: &mut World| {
                             lose(world, kind, event, SignedDuration::from_secs(silent));
-                        }),
-                    );
+                        },
+                    ));
                 }
             }
         }

@@ -6,7 +6,7 @@ use slipway_kubernetes::kind::Kind;
 use super::{
     manifests::{ONE, bolt, change, hold, lock, release, service, template, version, web},
     seen::Seen,
-    story::{Deed, Propagation, Signal, Step, Story},
+    story::{Action, Propagation, Signal, Step, Story},
 };
 
 const TWO: (&str, &str) = ("version", "2");
@@ -165,7 +165,7 @@ fn abort_after_the_flip() -> Vec<Step> {
         Step::Each(
             Kind::ReplicaSet,
             ONE,
-            Deed::Patch(json!({"spec": {"minReadySeconds": 0}})),
+            Action::Patch(json!({"spec": {"minReadySeconds": 0}})),
         ),
         Step::Rest("back", |seen| seen.endpoints() == 2 && seen.observed()),
         change(release("1")),
@@ -184,7 +184,7 @@ fn third_version_while_held() -> Vec<Step> {
         Step::Each(
             Kind::ReplicaSet,
             ("version", "3"),
-            Deed::Delete(Propagation::Background),
+            Action::Delete(Propagation::Background),
         ),
         Step::Rest("the third made again", |seen| {
             seen.ready("3") == 2 && seen.observed()
@@ -274,7 +274,7 @@ fn history() -> Vec<Step> {
 fn serving_side_deleted() -> Vec<Step> {
     let mut steps = held();
     steps.extend([
-        Step::Each(Kind::ReplicaSet, ONE, Deed::Delete(Propagation::Background)),
+        Step::Each(Kind::ReplicaSet, ONE, Action::Delete(Propagation::Background)),
         Step::Rest("without the serving side", |seen| seen.pods("1") == 0),
         change(release("1")),
         Step::Rest("aborted all the same", |seen| {
@@ -287,7 +287,7 @@ fn serving_side_deleted() -> Vec<Step> {
 fn replica_set_orphaned() -> Vec<Step> {
     let mut steps = scene(2);
     steps.extend([
-        Step::Each(Kind::ReplicaSet, ONE, Deed::Delete(Propagation::Orphan)),
+        Step::Each(Kind::ReplicaSet, ONE, Action::Delete(Propagation::Orphan)),
         Step::Rest("adopted", |seen| seen.settled() && seen.ready("1") == 2),
     ]);
     steps
@@ -296,13 +296,13 @@ fn replica_set_orphaned() -> Vec<Step> {
 fn readiness() -> Vec<Step> {
     let mut steps = scene(2);
     steps.extend([
-        Step::Each(Kind::Pod, ONE, Deed::Signal(Signal::Stop)),
+        Step::Each(Kind::Pod, ONE, Action::Signal(Signal::Stop)),
         Step::Rest("none answers", |seen| {
             seen.ready("1") == 0 && seen.endpoints() == 0
         }),
-        Step::Each(Kind::Pod, ONE, Deed::Signal(Signal::Continue)),
+        Step::Each(Kind::Pod, ONE, Action::Signal(Signal::Continue)),
         Step::Rest("both answer", |seen| seen.settled() && seen.endpoints() == 2),
-        Step::One(Kind::Pod, ONE, Deed::Signal(Signal::Kill)),
+        Step::One(Kind::Pod, ONE, Action::Signal(Signal::Kill)),
         Step::Until("its end is seen", |seen| seen.restarts("1")),
         Step::Rest("one was started again", |seen| {
             seen.settled() && seen.endpoints() == 2
@@ -314,14 +314,14 @@ fn readiness() -> Vec<Step> {
 fn pods_taken_away() -> Vec<Step> {
     let mut steps = scene(2);
     steps.extend([
-        Step::One(Kind::Pod, ONE, Deed::Evict),
+        Step::One(Kind::Pod, ONE, Action::Evict),
         Step::Rest("one evicted", |seen| seen.settled() && seen.endpoints() == 2),
-        Step::Each(Kind::Pod, ONE, Deed::Delete(Propagation::Background)),
+        Step::Each(Kind::Pod, ONE, Action::Delete(Propagation::Background)),
         Step::Rest("all deleted", |seen| seen.settled() && seen.endpoints() == 2),
         Step::One(
             Kind::Pod,
             ONE,
-            Deed::Patch(json!({"metadata": {"labels": {"app": "other", "version": "stray"}}})),
+            Action::Patch(json!({"metadata": {"labels": {"app": "other", "version": "stray"}}})),
         ),
         Step::Rest("one let go", |seen| seen.ready("1") == 2 && seen.endpoints() == 2),
     ]);
@@ -346,7 +346,11 @@ fn deleted(propagation: Propagation) -> Vec<Step> {
             Step::Rest("made again", |seen| seen.settled() && seen.ready("1") == 2),
         ]);
     }
-    steps.push(Step::Each(Kind::Pod, TWO, Deed::Delete(Propagation::Background)));
+    steps.push(Step::Each(
+        Kind::Pod,
+        TWO,
+        Action::Delete(Propagation::Background),
+    ));
     steps
 }
 

@@ -5,7 +5,7 @@ use slipway_kubernetes::{fields, kind::Kind};
 
 use super::{
     seen::Seen,
-    story::{Deed, Propagation, Signal, Step, Story},
+    story::{Action, Propagation, Signal, Step, Story},
 };
 
 /// The label of the Job's pods.
@@ -16,9 +16,9 @@ pub(super) fn all() -> Vec<Story> {
     let nap = || task(&["nap", "600"], &json!({}));
     let claims = || with_variable(nap(), "SHOP_EXIT_ZERO_ON_TERM");
     let ignores = || with_variable(nap(), "SHOP_IGNORE_SIGTERM");
-    let evict = || Step::Each(Kind::Pod, PODS, Deed::Evict);
-    let delete = || Step::Each(Kind::Pod, PODS, Deed::Delete(Propagation::Background));
-    let kill = || Step::Each(Kind::Pod, PODS, Deed::Signal(Signal::Kill));
+    let evict = || Step::Each(Kind::Pod, PODS, Action::Evict);
+    let delete = || Step::Each(Kind::Pod, PODS, Action::Delete(Propagation::Background));
+    let kill = || Step::Each(Kind::Pod, PODS, Action::Signal(Signal::Kill));
     let mut all = vec![
         story(
             "job-succeeds",
@@ -156,7 +156,7 @@ fn never_placed() -> Vec<Step> {
     vec![
         Step::Create(job),
         Step::Rest("waiting", |seen| seen.job("active") == 1),
-        Step::Each(Kind::Pod, PODS, Deed::Delete(Propagation::Background)),
+        Step::Each(Kind::Pod, PODS, Action::Delete(Propagation::Background)),
         ended(),
     ]
 }
@@ -179,7 +179,7 @@ fn eviction_ignored() -> Vec<Step> {
     vec![
         Step::Create(task(&["nap", "600"], &json!({"podFailurePolicy": ignore}))),
         running(),
-        Step::Each(Kind::Pod, PODS, Deed::Evict),
+        Step::Each(Kind::Pod, PODS, Action::Evict),
         Step::Rest("a second pod", |seen| {
             seen.job("ready") == 1 && seen.all(Kind::Pod).len() == 2
         }),

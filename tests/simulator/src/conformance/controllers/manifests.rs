@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use slipway_kubernetes::kind::Kind;
 
-use super::story::{Deed, Step};
+use super::story::{Action, Step};
 
 /// minReadySeconds of the hold and of the bolt.
 const HOLD: i64 = 2_147_483_646;
@@ -92,7 +92,7 @@ pub(super) fn bolt() -> Step {
     Step::Each(
         Kind::ReplicaSet,
         ONE,
-        Deed::Patch(json!({"spec": {"minReadySeconds": HOLD}})),
+        Action::Patch(json!({"spec": {"minReadySeconds": HOLD}})),
     )
 }
 

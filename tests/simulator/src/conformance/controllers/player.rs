@@ -27,7 +27,7 @@ use tokio::{
 use super::{
     Account,
     seen::{KINDS, Seen},
-    story::{Deed, Holds, Label, Signal, Step, Story},
+    story::{Action, Holds, Label, Signal, Step, Story},
 };
 use crate::conformance::wire;
 
@@ -168,8 +168,8 @@ impl Player<'_> {
                 self.left(*kind, name).await;
                 Ok(self.done("delete", *kind, answer).await)
             }
-            Step::Each(kind, label, deed) => self.each(*kind, *label, deed, usize::MAX).await,
-            Step::One(kind, label, deed) => self.each(*kind, *label, deed, 1).await,
+            Step::Each(kind, label, action) => self.each(*kind, *label, action, usize::MAX).await,
+            Step::One(kind, label, action) => self.each(*kind, *label, action, 1).await,
             Step::Pin(version) => {
                 let hash = version.map(|version| {
                     let seen = self.followed.see(self.namespace);
@@ -220,7 +220,7 @@ impl Player<'_> {
         &self,
         kind: Kind,
         (key, value): Label,
-        deed: &Deed,
+        action: &Action,
         most: usize,
     ) -> Result<Option<(String, Value)>, kube::Error> {
         let seen = self.followed.see(self.namespace);
@@ -230,9 +230,9 @@ impl Player<'_> {
             .filter(|object| fields::label(object, key) == value && !fields::terminating(object));
         for object in chosen.take(most) {
             let name = fields::name(object);
-            let answer = match deed {
-                Deed::Patch(patch) => self.ask(&Method::PATCH, kind, name, wire::MERGE, patch).await?,
-                Deed::Delete(propagation) => {
+            let answer = match action {
+                Action::Patch(patch) => self.ask(&Method::PATCH, kind, name, wire::MERGE, patch).await?,
+                Action::Delete(propagation) => {
                     let options = propagation.options();
                     let answer = self
                         .ask(&Method::DELETE, kind, name, wire::JSON, &options)
@@ -240,7 +240,7 @@ impl Player<'_> {
                     self.left(kind, name).await;
                     answer
                 }
-                Deed::Evict => {
+                Action::Evict => {
                     let eviction =
                         json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}});
                     let place = format!("{name}/eviction");
@@ -250,7 +250,7 @@ impl Player<'_> {
                     self.left(kind, name).await;
                     answer
                 }
-                Deed::Signal(signal) => {
+                Action::Signal(signal) => {
                     self.hands.signal(object, *signal);
                     continue;
                 }

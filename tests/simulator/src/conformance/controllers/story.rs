@@ -37,9 +37,9 @@ pub(super) enum Step {
     /// Deletes an object.
     Delete(Kind, &'static str, Propagation),
     /// Does something to all objects of a kind with a label, or to the first of them.
-    Each(Kind, Label, Deed),
+    Each(Kind, Label, Action),
     /// The same to one of them.
-    One(Kind, Label, Deed),
+    One(Kind, Label, Action),
     /// Points Service `web` to the pods of one version, or to all.
     Pin(Option<&'static str>),
     /// `kubectl rollout undo` of Deployment `web`.
@@ -58,7 +58,7 @@ pub(super) type Holds = fn(&Seen) -> bool;
 
 /// What is done to an object.
 #[derive(Clone, Debug)]
-pub(super) enum Deed {
+pub(super) enum Action {
     Patch(Value),
     Delete(Propagation),
     Evict,

@@ -9,19 +9,19 @@ use slipway_crds::names::{CLAIM, INPUT_DIGEST, POD_TEMPLATE_HASH, REVISION, STEP
 use slipway_engine::decision::{Kind, Patch, Purpose};
 use slipway_engine::template::merged;
 use slipway_engine::window::patches::{HOLD_MIN_READY_SECONDS, HOLD_PROGRESS_DEADLINE_SECONDS};
-use slipway_engine::{Decision, Effect, Progress, Wake, decide, invariants, needs};
+use slipway_engine::{self as engine, Progress, Wake, decide, invariants, needs};
 
 use crate::memory::{Memories, Memory, Tick};
-use crate::state::{Deployment, Job, JobState, Service, Set, StatusId, ThoughtId, World};
+use crate::state::{Cluster, DecisionId, Deployment, Job, JobState, Service, Set, StatusId};
 use crate::view::{NOW, OWN_DEADLINE, OWN_READY, image_of, intent, observed, pod_version, template};
 
 /// A decision.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Thought {
+pub(crate) struct Decision {
     /// What is committed first; none where no fact changes.
     pub commit: Option<StatusId>,
     /// What is done then.
-    pub deeds: Vec<Deed>,
+    pub effects: Vec<Effect>,
     /// When the controller looks again by itself.
     pub wake: Option<Tick>,
     /// Sides that are read again before, by image.
@@ -36,7 +36,7 @@ pub(crate) struct Thought {
 
 /// An effect: what the object becomes, if it still is what was seen.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum Deed {
+pub(crate) enum Effect {
     /// Our finalizer.
     Release { finalizer: bool },
     /// A Deployment, its version being the one that was seen.
@@ -59,7 +59,7 @@ pub(crate) enum Deed {
     },
 }
 
-impl Deed {
+impl Effect {
     /// Whether no version of an object refuses it when it comes late: neither a rollback before the flip nor the
     /// loss of the one side that is left, before the unpin, changes the Service.
     pub(crate) fn leans_on_the_lease(&self) -> bool {
@@ -90,17 +90,17 @@ impl Deed {
 
 /// The engine, and what it was asked before.
 #[derive(Debug)]
-pub(crate) struct Mind {
+pub(crate) struct Planner {
     /// All statuses that were met.
     pub memories: Memories,
     spec: Value,
     replicas: u8,
-    known: Vec<Arc<Thought>>,
-    ids: HashMap<Thought, ThoughtId>,
-    views: HashMap<World, ThoughtId>,
+    known: Vec<Arc<Decision>>,
+    ids: HashMap<Decision, DecisionId>,
+    views: HashMap<Cluster, DecisionId>,
 }
 
-impl Mind {
+impl Planner {
     /// For Releases of this spec, and Deployments of this size.
     pub(crate) fn new(spec: Value, replicas: u8) -> Self {
         Self {
@@ -124,7 +124,7 @@ impl Mind {
     }
 
     /// A decision by its number.
-    pub(crate) fn get(&self, id: ThoughtId) -> Arc<Thought> {
+    pub(crate) fn get(&self, id: DecisionId) -> Arc<Decision> {
         Arc::clone(&self.known[usize::try_from(id).expect("an index")])
     }
 
@@ -134,31 +134,31 @@ impl Mind {
     }
 
     /// What the engine decides in this view.
-    pub(crate) fn decide(&mut self, view: &World) -> ThoughtId {
+    pub(crate) fn decide(&mut self, view: &Cluster) -> DecisionId {
         if let Some(id) = self.views.get(view) {
             return *id;
         }
-        let thought = self.think(view);
-        let id = self.ids.get(&thought).copied().unwrap_or_else(|| {
-            let id = ThoughtId::try_from(self.known.len()).expect("few decisions");
-            self.known.push(Arc::new(thought.clone()));
-            self.ids.insert(thought, id);
+        let decision = self.decide_anew(view);
+        let id = self.ids.get(&decision).copied().unwrap_or_else(|| {
+            let id = DecisionId::try_from(self.known.len()).expect("few decisions");
+            self.known.push(Arc::new(decision.clone()));
+            self.ids.insert(decision, id);
             id
         });
         self.views.insert(view.clone(), id);
         id
     }
 
-    fn think(&mut self, view: &World) -> Thought {
+    fn decide_anew(&mut self, view: &Cluster) -> Decision {
         let intent = intent(&view.release, &self.spec);
         let committed = Progress::new(Some(self.memory(view.release.status).status.clone()));
         let asked = needs(&intent, &committed, *NOW);
         assert!(asked.search.is_none(), "no search engine is modelled");
         let seen = observed(view, self.replicas);
-        let decision: Decision = decide(&intent, &committed, &seen, *NOW);
-        let broken = invariants::broken(&intent, &committed, &seen, &decision);
+        let decided = decide(&intent, &committed, &seen, *NOW);
+        let broken = invariants::broken(&intent, &committed, &seen, &decided);
         let (mut fresh_sides, mut fresh_pods, mut fresh_jobs) = (BTreeSet::new(), false, false);
-        for wanted in live::wanted(&committed, &decision, &seen) {
+        for wanted in live::wanted(&committed, &decided, &seen) {
             match wanted {
                 Fresh::ReplicaSet(name) => {
                     fresh_sides.insert(image_named(name.trim_start_matches("web-")));
@@ -167,13 +167,17 @@ impl Mind {
                 Fresh::Job(_) => fresh_jobs = true,
             }
         }
-        let after = self.memories.id(decision.progress.status);
-        let itself = |effect: &Effect| matches!(effect, Effect::Patch(patch) if patch.kind == Kind::Release);
-        let commits = after != view.release.status && !decision.effects.iter().any(itself);
-        Thought {
+        let after = self.memories.id(decided.progress.status);
+        let itself = |effect: &engine::Effect| matches!(effect, engine::Effect::Patch(patch) if patch.kind == Kind::Release);
+        let commits = after != view.release.status && !decided.effects.iter().any(itself);
+        Decision {
             commit: commits.then_some(after),
-            deeds: decision.effects.iter().map(|effect| deed(effect, view)).collect(),
-            wake: match decision.wake {
+            effects: decided
+                .effects
+                .iter()
+                .map(|wanted| effect(wanted, view))
+                .collect(),
+            wake: match decided.wake {
                 Wake::OnChange => None,
                 Wake::After(length) if length.as_secs() <= 60 => Some(Tick::Minute),
                 Wake::After(_) => Some(Tick::Day),
@@ -190,26 +194,26 @@ impl Mind {
 fn image_named(hash: &str) -> u8 {
     hash.trim_start_matches('v')
         .parse()
-        .expect("a hash of this world")
+        .expect("a hash of this cluster")
 }
 
 /// The number in a Job's UID.
 fn uid_of(uid: &str) -> u8 {
     let number = uid.rsplit('-').next().and_then(|number| number.parse().ok());
-    number.expect("a UID of this world")
+    number.expect("a UID of this cluster")
 }
 
-fn deed(effect: &Effect, view: &World) -> Deed {
-    match effect {
-        Effect::Patch(patch) => patched(patch, view),
-        Effect::CreateJob { name, job } => {
+fn effect(wanted: &engine::Effect, view: &Cluster) -> Effect {
+    match wanted {
+        engine::Effect::Patch(patch) => patched(patch, view),
+        engine::Effect::CreateJob { name, job } => {
             let text = |pointer: String| job.pointer(&pointer).and_then(Value::as_str).expect("a label");
             let label = |key: &str| text(format!("/metadata/labels/{}", key.replace('/', "~1")));
             let digest = text(format!(
                 "/metadata/annotations/{}",
                 INPUT_DIGEST.replace('/', "~1")
             ));
-            Deed::Create {
+            Effect::Create {
                 job: Job {
                     name: name.as_str().into(),
                     digest: digest.into(),
@@ -222,20 +226,22 @@ fn deed(effect: &Effect, view: &World) -> Deed {
                 },
             }
         }
-        Effect::DeleteJob {
+        engine::Effect::DeleteJob {
             name,
             uid,
             resource_version,
-        } => Deed::Delete {
+        } => Effect::Delete {
             job: name.as_str().into(),
             uid: uid_of(uid),
             never_started: resource_version.is_some(),
         },
-        Effect::MoveAlias { .. } | Effect::DeleteIndex { .. } => unreachable!("no search engine is modelled"),
+        engine::Effect::MoveAlias { .. } | engine::Effect::DeleteIndex { .. } => {
+            unreachable!("no search engine is modelled")
+        }
     }
 }
 
-fn patched(patch: &Patch, view: &World) -> Deed {
+fn patched(patch: &Patch, view: &Cluster) -> Effect {
     let purpose = patch.purpose;
     let field = |pointer: &str| patch.body.pointer(pointer);
     let label = |key: &str, before: bool| {
@@ -243,7 +249,7 @@ fn patched(patch: &Patch, view: &World) -> Deed {
             .map_or(before, |value| !value.is_null())
     };
     match patch.kind {
-        Kind::Release => Deed::Release {
+        Kind::Release => Effect::Release {
             finalizer: purpose == Purpose::Guard,
         },
         Kind::Deployment => {
@@ -261,7 +267,7 @@ fn patched(patch: &Patch, view: &World) -> Deed {
                 counted: seen.counted,
                 claim: label(CLAIM, seen.claim),
                 window: label(WINDOW, seen.window),
-                image: image_of(&template).expect("a template of this world"),
+                image: image_of(&template).expect("a template of this cluster"),
                 held_ready: held(
                     "/spec/minReadySeconds",
                     seen.held_ready,
@@ -282,13 +288,13 @@ fn patched(patch: &Patch, view: &World) -> Deed {
                 ),
                 paused: field("/spec/paused").map_or(seen.paused, |value| value == &Value::Bool(true)),
             };
-            Deed::Deployment { purpose, to }
+            Effect::Deployment { purpose, to }
         }
         Kind::ReplicaSet => {
             let image = image_named(patch.name.trim_start_matches("web-"));
             let seen = view.set(image).expect("a ReplicaSet that was seen");
             let held = field("/spec/minReadySeconds") == Some(&HOLD_MIN_READY_SECONDS.into());
-            Deed::Set {
+            Effect::Set {
                 purpose,
                 image,
                 to: Set { held, ..seen.clone() },
@@ -303,7 +309,7 @@ fn patched(patch: &Patch, view: &World) -> Deed {
                 label(CLAIM, view.service.claim),
                 label(WINDOW, view.service.window),
             );
-            Deed::Service {
+            Effect::Service {
                 purpose,
                 to: Service {
                     version: view.service.version,
@@ -313,7 +319,7 @@ fn patched(patch: &Patch, view: &World) -> Deed {
                 },
             }
         }
-        Kind::Job => Deed::Start {
+        Kind::Job => Effect::Start {
             job: patch.name.as_str().into(),
             uid: uid_of(&patch.uid),
         },
@@ -324,7 +330,7 @@ fn patched(patch: &Patch, view: &World) -> Deed {
                 .iter()
                 .find(|pod| &*pod.job == job)
                 .expect("a pod that was seen");
-            Deed::FreePod {
+            Effect::FreePod {
                 job: job.into(),
                 version: pod_version(pod),
             }

@@ -10,8 +10,8 @@ use slipway_judge::past::HOLD;
 
 use super::Error;
 
-/// Bends what was committed and what was seen.
-pub(super) fn bend(
+/// Changes what was committed and what was seen.
+pub(super) fn mutate(
     error: Error,
     committed: &Progress,
     observed: &Observed,

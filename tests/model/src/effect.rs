@@ -1,10 +1,10 @@
-//! Effects on the abstract world: each conditional on what was seen, and each watched for what must never be.
+//! Effects on the abstract cluster: each conditional on what was seen, and each watched for what must never be.
 
 use slipway_engine::decision::Purpose;
 
+use crate::decision::Effect;
 use crate::memory::Memory;
-use crate::state::{Deployment, Job, JobState, Set, World};
-use crate::thought::Deed;
+use crate::state::{Cluster, Deployment, Job, JobState, Set};
 use crate::view::pod_version;
 
 /// How a call ended.
@@ -16,15 +16,15 @@ pub(crate) enum Answer {
     Outdated,
 }
 
-impl World {
+impl Cluster {
     /// Carries out an effect; `current` says whether the Release is still the one that was read.
-    pub(crate) fn carry_out(&mut self, deed: &Deed, current: bool) -> Answer {
-        match deed {
-            Deed::Release { finalizer } if current && !self.release.gone => {
+    pub(crate) fn carry_out(&mut self, effect: &Effect, current: bool) -> Answer {
+        match effect {
+            Effect::Release { finalizer } if current && !self.release.gone => {
                 self.release.finalizer = *finalizer;
                 self.release.gone = self.release.deleting && !finalizer;
             }
-            Deed::Deployment { to, .. } if to.version == self.deployment.version => {
+            Effect::Deployment { to, .. } if to.version == self.deployment.version => {
                 let labels = Deployment {
                     claim: to.claim,
                     window: to.window,
@@ -44,7 +44,7 @@ impl World {
                     ..to.clone()
                 };
             }
-            Deed::Set { image, to, .. } => match self.set_mut(*image) {
+            Effect::Set { image, to, .. } => match self.set_mut(*image) {
                 Some(set) if (set.uid, set.version) == (to.uid, to.version) => {
                     *set = Set {
                         held: to.held,
@@ -55,11 +55,11 @@ impl World {
                 }
                 Some(_) | None => return Answer::Outdated,
             },
-            Deed::Service { to, .. } if to.version == self.service.version => {
+            Effect::Service { to, .. } if to.version == self.service.version => {
                 self.service = to.clone();
                 self.service.version += 1;
             }
-            Deed::FreePod { job, version } => {
+            Effect::FreePod { job, version } => {
                 let mut pods = self.pods.iter_mut();
                 match pods.find(|pod| pod.job == *job && pod_version(pod) == *version) {
                     Some(pod) => pod.finalizer = false,
@@ -67,7 +67,7 @@ impl World {
                 }
                 self.pods.sort();
             }
-            Deed::Create { job } => {
+            Effect::Create { job } => {
                 if self
                     .jobs
                     .iter()
@@ -82,7 +82,7 @@ impl World {
                 });
                 self.jobs.sort();
             }
-            Deed::Start { job, uid } => {
+            Effect::Start { job, uid } => {
                 let mut jobs = self.jobs.iter_mut();
                 match jobs.find(|known| known.name == *job && known.uid == *uid) {
                     Some(known) if known.state == JobState::Made => {
@@ -93,7 +93,7 @@ impl World {
                 }
                 self.jobs.sort();
             }
-            Deed::Delete {
+            Effect::Delete {
                 job,
                 uid,
                 never_started,
@@ -107,7 +107,9 @@ impl World {
                     return Answer::Outdated;
                 }
             }
-            Deed::Release { .. } | Deed::Deployment { .. } | Deed::Service { .. } => return Answer::Outdated,
+            Effect::Release { .. } | Effect::Deployment { .. } | Effect::Service { .. } => {
+                return Answer::Outdated;
+            }
         }
         Answer::Done
     }
@@ -126,30 +128,30 @@ impl World {
         true
     }
 
-    /// What a look must not lead to, as the world is right then.
-    pub(crate) fn wrong_aim(&self, deed: &Deed) -> Option<&'static str> {
-        match deed {
-            Deed::Service { to, .. } => {
+    /// What a look must not lead to, as the cluster is right then.
+    pub(crate) fn wrong_aim(&self, effect: &Effect) -> Option<&'static str> {
+        match effect {
+            Effect::Service { to, .. } => {
                 let (before, after) = (self.selected(self.service.pin), self.selected(to.pin));
                 let takes = before > 0 && after == 0 && to.version == self.service.version;
                 takes.then_some("Serving: a write takes a Service's last ready pod away")
             }
-            Deed::Release { .. }
-            | Deed::Deployment { .. }
-            | Deed::Set { .. }
-            | Deed::FreePod { .. }
-            | Deed::Create { .. }
-            | Deed::Start { .. }
-            | Deed::Delete { .. } => None,
+            Effect::Release { .. }
+            | Effect::Deployment { .. }
+            | Effect::Set { .. }
+            | Effect::FreePod { .. }
+            | Effect::Create { .. }
+            | Effect::Start { .. }
+            | Effect::Delete { .. } => None,
         }
     }
 
     /// What a write that was carried out must not have been: `before` and `memory` are what the API server held.
-    pub(crate) fn wrong_write(before: &Self, deed: &Deed, memory: &Memory) -> Option<&'static str> {
+    pub(crate) fn wrong_write(before: &Self, effect: &Effect, memory: &Memory) -> Option<&'static str> {
         let deleting = before.release.deleting;
         let leaves = memory.leaves() || deleting;
-        match deed {
-            Deed::Start { job, .. }
+        match effect {
+            Effect::Start { job, .. }
                 if before
                     .jobs
                     .iter()
@@ -157,59 +159,59 @@ impl World {
             {
                 Some("At most once: an attempt is started again")
             }
-            Deed::Start { job, uid } if !memory.intended(job, *uid) => {
+            Effect::Start { job, uid } if !memory.intended(job, *uid) => {
                 Some("At most once: a Job is started that was not recorded")
             }
-            Deed::Service {
+            Effect::Service {
                 purpose: Purpose::Flip,
                 ..
             } if !memory.cutover => Some("Committed first: traffic moves without a recorded intent"),
-            Deed::Service {
+            Effect::Service {
                 purpose: Purpose::Flip,
                 ..
             } if !before.bolted() => Some("Section 4: traffic moves while the old side is not bolted"),
-            Deed::Service {
+            Effect::Service {
                 purpose: Purpose::FlipBack,
                 ..
             } if !leaves => Some("Committed first: traffic moves back without a recorded intent"),
-            Deed::Set {
+            Effect::Set {
                 purpose: Purpose::Bolt,
                 ..
             } if !memory.cutover => Some("Section 4: the bolt before the recorded intent of the cutover"),
-            Deed::Deployment {
+            Effect::Deployment {
                 purpose: Purpose::Settle,
                 ..
             } if !leaves => Some("Committed first: a side goes without a recorded intent"),
-            Deed::Deployment {
+            Effect::Deployment {
                 purpose: Purpose::Settle,
                 to,
             } if before.two_sides() && before.service.pin.is_some_and(|pin| pin != to.image) => {
                 Some("Kept: a write ends the side that the traffic goes to")
             }
-            Deed::Deployment {
+            Effect::Deployment {
                 purpose: Purpose::Hold,
                 to,
             } if !(to.held_ready && to.held_deadline && to.held_strategy && before.deployment.window) => {
                 Some("Section 4: a new template without the hold, or outside of a window")
             }
-            Deed::Deployment {
+            Effect::Deployment {
                 purpose: Purpose::Hold,
                 ..
             } if before.service.pin.is_none() => {
                 Some("Section 4: new pods boot before the Service is pinned")
             }
-            Deed::Service {
+            Effect::Service {
                 purpose: Purpose::Unpin,
                 ..
             } if before.two_sides() => Some("Section 4: a Service is unpinned while both sides have pods"),
-            Deed::Release { .. }
-            | Deed::Deployment { .. }
-            | Deed::Set { .. }
-            | Deed::Service { .. }
-            | Deed::FreePod { .. }
-            | Deed::Create { .. }
-            | Deed::Start { .. }
-            | Deed::Delete { .. } => None,
+            Effect::Release { .. }
+            | Effect::Deployment { .. }
+            | Effect::Set { .. }
+            | Effect::Service { .. }
+            | Effect::FreePod { .. }
+            | Effect::Create { .. }
+            | Effect::Start { .. }
+            | Effect::Delete { .. } => None,
         }
     }
 
@@ -227,10 +229,10 @@ impl World {
         self.sets.iter().flatten().filter(|set| set.ready > 0).count() > 1
     }
 
-    /// What a step of the others must not do to pods that serve: `next` is the world after it.
+    /// What a step of the others must not do to pods that serve: `next` is the cluster after it.
     pub(crate) fn wrong_step(&self, next: &Self, memory: &Memory) -> Option<&'static str> {
         let shrunk = |image: &u8| {
-            let wanted = |world: &Self| world.set(*image).map_or(0, |set| set.wanted);
+            let wanted = |cluster: &Self| cluster.set(*image).map_or(0, |set| set.wanted);
             wanted(next) < wanted(self)
         };
         let mut sides = (1..=3).filter(shrunk);

@@ -1,10 +1,10 @@
 //! Controllers that err on purpose: each error must be caught, by the invariant that is there for it.
 //!
-//! The error is planted where the shell asks the engine: what the engine is told is bent, or what it decides is.
+//! The error is planted where the shell asks the engine: what the engine is told is changed, or what it decides is.
 //! The product's own code has no switch for any of it.
 
-mod bent;
-mod spoilt;
+mod decisions;
+mod inputs;
 
 use std::{
     sync::{Arc, Mutex},
@@ -70,8 +70,8 @@ pub enum Error {
     Restless,
 }
 
-/// An error, where it is planted, and what has to catch it.
-pub struct Tooth {
+/// An error, the scenario in which it is made, and what has to catch it.
+pub struct Mutant {
     /// The error.
     pub error: Error,
     /// The scenario.
@@ -82,8 +82,8 @@ pub struct Tooth {
     pub says: &'static str,
 }
 
-const fn tooth(error: Error, scenario: Scenario, caught_by: &'static str, says: &'static str) -> Tooth {
-    Tooth {
+const fn mutant(error: Error, scenario: Scenario, caught_by: &'static str, says: &'static str) -> Mutant {
+    Mutant {
         error,
         scenario,
         caught_by,
@@ -94,133 +94,133 @@ const fn tooth(error: Error, scenario: Scenario, caught_by: &'static str, says: 
 const WINDOW: &str = "order of the window";
 
 /// All of them.
-pub const ALL: [Tooth; 24] = [
-    tooth(Error::PinBeforeOpen, scenes::PLAIN, WINDOW, "not in a window"),
-    tooth(
+pub const ALL: [Mutant; 24] = [
+    mutant(Error::PinBeforeOpen, scenes::PLAIN, WINDOW, "not in a window"),
+    mutant(
         Error::HoldWithoutLock,
         scenes::PLAIN,
         WINDOW,
         "not in a window, paused",
     ),
-    tooth(Error::BothWithoutBolt, scenes::PLAIN, WINDOW, "without the bolt"),
-    tooth(
+    mutant(Error::BothWithoutBolt, scenes::PLAIN, WINDOW, "without the bolt"),
+    mutant(
         Error::BoltTooEarly,
         scenes::PLAIN,
         WINDOW,
         "bolted before the cutover",
     ),
-    tooth(
+    mutant(
         Error::UnpinAfterClose,
         scenes::PLAIN,
         WINDOW,
         "the window closes while",
     ),
-    tooth(
+    mutant(
         Error::HoldInTwoPatches,
         scenes::PLAIN,
         WINDOW,
         "in the same write",
     ),
-    tooth(
+    mutant(
         Error::EvictedSuccess,
         scenes::EVICTED,
         "unknown is not success",
         "its pod has not",
     ),
-    tooth(
+    mutant(
         Error::JobMadeAgain,
         scenes::JOB_DELETED,
         "at most once",
         "second start",
     ),
-    tooth(
+    mutant(
         Error::EffectBeforeCommit,
         scenes::PLAIN,
         WINDOW,
         "without a committed intent",
     ),
-    tooth(
+    mutant(
         Error::ComputedHash,
         scenes::PLAIN,
         WINDOW,
         "no ReplicaSet of the Deployment",
     ),
-    tooth(
+    mutant(
         Error::RetriedPost,
         scenes::MIGRATION_FAILS,
         "at most once",
         "second start",
     ),
-    tooth(
+    mutant(
         Error::StartedAtOnce,
         scenes::MIGRATION_FAILS,
         "at most once",
         "not recorded before",
     ),
-    tooth(Error::OwnLease, scenes::PLAIN, "fenced", "sent while the Lease"),
-    tooth(
+    mutant(Error::OwnLease, scenes::PLAIN, "fenced", "sent while the Lease"),
+    mutant(
         Error::HoldRemembered,
         scenes::PLAIN,
         WINDOW,
         "the user's values were",
     ),
-    tooth(Error::AliasTooEarly, scenes::WHOLE, "alias", "is alive"),
-    tooth(
+    mutant(Error::AliasTooEarly, scenes::WHOLE, "alias", "is alive"),
+    mutant(
         Error::UnreadySide,
         scenes::NEVER_READY,
         WINDOW,
         "not ready in full",
     ),
-    tooth(
+    mutant(
         Error::IndexTooEarly,
         scenes::WHOLE,
         "kept",
         "not recorded as not needed",
     ),
-    tooth(
+    mutant(
         Error::Unconditional,
         scenes::PLAIN,
         "own things only",
         "unconditional",
     ),
-    tooth(
+    mutant(
         Error::ForeignField,
         scenes::PLAIN,
         "own things only",
         "spec.replicas",
     ),
-    tooth(Error::OutcomeChanged, scenes::WHOLE, "monotone", "outcome of"),
-    tooth(
+    mutant(Error::OutcomeChanged, scenes::WHOLE, "monotone", "outcome of"),
+    mutant(
         Error::UnsettledWindow,
         scenes::UNSETTLED,
         WINDOW,
         "whose rollout is under way",
     ),
-    tooth(
+    mutant(
         Error::LeaseOutlived,
         scenes::PLAIN,
         "fenced",
         "sent while the Lease",
     ),
-    tooth(
+    mutant(
         Error::UngatedRescue,
         scenes::OLD_SIDE_DIES,
         WINDOW,
         "passed no gate",
     ),
-    tooth(Error::Restless, scenes::PLAIN, "bounded", "in ten seconds"),
+    mutant(Error::Restless, scenes::PLAIN, "bounded", "in ten seconds"),
 ];
 
 /// Longer than a Lease is valid.
 const STOPPED: Duration = Duration::from_mins(1);
 
-impl Tooth {
+impl Mutant {
     /// The run in which the error is made.
     pub fn plan(&self) -> Plan {
         let error = self.error;
-        let mut plan = Plan::peaceful(self.scenario, 1);
+        let mut plan = Plan::without_faults(self.scenario, 1);
         plan.trouble = format!("planted {error:?}");
-        plan.mind = Arc::new(move || {
+        plan.planner = Arc::new(move || {
             Box::new(Erring {
                 error,
                 memory: Mutex::default(),
@@ -244,15 +244,15 @@ impl Tooth {
 /// An engine that errs.
 struct Erring {
     error: Error,
-    memory: Mutex<spoilt::Memory>,
+    memory: Mutex<decisions::Memory>,
 }
 
 impl Mind for Erring {
     fn decide(&self, intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
-        let (told, seen) = bent::bend(self.error, committed, observed, now);
+        let (told, seen) = inputs::mutate(self.error, committed, observed, now);
         let decision = Engine.decide(intent, &told, &seen, now);
         let mut memory = self.memory.lock().expect("one thread");
-        spoilt::spoil(self.error, committed, observed, decision, &mut memory)
+        decisions::mutate(self.error, committed, observed, decision, &mut memory)
     }
 
     /// One that errs does not notice.

@@ -26,8 +26,8 @@ pub(super) struct Memory {
     changes: usize,
 }
 
-/// Spoils a decision.
-pub(super) fn spoil(
+/// Changes a decision.
+pub(super) fn mutate(
     error: Error,
     committed: &Progress,
     observed: &Observed,

@@ -8,7 +8,7 @@ use slipway_kubernetes::{
     trace,
 };
 
-/// Lines of a story.
+/// Lines of a transcript.
 const LINES: usize = 40;
 
 /// The changes that tell the story: by the controller and by people, and what the ReplicaSets, Jobs and the

@@ -8,10 +8,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use slipway_crds::v1alpha1::status::Outcome;
 
 use crate::action::{Action, Fate, happen};
+use crate::decision::{Effect, Planner};
 use crate::kubernetes::Step;
 use crate::memory::Tick;
 use crate::state::{Budget, State};
-use crate::thought::{Deed, Mind};
 
 /// How a continuation goes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -54,8 +54,8 @@ pub(crate) struct Ends {
 
 /// The same state with nothing left that may go wrong.
 pub(crate) fn without_faults(state: &State) -> State {
-    let mut calm = state.clone();
-    calm.budget = Budget {
+    let mut state = state.clone();
+    state.budget = Budget {
         all: 0,
         crashes: 0,
         faults: 0,
@@ -63,11 +63,11 @@ pub(crate) fn without_faults(state: &State) -> State {
         losses: 0,
         wishes: 0,
     };
-    for controller in &mut calm.controllers {
+    for controller in &mut state.controllers {
         controller.lag = None;
     }
-    calm.controllers.sort();
-    calm
+    state.controllers.sort();
+    state
 }
 
 impl Ends {
@@ -77,7 +77,12 @@ impl Ends {
     }
 
     /// What is wrong with the end of a continuation; none for a good one.
-    pub(crate) fn end(&mut self, mind: &mut Mind, state: &State, course: Course) -> Option<&'static str> {
+    pub(crate) fn end(
+        &mut self,
+        planner: &mut Planner,
+        state: &State,
+        course: Course,
+    ) -> Option<&'static str> {
         let mut state = without_faults(state);
         state.broken = None;
         let mut way = Vec::new();
@@ -90,10 +95,10 @@ impl Ends {
                 break Some("Converges: no rest");
             }
             way.push(key);
-            match next(mind, &state, course) {
+            match next(planner, &state, course) {
                 Some((_, next)) if next.broken.is_some() => break next.broken,
                 Some((_, next)) => state = next,
-                None => break at_rest(mind, &state, course),
+                None => break at_rest(planner, &state, course),
             }
         };
         self.known.extend(way.into_iter().map(|key| (key, end)));
@@ -108,18 +113,18 @@ fn hash(state: &State) -> u64 {
 }
 
 /// What happens next; none where only somebody from outside could change anything.
-pub(crate) fn next(mind: &mut Mind, state: &State, course: Course) -> Option<(Action, State)> {
+pub(crate) fn next(planner: &mut Planner, state: &State, course: Course) -> Option<(Action, State)> {
     // Pods that served come back; what stays broken after the cutover is the user's to mend.
-    let moved = mind.memory(state.world.release.status).cutover;
+    let moved = planner.memory(state.cluster.release.status).cutover;
     let calls = [0, 1].map(|at| Action::Call(at, Fate::Arrives));
     let looks = [0, 1].map(Action::Look);
     let looks = if course.both { &looks[..] } else { &looks[..1] };
-    let steps = state.world.steps().into_iter().filter(|step| match step {
+    let steps = state.cluster.steps().into_iter().filter(|step| match step {
         Step::Exit(_, code) => (*code == 0) == course.good,
         Step::PodReady(image) => course.good || *image == 1 || moved,
         _ => true,
     });
-    let steps: Vec<Action> = steps.map(Action::World).collect();
+    let steps: Vec<Action> = steps.map(Action::Step).collect();
     let ours = calls.iter().chain(looks);
     let order: Vec<Action> = if course.quick {
         steps.iter().chain(ours).copied().collect()
@@ -131,9 +136,9 @@ pub(crate) fn next(mind: &mut Mind, state: &State, course: Course) -> Option<(Ac
         Action::Look(at) => state.controllers[*at].pending.is_none(),
         _ => true,
     });
-    now.find_map(|action| Some((action, happen(mind, state, action)?)))
+    now.find_map(|action| Some((action, happen(planner, state, action)?)))
         .or_else(|| {
-            let wake = wake(mind, state)?;
+            let wake = wake(planner, state)?;
             let ticks = if wake == Tick::Minute {
                 &[Tick::Minute, Tick::Day][..]
             } else {
@@ -141,84 +146,84 @@ pub(crate) fn next(mind: &mut Mind, state: &State, course: Course) -> Option<(Ac
             };
             ticks.iter().find_map(|tick| {
                 let action = Action::Time(*tick);
-                Some((action, happen(mind, state, action)?))
+                Some((action, happen(planner, state, action)?))
             })
         })
 }
 
 /// A continuation in words, from one state to its end.
-pub(crate) fn story(mind: &mut Mind, state: &State, course: Course) -> String {
+pub(crate) fn story(planner: &mut Planner, state: &State, course: Course) -> String {
     let mut state = without_faults(state);
     state.broken = None;
     let mut words = vec![format!("{course:?}")];
-    while let Some((action, later)) = next(mind, &state, course).filter(|_| words.len() < LONGEST) {
-        let deeds = if let Action::Look(_) = action {
-            told(mind, &later)
+    while let Some((action, later)) = next(planner, &state, course).filter(|_| words.len() < LONGEST) {
+        let effects = if let Action::Look(_) = action {
+            told(planner, &later)
         } else {
             String::new()
         };
-        words.push(format!("  {action:?} {deeds}"));
+        words.push(format!("  {action:?} {effects}"));
         state = later;
         if state.broken.is_some() {
             break;
         }
     }
-    let memory = mind.memory(state.world.release.status);
+    let memory = planner.memory(state.cluster.release.status);
     let from = words.len().saturating_sub(90);
     format!(
         "{}\n{:?}\n{}",
         words[from..].join("\n"),
-        state.world,
+        state.cluster,
         memory.brief()
     )
 }
 
-fn told(mind: &Mind, state: &State) -> String {
+fn told(planner: &Planner, state: &State) -> String {
     let told = state
         .controllers
         .iter()
         .filter_map(|controller| controller.pending.as_ref())
         .map(|pending| {
-            let thought = mind.get(pending.thought);
-            let deeds: Vec<String> = thought.deeds.iter().map(Deed::word).collect();
-            let says = thought.commit.map(|status| mind.memory(status).phase);
-            format!("commits {says:?}, does {deeds:?}")
+            let decision = planner.get(pending.decision);
+            let effects: Vec<String> = decision.effects.iter().map(Effect::word).collect();
+            let says = decision.commit.map(|status| planner.memory(status).phase);
+            format!("commits {says:?}, does {effects:?}")
         });
     told.collect::<Vec<_>>().join("; ")
 }
 
 /// When a controller looks again by itself.
-fn wake(mind: &mut Mind, state: &State) -> Option<Tick> {
-    if state.world.release.gone {
+fn wake(planner: &mut Planner, state: &State) -> Option<Tick> {
+    if state.cluster.release.gone {
         return None;
     }
-    let thought = mind.decide(&state.world);
-    mind.get(thought).wake
+    let decision = planner.decide(&state.cluster);
+    planner.get(decision).wake
 }
 
 /// What is wrong with a state in which nothing happens any more.
-fn at_rest(mind: &mut Mind, state: &State, course: Course) -> Option<&'static str> {
-    let world = &state.world;
-    let memory = mind.memory(world.release.status);
-    let serves = world.endpoints.iter().sum::<u8>() > 0 || !course.good;
-    if world.release.gone {
-        let left = world.deployment.claim || world.service.claim || !world.pods.is_empty();
-        return (left || !world.as_the_user_left_it())
+fn at_rest(planner: &mut Planner, state: &State, course: Course) -> Option<&'static str> {
+    let cluster = &state.cluster;
+    let memory = planner.memory(cluster.release.status);
+    let serves = cluster.endpoints.iter().sum::<u8>() > 0 || !course.good;
+    if cluster.release.gone {
+        let left = cluster.deployment.claim || cluster.service.claim || !cluster.pods.is_empty();
+        return (left || !cluster.as_the_user_left_it())
             .then_some("No leak: something of ours is left after the deletion");
     }
-    let awake = wake(mind, state).is_some();
+    let awake = wake(planner, state).is_some();
     match (memory.outcome, &memory.stalled) {
         (Some(outcome), _) => {
             let image = if outcome == Outcome::Complete {
-                world.release.image
+                cluster.release.image
             } else {
-                world.deployment.image
+                cluster.deployment.image
             };
-            if !world.as_the_user_left_it() {
+            if !cluster.as_the_user_left_it() {
                 Some("Converges: the end is reached and something of a window is left")
-            } else if world.deployment.image != image {
+            } else if cluster.deployment.image != image {
                 Some("Converges: complete, but another image runs")
-            } else if world.pods.iter().any(|pod| pod.finalizer) {
+            } else if cluster.pods.iter().any(|pod| pod.finalizer) {
                 Some("No leak: a task's pod is held for ever")
             } else if awake {
                 Some("Bounded: looks again and again at rest")
