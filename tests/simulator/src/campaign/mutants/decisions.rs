@@ -1,0 +1,256 @@
+//! What the engine decides, made worse.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use slipway_crds::v1alpha1::status::{StepName, TaskOutcome};
+use slipway_engine::{
+    Decision, Effect, Observed, Progress,
+    decision::{Kind, Patch, Purpose},
+};
+use slipway_judge::past::HOLD;
+
+use super::Error;
+
+/// Changes for nothing, so that the run has an end.
+const UNREST: usize = 30;
+
+/// What an erring engine remembers.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Jobs that were made, by name.
+    jobs: BTreeMap<String, Box<Value>>,
+    /// Whether the error was made.
+    done: bool,
+    /// How often a Deployment was changed for nothing.
+    changes: usize,
+}
+
+/// Changes a decision.
+pub(super) fn mutate(
+    error: Error,
+    committed: &Progress,
+    observed: &Observed,
+    mut decision: Decision,
+    memory: &mut Memory,
+) -> Decision {
+    match error {
+        Error::BoltTooEarly => {
+            let mut workloads = committed.status.workloads.iter();
+            let locked = workloads.any(|workload| workload.locked_at.is_some());
+            let early = locked && committed.status.cutover.is_none();
+            decision.effects.extend(early.then(|| bolt(observed)).flatten());
+        }
+        Error::HoldInTwoPatches => bodies(&mut decision, Purpose::Hold, |body| {
+            let template = body["spec"]["template"].clone();
+            body["spec"] = json!({"template": template});
+        }),
+        Error::ComputedHash => bodies(&mut decision, Purpose::Flip, |body| {
+            body["spec"]["selector"]["pod-template-hash"] = json!("5d4f8c7b9b");
+        }),
+        Error::Unconditional => bodies(&mut decision, Purpose::Pin, |body| {
+            body["metadata"]
+                .as_object_mut()
+                .expect("metadata")
+                .remove("resourceVersion");
+        }),
+        Error::ForeignField => bodies(&mut decision, Purpose::Lock, |body| {
+            body["spec"]["replicas"] = json!(4);
+        }),
+        Error::EffectBeforeCommit => {
+            if committed.status.cutover.is_none() {
+                decision.progress.status.cutover = None;
+            }
+        }
+        Error::Restless => {
+            let watching = committed.step(StepName::Watch).is_some();
+            if watching && memory.changes < UNREST {
+                memory.changes += 1;
+                decision.effects.extend(unrest(observed));
+            }
+        }
+        Error::JobMadeAgain => again(committed, observed, &mut decision, memory),
+        Error::RetriedPost => twice(&mut decision),
+        Error::StartedAtOnce => at_once(&mut decision),
+        Error::HoldRemembered => {
+            for workload in &mut decision.progress.status.workloads {
+                if let Some(remembered) = &mut workload.remembered {
+                    remembered.progress_deadline_seconds = i32::try_from(HOLD + 1).ok();
+                }
+            }
+        }
+        Error::AliasTooEarly | Error::IndexTooEarly => early(error, committed, &mut decision, memory),
+        Error::OutcomeChanged => {
+            let recorded = committed.status.tasks.iter().any(|task| task.outcome.is_some());
+            if recorded && !memory.done {
+                memory.done = true;
+                if let Some(task) = decision.progress.status.tasks.first_mut() {
+                    task.outcome = Some(TaskOutcome::Failed);
+                }
+            }
+        }
+        Error::PinBeforeOpen => {
+            if purposes(&decision).any(|purpose| purpose == Purpose::Open) {
+                decision.effects.splice(0..0, pin(observed));
+            }
+        }
+        Error::HoldWithoutLock
+        | Error::BothWithoutBolt
+        | Error::UnpinAfterClose
+        | Error::EvictedSuccess
+        | Error::OwnLease
+        | Error::UnsettledWindow
+        | Error::LeaseOutlived
+        | Error::UngatedRescue
+        | Error::UnreadySide => {}
+    }
+    decision
+}
+
+fn purposes(decision: &Decision) -> impl Iterator<Item = Purpose> {
+    decision.effects.iter().filter_map(|effect| match effect {
+        Effect::Patch(patch) => Some(patch.purpose),
+        _ => None,
+    })
+}
+
+fn bodies(decision: &mut Decision, purpose: Purpose, change: impl Fn(&mut Value)) {
+    for effect in &mut decision.effects {
+        if let Effect::Patch(patch) = effect
+            && patch.purpose == purpose
+        {
+            change(&mut patch.body);
+        }
+    }
+}
+
+/// The bolt on the side that serves.
+fn bolt(observed: &Observed) -> Option<Effect> {
+    let web = observed.deployments.get("web")?;
+    let old = web
+        .replica_sets
+        .iter()
+        .find(|set| set.wanted > 0 && set.template_digest != web.template.digest())
+        .filter(|old| old.min_ready_seconds.map(i64::from) != Some(HOLD))?;
+    Some(Effect::Patch(Patch {
+        kind: Kind::ReplicaSet,
+        name: old.name.clone(),
+        uid: old.uid.clone(),
+        purpose: Purpose::Bolt,
+        body: json!({
+            "metadata": {"resourceVersion": old.resource_version},
+            "spec": {"minReadySeconds": HOLD},
+        }),
+    }))
+}
+
+/// A change of a Deployment that calls for the next one.
+fn unrest(observed: &Observed) -> Option<Effect> {
+    let web = observed.deployments.get("web")?;
+    Some(Effect::Patch(Patch {
+        kind: Kind::Deployment,
+        name: web.name.clone(),
+        uid: web.uid.clone(),
+        purpose: Purpose::Claim,
+        body: json!({
+            "metadata": {"resourceVersion": web.resource_version, "labels": {"slipway.dev/claim": web.resource_version}},
+        }),
+    }))
+}
+
+/// The pin to the side that serves.
+fn pin(observed: &Observed) -> Option<Effect> {
+    let (web, service) = (observed.deployments.get("web")?, observed.services.get("web")?);
+    let side = web.replica_sets.iter().find(|set| set.wanted > 0)?;
+    Some(Effect::Patch(Patch {
+        kind: Kind::Service,
+        name: service.name.clone(),
+        uid: service.uid.clone(),
+        purpose: Purpose::Pin,
+        body: json!({
+            "metadata": {"resourceVersion": service.resource_version},
+            "spec": {"selector": {"pod-template-hash": side.hash}},
+        }),
+    }))
+}
+
+/// Jobs are made as others make them: they run.
+fn at_once(decision: &mut Decision) {
+    for effect in &mut decision.effects {
+        if let Effect::CreateJob { job, .. } = effect {
+            job["spec"]["suspend"] = json!(false);
+        }
+    }
+}
+
+/// A Job that is gone is made again, and runs.
+fn again(committed: &Progress, observed: &Observed, decision: &mut Decision, memory: &mut Memory) {
+    for effect in &decision.effects {
+        if let Effect::CreateJob { name, job } = effect {
+            memory.jobs.insert(name.clone(), job.clone());
+        }
+    }
+    for task in committed.open_tasks().filter(|task| task.job_uid.is_some()) {
+        if let Some(job) = memory.jobs.get(&task.job)
+            && !observed.jobs.contains_key(&task.job)
+        {
+            let effect = Effect::CreateJob {
+                name: task.job.clone(),
+                job: job.clone(),
+            };
+            decision.effects.push(effect);
+            at_once(decision);
+        }
+    }
+}
+
+/// Every Job is asked for twice, as a client would that tries again and lets the server choose the name.
+fn twice(decision: &mut Decision) {
+    let copies: Vec<Effect> = decision
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::CreateJob { name, job } => {
+                let (name, mut job) = (format!("{name}-again"), job.clone());
+                job["metadata"]["name"] = json!(name);
+                Some(Effect::CreateJob { name, job })
+            }
+            _ => None,
+        })
+        .collect();
+    decision.effects.extend(copies);
+    at_once(decision);
+}
+
+/// What belongs into Retire is done in Watch.
+fn early(error: Error, committed: &Progress, decision: &mut Decision, memory: &mut Memory) {
+    let watching = committed.passed(StepName::Cutover) && !committed.passed(StepName::Watch);
+    let search = committed.status.search.as_ref();
+    let (Some(search), false, true) = (search, memory.done, watching) else {
+        return;
+    };
+    let Some(candidate) = &search.candidate else {
+        return;
+    };
+    let url = "http://search:9200".to_owned();
+    memory.done = true;
+    if error == Error::AliasTooEarly {
+        let Some(index) = candidate.indices.first() else {
+            return;
+        };
+        decision.effects.push(Effect::MoveAlias {
+            url,
+            alias: "products".to_owned(),
+            from: Some("products_1".to_owned()),
+            to: index.index.clone(),
+            to_uuid: index.uuid.clone(),
+        });
+    } else if let Some(index) = candidate.baseline.first() {
+        decision.effects.push(Effect::DeleteIndex {
+            url,
+            own_alias: Some("products".to_owned()),
+            index: index.index.clone(),
+            uuid: index.uuid.clone(),
+        });
+    }
+}
