@@ -1,12 +1,14 @@
 //! What is told of a committed decision: events, log, metrics, the debug page.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource as _, runtime::events::EventType};
 use serde_json::json;
-use slipway_crds::v1alpha1::{Phase, Release};
+use slipway_crds::v1alpha1::{Phase, Release, status::StepName};
 use slipway_engine::{Because, Decision};
 
-use crate::{cache::Key, context::Context};
+use crate::{cache::Key, context::Context, error::chain};
 
 /// Tells what happened. Called once the decision is committed, never before.
 pub fn report(context: &Context, release: &Release, because: &[Because]) {
@@ -28,10 +30,46 @@ pub fn report(context: &Context, release: &Release, because: &[Because]) {
     }
 }
 
-/// Keeps the last decision for the debug page, and counts Releases by phase.
-pub fn remember(context: &Context, key: &Key, decision: &Decision) {
+/// Tells what became of an effect, by the purpose and the revision that it is for; `cause` is what whoever did not
+/// carry it out said.
+pub fn carried_out(
+    context: &Context,
+    object: (&str, &str),
+    purpose: &'static str,
+    revision: &str,
+    outcome: &'static str,
+    cause: Option<&dyn std::error::Error>,
+) {
+    context.metrics.effect(purpose, outcome);
+    let (kind, name) = object;
+    let cause = cause.map(chain);
+    tracing::info!(kind, name, purpose, revision, outcome, cause, "effect");
+}
+
+/// Counts the steps that a commit ended.
+pub fn finished_steps(context: &Context, before: &Release, decision: &Decision) {
+    let known = before.status.iter().flat_map(|status| &status.steps);
+    let known: Vec<_> = known.map(|step| (step.name, step.finished_at)).collect();
+    for step in &decision.progress.status.steps {
+        if let (Some(begun), Some(ended)) = (step.started_at, step.finished_at)
+            && !known.contains(&(step.name, step.finished_at))
+        {
+            let took = ended.duration_since(begun);
+            let took = Duration::try_from(took).unwrap_or_default();
+            context.metrics.step(step_word(step.name), took);
+        }
+    }
+}
+
+/// Counts Releases by phase.
+pub fn phase(context: &Context, key: &Key, decision: &Decision) {
     let phase = decision.progress.status.phase.map(phase_word);
     context.metrics.phase(&key.to_string(), phase);
+}
+
+/// Keeps a decision for the debug page, before it is carried out, or dropped because it is `broken`.
+pub fn remember(context: &Context, key: &Key, decision: &Decision, broken: &[String]) {
+    let phase = decision.progress.status.phase.map(phase_word);
     let effects: Vec<&str> = decision
         .effects
         .iter()
@@ -42,12 +80,28 @@ pub fn remember(context: &Context, key: &Key, decision: &Decision) {
         "waitingFor": decision.progress.status.waiting_for,
         "effects": effects,
         "wake": format!("{:?}", decision.wake),
+        "broken": broken,
     });
-    context.decisions.record(&key.namespace, &key.name, &page);
+    let under_way = decision.progress.running().is_some();
+    context.decisions.record(key, under_way, &page);
+}
+
+/// A step as metrics write it.
+fn step_word(step: StepName) -> &'static str {
+    match step {
+        StepName::Preflight => "preflight",
+        StepName::Prepare => "prepare",
+        StepName::Expand => "expand",
+        StepName::Reindex => "reindex",
+        StepName::Preboot => "preboot",
+        StepName::Cutover => "cutover",
+        StepName::Watch => "watch",
+        StepName::Retire => "retire",
+    }
 }
 
 /// A phase as metrics write it.
-fn phase_word(phase: Phase) -> &'static str {
+pub(crate) fn phase_word(phase: Phase) -> &'static str {
     match phase {
         Phase::Pending => "Pending",
         Phase::Preflight => "Preflight",
@@ -65,3 +119,6 @@ fn phase_word(phase: Phase) -> &'static str {
         Phase::Terminating => "Terminating",
     }
 }
+
+#[cfg(test)]
+mod tests;

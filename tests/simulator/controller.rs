@@ -11,7 +11,7 @@ use slipway_controller::{
     caches::Caches,
     client::{Deadlines, GuardLayer},
     clock::Clock,
-    context::{Context, Mind, Parts},
+    context::{Context, Parts, Planner},
     events::events,
     leader::{Elector, Fence, leadership},
     metrics::Metrics,
@@ -52,7 +52,7 @@ pub struct Settings {
     /// Whether it writes only while it holds the Lease.
     pub fenced: bool,
     /// What decides.
-    pub mind: Box<dyn Mind>,
+    pub planner: Box<dyn Planner>,
 }
 
 /// A process that runs until it is dropped.
@@ -71,7 +71,7 @@ impl Controller {
             lease,
             skew,
             fenced,
-            mind,
+            planner,
         } = settings;
         let metrics = Metrics::new();
         let (keeper, leadership) = leadership();
@@ -120,7 +120,7 @@ impl Controller {
         };
         let engine: Arc<dyn Transport> = Arc::new(SimulatedTransport::new(world.shared()));
         let mut context = Context::new(parts, Box::new(move |_, _| Ok(Arc::clone(&engine))));
-        context.mind = mind;
+        context.planner = planner;
         let limits = Limits {
             concurrency: CONCURRENCY,
             backoff: Backoff::seeded(seed),

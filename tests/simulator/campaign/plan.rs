@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use slipway_controller::context::{Engine, Mind};
+use slipway_controller::context::{Engine, Planner};
 
 use super::{
     super::world::World,
@@ -14,8 +14,8 @@ use super::{
 /// Before each number of a trouble in the name of a run that was made smaller.
 pub const ONLY: &str = "/only ";
 
-/// Makes the mind of a process.
-pub type MakeMind = Arc<dyn Fn() -> Box<dyn Mind> + Send + Sync>;
+/// Makes the planner of a process.
+pub type MakePlanner = Arc<dyn Fn() -> Box<dyn Planner> + Send + Sync>;
 
 /// Something that is arranged in a world before the controller starts.
 pub type Arrange = Arc<dyn Fn(&mut World) + Send + Sync>;
@@ -75,7 +75,7 @@ pub struct Plan {
     /// Whether the Lease has to stay with its first holder.
     pub steady: bool,
     /// What decides.
-    pub mind: MakeMind,
+    pub planner: MakePlanner,
     /// Whether a person says `retry` to what waits for one, so that the end may have more attempts.
     pub helped: bool,
     /// Whether the troubles themselves harm pods or objects: traffic and ends are then not compared.
@@ -104,7 +104,7 @@ impl Plan {
             slack: Duration::ZERO,
             fenced: true,
             steady: false,
-            mind: Arc::new(|| Box::new(Engine)),
+            planner: Arc::new(|| Box::new(Engine)),
             helped: false,
             harmed: false,
             free: false,

@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
             },
             skew: if odd { self.plan.skew } else { SignedDuration::ZERO },
             fenced: self.plan.fenced,
-            mind: (self.plan.mind)(),
+            planner: (self.plan.planner)(),
         };
         self.fleet.push(Controller::start(&self.world, settings));
     }

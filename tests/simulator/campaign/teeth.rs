@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use slipway_controller::context::{Engine, Mind};
+use slipway_controller::context::{Engine, Planner};
 use slipway_engine::{Decision, Intent, Observed, Progress};
 
 use super::{plan::Plan, plans::leaders, scenario::Scenario, scenes};
@@ -220,7 +220,7 @@ impl Tooth {
         let error = self.error;
         let mut plan = Plan::peaceful(self.scenario, 1);
         plan.trouble = format!("planted {error:?}");
-        plan.mind = Arc::new(move || {
+        plan.planner = Arc::new(move || {
             Box::new(Erring {
                 error,
                 memory: Mutex::default(),
@@ -247,7 +247,7 @@ struct Erring {
     memory: Mutex<spoilt::Memory>,
 }
 
-impl Mind for Erring {
+impl Planner for Erring {
     fn decide(&self, intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
         let (told, seen) = bent::bend(self.error, committed, observed, now);
         let decision = Engine.decide(intent, &told, &seen, now);
