@@ -20,7 +20,7 @@ use super::{calls::Call, past::Past};
 /// A statement that a history breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The invariant, by the name that the design gives it.
+    /// The invariant, in one word.
     pub invariant: &'static str,
     /// When.
     pub at: Timestamp,

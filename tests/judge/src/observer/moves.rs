@@ -1,7 +1,6 @@
 //! The controller's writes of Deployments, ReplicaSets and Services, read as moves of one window.
 //!
-//! A move is told from what changed, not from who meant what: the same names that `docs` and the design
-//! use for the writes of a window.
+//! A move is told from what changed, not from who meant what: the names are those of `docs/mechanism.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -319,7 +318,7 @@ fn list(differences: &[Difference]) -> String {
     }
 }
 
-/// The changed fields that are none of ours (invariant 11 of the design).
+/// The changed fields that are none of ours ("Own things only" in `docs/reliability.md`).
 fn foreign_fields<'a>(change: &'a Change<'_>, memory: &Memory, variables: &[String]) -> Vec<&'a Difference> {
     let name = change.event.name();
     let template = &change.after()["spec"]["template"];

@@ -1,4 +1,4 @@
-//! Facts, section 11: the bolt, and when to set it; the pauses around pin and unpin; the whole window.
+//! `docs/mechanism.md`, "The bolt": when to set it; the pauses around pin and unpin; the whole window.
 
 use serde_json::json;
 use slipway_kubernetes::{fields, kind::Kind, store::Propagation};
@@ -7,7 +7,7 @@ use super::stage::{
     HOLD, Stage, deployment, hold_patch, release_patch, retire_patch, seeds, service, values_patch,
 };
 
-/// The window after the flip as the design has it: lock, bolt, flip.
+/// The window after the flip: lock, bolt, flip.
 async fn bolted(seed: u64) -> Stage {
     let mut stage = Stage::window(seed, 3).await;
     stage.lock().await;
@@ -218,7 +218,7 @@ async fn the_bolt_left_behind_is_reset_when_the_template_comes_back() {
     assert!(!stage.outage());
 }
 
-/// The whole window as the design has it, with a foreign template after each single write and the user's
+/// The whole window, with a foreign template after each single write and the user's
 /// unchanged manifest in Watch: both sides full until Retire, no outage.
 #[tokio::test(start_paused = true)]
 async fn the_whole_window_survives_a_foreign_template_after_every_write() {

@@ -1,4 +1,4 @@
-//! Facts, section 12: the window guard.
+//! `docs/mechanism.md`, "The window guard".
 
 use serde_json::json;
 use slipway_kubernetes::{

@@ -1,4 +1,4 @@
-//! Facts, section 2: abort before the flip, and the order of patches.
+//! `docs/mechanism.md`, "The hold": abort before the flip, and the order of patches.
 
 use serde_json::json;
 use slipway_kubernetes::{fields, kind::Kind};

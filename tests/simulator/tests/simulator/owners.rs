@@ -1,4 +1,5 @@
-//! Facts, section 4: who fights over the Service's pin and the Deployment's hold.
+//! `docs/mechanism.md`, "Pins and EndpointSlices" and "Writes: patches, versions, owners": who fights over the
+//! Service's pin and the Deployment's hold.
 
 use serde_json::{Value, json};
 use slipway_kubernetes::{fields, kind::Kind, models::deployment::HASH};

@@ -1,4 +1,4 @@
-//! Facts, sections 0 and 5: what the statuses say in a window, and when.
+//! `docs/mechanism.md`, "Which ReplicaSet, and when it is ready": what the statuses say in a window, and when.
 
 use serde_json::json;
 use slipway_kubernetes::{fields, kind::Kind, store::Event};

@@ -1,4 +1,5 @@
-//! Facts, section 1: what happens in the held window before the flip, and how to get out of it.
+//! `docs/mechanism.md`, "The hold" and "Scaling in the window": what happens before the flip, and how to get out of
+//! it.
 
 use serde_json::json;
 use slipway_kubernetes::{fields, kind::Kind, models::behaviour::Behaviour, store::Propagation};

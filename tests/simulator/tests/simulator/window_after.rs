@@ -1,4 +1,4 @@
-//! Facts, section 1: what happens after the flip, and what the lock is good for.
+//! `docs/mechanism.md`, "The lock": what happens after the flip, and what the lock is good for.
 
 use slipway_kubernetes::{fields, kind::Kind, store::Propagation};
 
