@@ -242,7 +242,7 @@ impl Subject<'_> {
             return Err(Finding::wrong(
                 StopReason::ManifestHoldsFields,
                 format!(
-                    "{}: {} sets strategy, minReadySeconds, progressDeadlineSeconds or paused of Deployment {}. Applying that again while traffic moves would take pods away, and the window guard that refuses it is off. Draft the guard on (chart value windowGuard.mode), or take the fields out of the manifest.",
+                    "{}: {} sets strategy, minReadySeconds, progressDeadlineSeconds or paused of Deployment {}. Applying that again while traffic moves would take pods away, and the window guard that refuses it is off. Turn the guard on (chart value windowGuard.mode), or take the fields out of the manifest.",
                     self.field,
                     managers.join(", "),
                     deployment.name
@@ -319,7 +319,7 @@ pub(super) fn task_labels(observed: &Observed, plan: &Plan) -> Check {
             return Err(Finding::wrong(
                 StopReason::TaskLabelsSelected,
                 format!(
-                    "the labels of task {} are selected by {what}, which would take its pod for one of its own. Choose other labels.",
+                    "The labels of task {} are selected by {what}, which would take its pod for one of its own. Choose other labels.",
                     task.name
                 ),
             ));
