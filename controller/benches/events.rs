@@ -5,6 +5,8 @@
 //! and decided about. Every Release is at rest, with a Deployment of three pods, its ReplicaSets, a Service and an
 //! EndpointSlice.
 
+#![expect(clippy::indexing_slicing, reason = "all JSON that is indexed is made here")]
+
 use std::{error::Error, io::Write as _};
 
 use jiff::Timestamp;
@@ -62,7 +64,7 @@ fn median(
     kind: &WatchedKind,
     object: impl Fn(usize, usize) -> Value,
 ) -> Outcome<f64> {
-    let mut version = caches_version(size);
+    let mut version = versions_above(size);
     let mut means = Vec::new();
     for _ in 0..MEASUREMENTS {
         let objects = (0..EVENTS).map(|event| object(event * 7919 % size, version + event));
@@ -88,7 +90,7 @@ fn processor_time() -> Outcome<f64> {
 }
 
 /// Above every version that [`filled`] used.
-fn caches_version(size: usize) -> usize {
+fn versions_above(size: usize) -> usize {
     size * 100
 }
 
