@@ -148,7 +148,7 @@ impl Subject<'_> {
                 ),
             ));
         }
-        if !service.selects(&deployment.template.labels()) {
+        if !service.selects(deployment.template.labels()) {
             return Err(Finding::wrong(
                 StopReason::ServiceSelectsNothing,
                 format!(
@@ -159,7 +159,7 @@ impl Subject<'_> {
         }
         let others = self.input.observed.deployments.values();
         let mut others = others.filter(|other| other.name != deployment.name);
-        match others.find(|other| service.selects(&other.template.labels())) {
+        match others.find(|other| service.selects(other.template.labels())) {
             Some(other) => Err(Finding::wrong(
                 StopReason::ServiceSelectsOthers,
                 format!(
@@ -194,7 +194,7 @@ impl Subject<'_> {
             .observed
             .services
             .values()
-            .find(|service| service.selects(&labels) && !known(&service.name))
+            .find(|service| service.selects(labels) && !known(&service.name))
         {
             Some(service) => Err(Finding::wrong(
                 StopReason::ServiceUnlisted,
