@@ -162,7 +162,9 @@ impl Both {
                 }
             }
             Happening::Step(step) => {
-                self.small = self.small.step(step, self.replicas).unwrap_or(self.small.clone());
+                if let Some(next) = self.small.step(step, self.replicas) {
+                    self.small = next;
+                }
             }
             Happening::Look => {
                 while let Some(next) = self.small.step(Step::Rollout, self.replicas) {
