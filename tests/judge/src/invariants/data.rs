@@ -9,7 +9,7 @@ use slipway_kubernetes::{clock, cluster::Process, fields, kind::Kind, search::Na
 use super::Violation;
 use crate::past::Past;
 
-/// The name_changes that were not looked at yet, and what there was before them.
+/// The changes of names that were not looked at yet, and what there was before them.
 pub(super) struct Data<'a> {
     name_changes: std::iter::Peekable<std::slice::Iter<'a, (Timestamp, NameChange)>>,
     processes: &'a [Process],
