@@ -94,7 +94,10 @@ pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, dra
 
 /// What a revision will do, in the order of its route.
 fn outline(plan: &Plan, first_installation: bool) -> String {
-    let traffic = plan.workloads.iter().any(|workload| workload.move_ == Move::WithTraffic);
+    let traffic = plan
+        .workloads
+        .iter()
+        .any(|workload| workload.move_ == Move::WithTraffic);
     let word = |step: &StepName| match step {
         StepName::Preflight => None,
         StepName::Prepare => (!plan.prepare.is_empty()).then_some("prepare"),
