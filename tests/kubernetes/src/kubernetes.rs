@@ -19,7 +19,7 @@ use crate::{
     random::Random,
     refusal::Refusal,
     store::{Caller, DeleteOptions, Key, Part, Patch},
-    users::Kubectl,
+    users::{Kubectl, Written},
 };
 
 /// Something that happens at a time.
@@ -106,41 +106,22 @@ impl Kubernetes {
     }
 
     /// Somebody creates an object in the namespace `default`.
-    pub fn create(&mut self, actor: &str, kind: Kind, object: Value) -> Result<Arc<Value>, Refusal> {
+    pub fn create(&mut self, actor: &str, kind: Kind, object: Value) -> Written {
         let store = &mut self.cluster.store;
         store.create(&Caller::new(actor), kind, "default", object)
     }
 
     /// Somebody changes an object by a merge patch. A resource version in it is a condition.
-    pub fn patch(
-        &mut self,
-        actor: &str,
-        kind: Kind,
-        name: &str,
-        patch: Value,
-    ) -> Result<Arc<Value>, Refusal> {
+    pub fn patch(&mut self, actor: &str, kind: Kind, name: &str, patch: Value) -> Written {
         self.patch_part(actor, kind, name, patch, Part::Main)
     }
 
     /// Somebody changes the status of an object by a merge patch.
-    pub fn patch_status(
-        &mut self,
-        actor: &str,
-        kind: Kind,
-        name: &str,
-        patch: Value,
-    ) -> Result<Arc<Value>, Refusal> {
+    pub fn patch_status(&mut self, actor: &str, kind: Kind, name: &str, patch: Value) -> Written {
         self.patch_part(actor, kind, name, patch, Part::Status)
     }
 
-    fn patch_part(
-        &mut self,
-        actor: &str,
-        kind: Kind,
-        name: &str,
-        patch: Value,
-        part: Part,
-    ) -> Result<Arc<Value>, Refusal> {
+    fn patch_part(&mut self, actor: &str, kind: Kind, name: &str, patch: Value, part: Part) -> Written {
         let key = Key::new(kind, "default", name);
         let store = &mut self.cluster.store;
         store.patch(&Caller::new(actor), &key, &Patch::Merge(patch), part)
