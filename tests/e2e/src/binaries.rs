@@ -1,4 +1,4 @@
-//! The Kubernetes, etcd and Helm binaries at the versions that the Go modules in `tests/binaries` pin.
+//! The Kubernetes, etcd and Helm binaries at the versions that the Go modules in `tests/e2e/binaries` pin.
 //!
 //! Each is taken from `KUBEBUILDER_ASSETS` (the convention of envtest) or PATH where the right version is
 //! there, else from the cache folder, else built into it from source, once.
@@ -23,9 +23,9 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Binaries(BTreeMap<&'static str, PathBuf>);
 
-/// One Go module of `tests/binaries` and what is built from it.
+/// One Go module of `tests/e2e/binaries` and what is built from it.
 struct Module {
-    /// Its folder in `tests/binaries`.
+    /// Its folder in `tests/e2e/binaries`.
     folder: &'static str,
     /// Name and version, as in the cache folder's names.
     version: String,

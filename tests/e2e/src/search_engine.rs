@@ -33,7 +33,7 @@ pub enum SearchEngine {
 
 /// What differs from engine to engine.
 struct Traits {
-    /// Its folder in `tests/binaries`, its configuration file's and its log's name.
+    /// Its folder in `tests/e2e/binaries`, its configuration file's and its log's name.
     name: &'static str,
     pom: &'static str,
     main_class: &'static str,

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     clock::Clock,
     cluster::Cluster,
+    kind::Kind,
     models::{self, Model, Wake},
     random::Random,
     store::Key,
@@ -71,6 +72,18 @@ impl<A> Agenda<A> {
             cluster.scripts.sick.remove(&pod.name);
         }
         self.look_at_pod(pod);
+    }
+
+    /// Makes all pods of an image stop answering, also those to come, or answer again.
+    pub fn set_image_sick(&mut self, cluster: &mut Cluster, image: &str, sick: bool) {
+        if sick {
+            cluster.scripts.sick_images.insert(image.to_owned());
+        } else {
+            cluster.scripts.sick_images.remove(image);
+        }
+        for (pod, _) in cluster.store.list(Kind::Pod, None) {
+            self.look_at_pod(pod);
+        }
     }
 
     /// Kills a pod's process.

@@ -1,28 +1,5 @@
 //! The kinds of objects that the fake API server knows.
 
-/// A kind of object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs, reason = "each is the Kubernetes kind of that name")]
-pub enum Kind {
-    ConfigMap,
-    CustomResourceDefinition,
-    Deployment,
-    EndpointSlice,
-    Event,
-    HorizontalPodAutoscaler,
-    Job,
-    Lease,
-    Namespace,
-    PersistentVolumeClaim,
-    Pod,
-    PodDisruptionBudget,
-    Release,
-    ReplicaSet,
-    Secret,
-    Service,
-    ServiceAccount,
-}
-
 /// What the API server needs to know about a kind.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "a row of a table")]
@@ -47,126 +24,71 @@ pub struct Traits {
     pub managed: bool,
 }
 
-/// A row of the table below; the flags are status, generation, unconditional and managed.
-const fn row(
-    kind: &'static str,
-    api: (&'static str, &'static str),
-    resource: &'static str,
-    namespaced: bool,
-    [status, generation, unconditional, managed]: [bool; 4],
-) -> Traits {
-    let (group, version) = api;
-    Traits {
-        kind,
-        group,
-        version,
-        resource,
-        namespaced,
-        status,
-        generation,
-        unconditional,
-        managed,
-    }
+/// What holds of no kind in particular.
+const PLAIN: Traits = Traits {
+    kind: "",
+    group: "",
+    version: "",
+    resource: "",
+    namespaced: false,
+    status: false,
+    generation: false,
+    unconditional: false,
+    managed: false,
+};
+
+macro_rules! kinds {
+    ($($kind:ident $group:literal $version:literal $resource:literal [$($flag:ident)*];)*) => {
+        /// A kind of object.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs, reason = "each is the Kubernetes kind of that name")]
+        pub enum Kind {
+            $($kind,)*
+        }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: [Self; [$($group),*].len()] = [$(Self::$kind),*];
+
+            /// What the API server needs to know about the kind.
+            #[allow(clippy::needless_update, reason = "a row may have every flag")]
+            pub const fn traits(self) -> Traits {
+                match self {
+                    $(Self::$kind => Traits {
+                        kind: stringify!($kind),
+                        group: $group,
+                        version: $version,
+                        resource: $resource,
+                        $($flag: true,)*
+                        ..PLAIN
+                    },)*
+                }
+            }
+        }
+    };
 }
 
-const CORE: (&str, &str) = ("", "v1");
-const APPS: (&str, &str) = ("apps", "v1");
+kinds! {
+    ConfigMap "" "v1" "configmaps" [namespaced unconditional managed];
+    CustomResourceDefinition "apiextensions.k8s.io" "v1" "customresourcedefinitions" [status generation];
+    Deployment "apps" "v1" "deployments" [namespaced status generation unconditional managed];
+    EndpointSlice "discovery.k8s.io" "v1" "endpointslices" [namespaced generation unconditional];
+    Event "events.k8s.io" "v1" "events" [namespaced unconditional];
+    HorizontalPodAutoscaler "autoscaling" "v2" "horizontalpodautoscalers" [namespaced status unconditional];
+    Job "batch" "v1" "jobs" [namespaced status generation unconditional];
+    Lease "coordination.k8s.io" "v1" "leases" [namespaced];
+    Namespace "" "v1" "namespaces" [status unconditional];
+    PersistentVolumeClaim "" "v1" "persistentvolumeclaims" [namespaced status unconditional];
+    Pod "" "v1" "pods" [namespaced status generation unconditional];
+    PodDisruptionBudget "policy" "v1" "poddisruptionbudgets" [namespaced status generation];
+    Release "slipway.dev" "v1alpha1" "releases" [namespaced status generation managed];
+    ReplicaSet "apps" "v1" "replicasets" [namespaced status generation unconditional];
+    Secret "" "v1" "secrets" [namespaced unconditional];
+    Service "" "v1" "services" [namespaced status unconditional managed];
+    ServiceAccount "" "v1" "serviceaccounts" [namespaced unconditional];
+}
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 17] = [
-        Self::ConfigMap,
-        Self::CustomResourceDefinition,
-        Self::Deployment,
-        Self::EndpointSlice,
-        Self::Event,
-        Self::HorizontalPodAutoscaler,
-        Self::Job,
-        Self::Lease,
-        Self::Namespace,
-        Self::PersistentVolumeClaim,
-        Self::Pod,
-        Self::PodDisruptionBudget,
-        Self::Release,
-        Self::ReplicaSet,
-        Self::Secret,
-        Self::Service,
-        Self::ServiceAccount,
-    ];
-
-    /// What the API server needs to know about the kind.
-    pub const fn traits(self) -> Traits {
-        const NO: bool = false;
-        const YES: bool = true;
-        match self {
-            Self::ConfigMap => row("ConfigMap", CORE, "configmaps", YES, [NO, NO, YES, YES]),
-            Self::CustomResourceDefinition => {
-                let api = ("apiextensions.k8s.io", "v1");
-                row(
-                    "CustomResourceDefinition",
-                    api,
-                    "customresourcedefinitions",
-                    NO,
-                    [YES, YES, NO, NO],
-                )
-            }
-            Self::Deployment => row("Deployment", APPS, "deployments", YES, [YES, YES, YES, YES]),
-            Self::EndpointSlice => row(
-                "EndpointSlice",
-                ("discovery.k8s.io", "v1"),
-                "endpointslices",
-                YES,
-                [NO, YES, YES, NO],
-            ),
-            Self::Event => row("Event", ("events.k8s.io", "v1"), "events", YES, [NO, NO, YES, NO]),
-            Self::HorizontalPodAutoscaler => {
-                let api = ("autoscaling", "v2");
-                row(
-                    "HorizontalPodAutoscaler",
-                    api,
-                    "horizontalpodautoscalers",
-                    YES,
-                    [YES, NO, YES, NO],
-                )
-            }
-            Self::Job => row("Job", ("batch", "v1"), "jobs", YES, [YES, YES, YES, NO]),
-            Self::Lease => row(
-                "Lease",
-                ("coordination.k8s.io", "v1"),
-                "leases",
-                YES,
-                [NO, NO, NO, NO],
-            ),
-            Self::Namespace => row("Namespace", CORE, "namespaces", NO, [YES, NO, YES, NO]),
-            Self::PersistentVolumeClaim => row(
-                "PersistentVolumeClaim",
-                CORE,
-                "persistentvolumeclaims",
-                YES,
-                [YES, NO, YES, NO],
-            ),
-            Self::Pod => row("Pod", CORE, "pods", YES, [YES, YES, YES, NO]),
-            Self::PodDisruptionBudget => row(
-                "PodDisruptionBudget",
-                ("policy", "v1"),
-                "poddisruptionbudgets",
-                YES,
-                [YES, YES, NO, NO],
-            ),
-            Self::Release => row(
-                "Release",
-                ("slipway.dev", "v1alpha1"),
-                "releases",
-                YES,
-                [YES, YES, NO, YES],
-            ),
-            Self::ReplicaSet => row("ReplicaSet", APPS, "replicasets", YES, [YES, YES, YES, NO]),
-            Self::Secret => row("Secret", CORE, "secrets", YES, [NO, NO, YES, NO]),
-            Self::Service => row("Service", CORE, "services", YES, [YES, NO, YES, YES]),
-            Self::ServiceAccount => row("ServiceAccount", CORE, "serviceaccounts", YES, [NO, NO, YES, NO]),
-        }
-    }
-
     /// The kind behind a group, version and resource of a URL.
     pub fn of_resource(group: &str, version: &str, resource: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| {

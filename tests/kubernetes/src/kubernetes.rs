@@ -19,11 +19,11 @@ use crate::{
     random::Random,
     refusal::Refusal,
     store::{Caller, DeleteOptions, Key, Part, Patch},
-    users::Kubectl,
+    users::{Kubectl, Written},
 };
 
 /// Something that happens at a time.
-type Act = Box<dyn FnOnce(&mut Cluster) + Send>;
+type Act = Box<dyn FnOnce(&mut Kubernetes) + Send>;
 
 /// A cluster with everything that moves in it, for tests that are one thread and no runtime.
 ///
@@ -106,41 +106,22 @@ impl Kubernetes {
     }
 
     /// Somebody creates an object in the namespace `default`.
-    pub fn create(&mut self, actor: &str, kind: Kind, object: Value) -> Result<Arc<Value>, Refusal> {
+    pub fn create(&mut self, actor: &str, kind: Kind, object: Value) -> Written {
         let store = &mut self.cluster.store;
         store.create(&Caller::new(actor), kind, "default", object)
     }
 
     /// Somebody changes an object by a merge patch. A resource version in it is a condition.
-    pub fn patch(
-        &mut self,
-        actor: &str,
-        kind: Kind,
-        name: &str,
-        patch: Value,
-    ) -> Result<Arc<Value>, Refusal> {
+    pub fn patch(&mut self, actor: &str, kind: Kind, name: &str, patch: Value) -> Written {
         self.patch_part(actor, kind, name, patch, Part::Main)
     }
 
     /// Somebody changes the status of an object by a merge patch.
-    pub fn patch_status(
-        &mut self,
-        actor: &str,
-        kind: Kind,
-        name: &str,
-        patch: Value,
-    ) -> Result<Arc<Value>, Refusal> {
+    pub fn patch_status(&mut self, actor: &str, kind: Kind, name: &str, patch: Value) -> Written {
         self.patch_part(actor, kind, name, patch, Part::Status)
     }
 
-    fn patch_part(
-        &mut self,
-        actor: &str,
-        kind: Kind,
-        name: &str,
-        patch: Value,
-        part: Part,
-    ) -> Result<Arc<Value>, Refusal> {
+    fn patch_part(&mut self, actor: &str, kind: Kind, name: &str, patch: Value, part: Part) -> Written {
         let key = Key::new(kind, "default", name);
         let store = &mut self.cluster.store;
         store.patch(&Caller::new(actor), &key, &Patch::Merge(patch), part)
@@ -165,6 +146,11 @@ impl Kubernetes {
         self.agenda.set_sick(&mut self.cluster, &pod, sick);
     }
 
+    /// Makes all pods of an image stop answering, also those to come, or answer again.
+    pub fn set_image_sick(&mut self, image: &str, sick: bool) {
+        self.agenda.set_image_sick(&mut self.cluster, image, sick);
+    }
+
     /// Kills a pod's process.
     pub fn kill(&mut self, pod: &str) {
         let pod = Key::new(Kind::Pod, "default", pod);
@@ -172,7 +158,7 @@ impl Kubernetes {
     }
 
     /// Lets something happen after a time.
-    pub fn after(&mut self, wait: Duration, act: impl FnOnce(&mut Cluster) + Send + 'static) {
+    pub fn after(&mut self, wait: Duration, act: impl FnOnce(&mut Self) + Send + 'static) {
         self.agenda.after(wait, Box::new(act));
     }
 
@@ -228,7 +214,7 @@ impl Kubernetes {
         };
         self.show(at.max(self.cluster.clock.elapsed()));
         if let Some(act) = self.agenda.perform(&mut self.cluster) {
-            act(&mut self.cluster);
+            act(self);
         }
         true
     }
@@ -246,7 +232,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{fields, models::behaviour::Behaviour};
+    use crate::{
+        fields,
+        models::behaviour::{Behaviour, command_line},
+    };
 
     fn job(name: &str, command: &str) -> Value {
         let container = json!({"name": "main", "image": "shop:1", "command": [command]});
@@ -258,7 +247,8 @@ mod tests {
     fn tasks_run_once_they_are_started_and_end_as_they_are_scripted() {
         let mut kubernetes = Kubernetes::new(1);
         let fails = Behaviour::task(Duration::from_mins(2), 1).says("no such table");
-        kubernetes.cluster.scripts.command("migrate", fails);
+        let migrates = |pod: &Value| command_line(pod) == "migrate";
+        kubernetes.cluster.scripts.next(migrates, [fails]);
         let made = kubernetes.create("slipway", Kind::Job, job("expand", "migrate"));
         kubernetes.advance(Duration::from_mins(5));
         assert!(kubernetes.all(Kind::Pod).is_empty(), "it is suspended");
@@ -280,6 +270,12 @@ mod tests {
         let pods = kubernetes.all(Kind::Pod);
         let ended = "/status/containerStatuses/0/state/terminated/message";
         assert_eq!(fields::text(&pods[0], ended), "no such table");
+        let mut second = job("expand-2", "migrate");
+        second["spec"]["suspend"] = json!(false);
+        drop(kubernetes.create("slipway", Kind::Job, second).unwrap());
+        let done =
+            |kubernetes: &Kubernetes| fields::is_true(&kubernetes.get(Kind::Job, "expand-2"), "Complete");
+        assert!(kubernetes.until(Duration::from_mins(1), done));
     }
 
     #[test]
@@ -311,7 +307,10 @@ mod tests {
         assert!(kubernetes.until(Duration::from_mins(1), |kubernetes| ready(kubernetes) == 2));
         kubernetes.kill(&names[1]);
         assert!(kubernetes.until(Duration::from_mins(1), |kubernetes| ready(kubernetes) == 1));
-        kubernetes.set_sick(&names[0], false);
+        let well = names[0].clone();
+        kubernetes.after(Duration::from_secs(20), move |kubernetes| {
+            kubernetes.set_sick(&well, false);
+        });
         assert!(kubernetes.rest(Duration::from_secs(30)));
         assert_eq!(ready(&kubernetes), 3);
         assert_eq!(
@@ -319,19 +318,19 @@ mod tests {
             3,
             "a process comes again in its pod"
         );
+        for (sick, left) in [(true, 0), (false, 3)] {
+            kubernetes.set_image_sick("shop:1", sick);
+            assert!(kubernetes.rest(Duration::from_secs(30)));
+            assert_eq!(ready(&kubernetes), left);
+        }
     }
 
     #[test]
     fn a_seed_is_a_run() {
         let history = |seed| {
             let mut kubernetes = Kubernetes::new(seed);
-            kubernetes.after(Duration::from_secs(5), |cluster| {
-                let made = cluster.store.create(
-                    &Caller::new("slipway"),
-                    Kind::Job,
-                    "default",
-                    job("expand", "true"),
-                );
+            kubernetes.after(Duration::from_secs(5), |kubernetes| {
+                let made = kubernetes.create("slipway", Kind::Job, job("expand", "true"));
                 drop(made.unwrap());
             });
             kubernetes.advance(Duration::from_secs(4));

@@ -35,7 +35,7 @@ const CONCURRENCY: usize = 4;
 
 /// How a process is started.
 pub struct Settings {
-    /// Its name, which begins with [`CONTROLLER`]; the identity in the Lease begins with it.
+    /// Its name, which begins with [`CONTROLLER`](slipway_judge::past::CONTROLLER); the identity in the Lease begins with it.
     pub name: String,
     /// What its jitter is drawn from.
     pub seed: u64,

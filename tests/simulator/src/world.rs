@@ -10,7 +10,8 @@ use std::{
 use jiff::Timestamp;
 use slipway_judge::oracle::Oracle;
 use slipway_kubernetes::{
-    agenda::Agenda, clock::Clock, kind::Kind, random::Random, store::Key, trace, users::Kubectl,
+    agenda::Agenda, clock::Clock, kind::Kind, random::Random, refusal::Refusal, store::Key, trace,
+    users::Kubectl,
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -99,6 +100,11 @@ impl World {
     /// What a person with kubectl can do, as the user `user`.
     pub fn kubectl<R>(&self, act: impl FnOnce(&mut Kubectl<'_>) -> R) -> R {
         act(&mut Kubectl::new(&mut self.cluster(), "user"))
+    }
+
+    /// What a person with kubectl does, who may do it.
+    pub fn user<R>(&self, act: impl FnOnce(&mut Kubectl<'_>) -> Result<R, Refusal>) -> R {
+        self.kubectl(act).expect("a person may do it")
     }
 
     /// What an observer has seen so far.

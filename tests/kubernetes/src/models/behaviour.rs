@@ -1,6 +1,11 @@
 //! What the containers of the simulated cluster do.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -142,12 +147,22 @@ impl Behaviour {
 /// Which pods a script is for.
 pub type Matcher = Box<dyn Fn(&Value) -> bool + Send>;
 
+/// What pods do for which a matcher says yes.
+enum Rule {
+    /// All of them the same.
+    Always(Behaviour),
+    /// Each the next of these; when there is none left, what it would do without this script.
+    Next(VecDeque<Behaviour>),
+}
+
 /// The scripts of all containers.
 #[derive(Default)]
 pub struct Scripts {
-    rules: Vec<(Matcher, Behaviour)>,
+    rules: Vec<(Matcher, Rule)>,
     /// Pods, by name, that do not answer although they would.
     pub sick: BTreeSet<String>,
+    /// Images whose pods do not answer although they would.
+    pub sick_images: BTreeSet<String>,
     /// Pods, by name, whose process is about to be killed.
     pub killed: BTreeSet<String>,
 }
@@ -161,7 +176,17 @@ impl fmt::Debug for Scripts {
 impl Scripts {
     /// Pods for which the matcher says yes behave like this. Later scripts win.
     pub fn script(&mut self, matcher: impl Fn(&Value) -> bool + Send + 'static, behaviour: Behaviour) {
-        self.rules.push((Box::new(matcher), behaviour));
+        self.rules.push((Box::new(matcher), Rule::Always(behaviour)));
+    }
+
+    /// The next pods for which the matcher says yes behave like these, one after the other.
+    pub fn next(
+        &mut self,
+        matcher: impl Fn(&Value) -> bool + Send + 'static,
+        runs: impl IntoIterator<Item = Behaviour>,
+    ) {
+        self.rules
+            .push((Box::new(matcher), Rule::Next(runs.into_iter().collect())));
     }
 
     /// Pods whose first container has this image behave like this.
@@ -180,15 +205,24 @@ impl Scripts {
     }
 
     /// What a new pod does. Without a script: a Job's pod succeeds after two seconds, others serve.
-    pub fn of(&self, pod: &Value) -> Behaviour {
-        let found = self.rules.iter().rev().find(|(matcher, _)| matcher(pod));
-        match found {
-            Some((_, behaviour)) => behaviour.clone(),
-            None if fields::text(pod, "/spec/restartPolicy") == "Never" => {
-                Behaviour::task(Duration::from_secs(2), 0)
-            }
-            None => Behaviour::server(),
-        }
+    pub fn of(&mut self, pod: &Value) -> Behaviour {
+        let mut rules = self.rules.iter_mut().rev().filter(|(matcher, _)| matcher(pod));
+        let found = rules.find_map(|(_, rule)| match rule {
+            Rule::Always(behaviour) => Some(behaviour.clone()),
+            Rule::Next(runs) => runs.pop_front(),
+        });
+        found.unwrap_or_else(|| match fields::text(pod, "/spec/restartPolicy") {
+            "Never" => Behaviour::task(Duration::from_secs(2), 0),
+            _ => Behaviour::server(),
+        })
+    }
+
+    /// Whether a pod does not answer although it would.
+    pub fn is_sick(&self, pod: &Value) -> bool {
+        self.sick.contains(fields::name(pod))
+            || self
+                .sick_images
+                .contains(fields::text(pod, "/spec/containers/0/image"))
     }
 }
 

@@ -105,7 +105,7 @@ impl Model for Kubelet {
 }
 
 impl Kubelet {
-    fn accept(&mut self, key: &Key, pod: &Value, cluster: &Cluster, random: &mut Random, now: Timestamp) {
+    fn accept(&mut self, key: &Key, pod: &Value, cluster: &mut Cluster, random: &mut Random, now: Timestamp) {
         let mut behaviour = cluster.scripts.of(pod);
         let jitter = random.within(&(Duration::ZERO..behaviour.jitter));
         behaviour.ready = behaviour.ready.map(|ready| ready + jitter);
@@ -305,7 +305,7 @@ impl Sandbox {
         let Some(pod) = cluster.store.get(key).cloned() else {
             return Wake::Idle;
         };
-        let sick = cluster.scripts.sick.contains(fields::name(&pod));
+        let sick = cluster.scripts.is_sick(&pod);
         let status = self.status(&pod, sick, now);
         if pod["status"] != status {
             let mut wanted = Value::clone(&pod);

@@ -64,15 +64,13 @@ pub fn image(world: &mut World, image: &str) {
 
 /// Changes the Release.
 pub fn patch(world: &mut World, patch: Value) {
-    let patched = world.kubectl(|kubectl| kubectl.patch(Kind::Release, "shop", patch));
-    drop(patched.expect("a person may change a Release"));
+    world.user(|user| user.patch(Kind::Release, "shop", patch));
 }
 
 /// Pulls a lever.
 pub fn lever(world: &mut World, lever: &str, value: &str) {
     let key = format!("slipway.dev/{lever}");
-    let done = world.kubectl(|kubectl| kubectl.annotate(Kind::Release, "shop", &key, value));
-    drop(done.expect("a person may annotate a Release"));
+    world.user(|user| user.annotate(Kind::Release, "shop", &key, value));
 }
 
 /// The names of the pods of an image that serve.

@@ -94,8 +94,7 @@ pub const EVICTED: Scenario = Scenario {
             when: |world| migration(world).is_some(),
             then: |world| {
                 let pod = migration(world).expect("it runs");
-                let evicted = world.kubectl(|kubectl| kubectl.evict(&pod));
-                evicted.expect("a person may drain a node");
+                world.user(|user| user.evict(&pod));
             },
         },
         RETRY,
@@ -113,8 +112,7 @@ pub const JOB_DELETED: Scenario = Scenario {
             when: |world| migration(world).is_some(),
             then: |world| {
                 let job = "shop-2-expand-1";
-                let gone = world.kubectl(|kubectl| kubectl.delete(Kind::Job, job, Propagation::Background));
-                gone.expect("a person may delete a Job");
+                world.user(|user| user.delete(Kind::Job, job, Propagation::Background));
             },
         },
         RETRY,
@@ -226,8 +224,7 @@ pub const UNSETTLED: Scenario = Scenario {
     acts: &[Act {
         when: |world| at(world, 1, "Complete"),
         then: |world| {
-            let changed = world.kubectl(|kubectl| kubectl.set_env("web", "main", "CHANGED", "1"));
-            drop(changed.expect("a person may change a Deployment"));
+            world.user(|user| user.set_env("web", "main", "CHANGED", "1"));
             image(world, "shop:2");
         },
     }],
@@ -350,11 +347,7 @@ fn whole(world: &mut World) {
 
 /// Applies a manifest as a person.
 pub fn apply(world: &World, manifest: &Value) {
-    drop(
-        world
-            .kubectl(|kubectl| kubectl.apply(manifest))
-            .expect("a valid manifest"),
-    );
+    drop(world.user(|user| user.apply(manifest)));
 }
 
 /// A Deployment of version 1.

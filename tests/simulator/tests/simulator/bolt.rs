@@ -23,7 +23,7 @@ async fn without_the_bolt_the_users_own_manifest_takes_the_serving_side_away() {
         let mut stage = Stage::window(seed, 3).await;
         stage.lock().await;
         stage.pin("shop:2").await;
-        stage.user(|user| user.apply(&deployment(3, "shop:1")));
+        stage.world.user(|user| user.apply(&deployment(3, "shop:1")));
         stage.rest().await;
         assert_eq!(
             stage.size("shop:2"),
@@ -39,10 +39,10 @@ async fn with_the_bolt_manifests_and_third_versions_change_nothing() {
     for seed in seeds() {
         let mut stage = bolted(seed).await;
         let (old, new) = (stage.pods("shop:1"), stage.pods("shop:2"));
-        stage.user(|user| user.apply(&deployment(3, "shop:1")));
-        stage.user(|user| user.apply(&service()));
+        stage.world.user(|user| user.apply(&deployment(3, "shop:1")));
+        stage.world.user(|user| user.apply(&service()));
         stage.rest().await;
-        stage.user(|user| user.set_env("web", "web", "X", "1"));
+        stage.world.user(|user| user.set_env("web", "web", "X", "1"));
         stage.rest().await;
         assert_eq!((stage.pods("shop:1"), stage.pods("shop:2")), (old, new));
         assert_eq!(stage.available("shop:1"), 0);
@@ -59,8 +59,8 @@ async fn bolted_before_the_flip_a_resume_and_a_third_template_eat_the_serving_si
             if bolt {
                 stage.bolt("shop:1").await;
             }
-            stage.user(|user| user.resume("web"));
-            stage.user(|user| user.set_image("web", "web", "shop:3"));
+            stage.world.user(|user| user.resume("web"));
+            stage.world.user(|user| user.set_image("web", "web", "shop:3"));
             stage.rest().await;
             assert_eq!(stage.outage(), bolt, "the oldest unavailable side goes first");
             assert_eq!(stage.size("shop:1").0 == 0, bolt);
@@ -71,8 +71,8 @@ async fn bolted_before_the_flip_a_resume_and_a_third_template_eat_the_serving_si
 #[tokio::test(start_paused = true)]
 async fn bolted_after_the_flip_a_resume_and_two_templates_reach_the_serving_side() {
     let mut stage = bolted(1).await;
-    stage.user(|user| user.resume("web"));
-    stage.user(|user| user.set_image("web", "web", "shop:3"));
+    stage.world.user(|user| user.resume("web"));
+    stage.world.user(|user| user.set_image("web", "web", "shop:3"));
     stage.rest().await;
     assert_eq!(
         (stage.size("shop:1").0, stage.size("shop:2")),
@@ -80,7 +80,7 @@ async fn bolted_after_the_flip_a_resume_and_two_templates_reach_the_serving_side
         "first the idle side"
     );
     assert!(!stage.outage());
-    stage.user(|user| user.set_image("web", "web", "shop:4"));
+    stage.world.user(|user| user.set_image("web", "web", "shop:4"));
     stage.rest().await;
     assert_eq!(stage.size("shop:2").0, 0, "then the serving one");
     assert!(stage.outage());
@@ -94,7 +94,7 @@ async fn between_pin_and_hold_only_a_pause_keeps_a_foreign_template_out() {
             stage.lock().await;
         }
         stage.pin("shop:1").await;
-        stage.user(|user| user.set_image("web", "web", "shop:3"));
+        stage.world.user(|user| user.set_image("web", "web", "shop:3"));
         stage.wait(20).await;
         stage.hold("shop:2").await;
         assert_eq!(stage.outage(), outage, "paused: {paused}");
@@ -111,7 +111,7 @@ async fn between_retire_and_unpin_only_a_pause_keeps_a_foreign_template_out() {
         stage.write(retire);
         stage.rest().await;
         assert_eq!(stage.size("shop:1"), (0, 0), "the old side goes, paused or not");
-        stage.user(|user| user.set_image("web", "web", "shop:3"));
+        stage.world.user(|user| user.set_image("web", "web", "shop:3"));
         stage.rest().await;
         assert_eq!(stage.outage(), outage, "paused: {paused}");
     }
@@ -156,13 +156,17 @@ async fn a_lost_side_comes_back_with_template_hold_and_resume() {
         let mut stage = Stage::window(seed, 3).await;
         stage.lock().await;
         let idle = fields::name(&stage.set("shop:2")).to_owned();
-        stage.user(|user| user.delete(Kind::ReplicaSet, &idle, Propagation::Background));
+        stage
+            .world
+            .user(|user| user.delete(Kind::ReplicaSet, &idle, Propagation::Background));
         stage.rest().await;
         assert!(stage.set("shop:2").is_null(), "while paused nothing comes back");
         stage.hold("shop:2").await;
         assert_eq!(stage.size("shop:2"), (3, 3));
         let serving = fields::name(&stage.set("shop:1")).to_owned();
-        stage.user(|user| user.delete(Kind::ReplicaSet, &serving, Propagation::Background));
+        stage
+            .world
+            .user(|user| user.delete(Kind::ReplicaSet, &serving, Propagation::Background));
         stage.wait(5).await;
         assert!(stage.outage());
         stage.hold("shop:1").await;
@@ -177,7 +181,7 @@ async fn the_bolt_left_behind_is_reset_when_the_template_comes_back() {
     stage.rest().await;
     stage.unpin().await;
     assert_eq!(fields::count(&stage.set("shop:1"), "/spec/minReadySeconds"), HOLD);
-    stage.user(|user| user.undo("web"));
+    stage.world.user(|user| user.undo("web"));
     stage.rest().await;
     assert_eq!(fields::count(&stage.set("shop:1"), "/spec/minReadySeconds"), 0);
     assert_eq!((stage.size("shop:1"), stage.available("shop:1")), ((3, 3), 3));
@@ -194,7 +198,9 @@ async fn the_whole_window_survives_a_foreign_template_after_every_write() {
         let mut count = 0;
         let mut meddle = |stage: &Stage| {
             count += 1;
-            stage.user(|user| user.set_env("web", "web", "MEDDLED", &count.to_string()));
+            stage
+                .world
+                .user(|user| user.set_env("web", "web", "MEDDLED", &count.to_string()));
         };
         stage.lock().await;
         meddle(&stage);
@@ -214,7 +220,7 @@ async fn the_whole_window_survives_a_foreign_template_after_every_write() {
         stage.point_to("shop:2");
         meddle(&stage);
         stage.rest().await;
-        stage.user(|user| user.apply(&deployment(3, "shop:1")));
+        stage.world.user(|user| user.apply(&deployment(3, "shop:1")));
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((3, 3), (3, 3)));
         assert_eq!(

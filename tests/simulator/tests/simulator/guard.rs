@@ -56,10 +56,14 @@ async fn the_guard_lets_through_what_is_harmless() {
     let mut stage = Stage::window(1, 3).await;
     guard(&stage, &[Kind::Deployment, Kind::Service]);
     let kubectl = &stage.world;
-    stage.user(|user| user.scale("web", 4));
-    stage.user(|user| user.annotate(Kind::Deployment, "web", "note", "x"));
-    stage.user(|user| user.label(Kind::Service, "web", "team", "shop"));
-    stage.user(|user| user.set_image("web", "web", "shop:2"));
+    stage.world.user(|user| user.scale("web", 4));
+    stage
+        .world
+        .user(|user| user.annotate(Kind::Deployment, "web", "note", "x"));
+    stage
+        .world
+        .user(|user| user.label(Kind::Service, "web", "team", "shop"));
+    stage.world.user(|user| user.set_image("web", "web", "shop:2"));
     for refused in [
         kubectl.kubectl(|kubectl| kubectl.restart("web")),
         kubectl.kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3")),

@@ -39,7 +39,7 @@ fn job() -> Value {
 async fn start(seed: u64, manifest: &Value, behaviour: Behaviour) -> World {
     let mut world = World::new(seed);
     world.cluster().scripts.image("task:1", behaviour);
-    world.kubectl(|kubectl| kubectl.create(manifest)).unwrap();
+    world.user(|user| user.create(manifest));
     world.run_for(Duration::from_secs(2)).await;
     world
 }
@@ -155,20 +155,18 @@ async fn a_deleted_pod_fails_the_job_unless_it_exits_zero_on_sigterm() {
             for way in ["delete", "force", "evict"] {
                 let mut world = start(seed, &job(), long(Some(exit(code)))).await;
                 let name = fields::name(&pods(&world)[0]).to_owned();
-                world
-                    .kubectl(|kubectl| match way {
-                        "evict" => kubectl.evict(&name),
-                        "force" => kubectl.delete_with(
-                            Kind::Pod,
-                            &name,
-                            &DeleteOptions {
-                                grace: Some(0),
-                                ..DeleteOptions::default()
-                            },
-                        ),
-                        _ => kubectl.delete(Kind::Pod, &name, Propagation::Background),
-                    })
-                    .unwrap();
+                world.user(|user| match way {
+                    "evict" => user.evict(&name),
+                    "force" => user.delete_with(
+                        Kind::Pod,
+                        &name,
+                        &DeleteOptions {
+                            grace: Some(0),
+                            ..DeleteOptions::default()
+                        },
+                    ),
+                    _ => user.delete(Kind::Pod, &name, Propagation::Background),
+                });
                 world.run_for(Duration::from_mins(1)).await;
                 let expected = if way == "force" {
                     "Failed/BackoffLimitExceeded"
@@ -197,7 +195,7 @@ async fn a_policy_that_fails_on_disruption_names_pod_and_rule() {
         ]});
         let mut world = start(1, &manifest, long(Some(exit(code)))).await;
         let name = fields::name(&pods(&world)[0]).to_owned();
-        world.kubectl(|kubectl| kubectl.evict(&name)).unwrap();
+        world.user(|user| user.evict(&name));
         world.run_for(Duration::from_mins(1)).await;
         assert_eq!(conditions(&world)[1], expected, "only if it fails at all");
         if code != 0 {
@@ -219,7 +217,7 @@ async fn a_policy_that_ignores_disruption_starts_a_second_pod() {
     ]});
     let mut world = start(1, &manifest, long(Some(exit(143)))).await;
     let name = fields::name(&pods(&world)[0]).to_owned();
-    world.kubectl(|kubectl| kubectl.evict(&name)).unwrap();
+    world.user(|user| user.evict(&name));
     world.run_for(Duration::from_secs(8)).await;
     assert_eq!(runs(&world), 1);
     world.run_for(Duration::from_secs(8)).await;
@@ -235,9 +233,7 @@ async fn a_replacement_waits_for_the_end_or_for_the_delete() {
         let slow = Some(Exit::new(Duration::from_secs(6), 143));
         let mut world = start(1, &manifest, long(slow)).await;
         let name = fields::name(&pods(&world)[0]).to_owned();
-        world
-            .kubectl(|kubectl| kubectl.delete(Kind::Pod, &name, Propagation::Background))
-            .unwrap();
+        world.user(|user| user.delete(Kind::Pod, &name, Propagation::Background));
         world.run_for(Duration::from_secs(quiet)).await;
         assert_eq!(runs(&world), 1, "{policy}");
         world.run_for(Duration::from_secs(started - quiet)).await;
@@ -249,16 +245,12 @@ async fn a_replacement_waits_for_the_end_or_for_the_delete() {
 async fn a_suspended_job_loses_its_pod_and_starts_another_on_resume() {
     let mut world = start(1, &job(), long(Some(exit(143)))).await;
     let suspend = |on: bool| json!({"spec": {"suspend": on}});
-    world
-        .kubectl(|kubectl| kubectl.patch(Kind::Job, "migrate", suspend(true)))
-        .unwrap();
+    world.user(|user| user.patch(Kind::Job, "migrate", suspend(true)));
     world.run_for(Duration::from_secs(20)).await;
     assert_eq!(conditions(&world), ["Suspended/JobSuspended"]);
     let job = world.get(Kind::Job, "migrate");
     assert!(fields::has(&job, "/status/startTime"), "kept until it resumes");
-    world
-        .kubectl(|kubectl| kubectl.patch(Kind::Job, "migrate", suspend(false)))
-        .unwrap();
+    world.user(|user| user.patch(Kind::Job, "migrate", suspend(false)));
     world.run_for(Duration::from_secs(20)).await;
     assert_eq!(runs(&world), 2, "a second pod");
     assert_eq!(
@@ -278,9 +270,7 @@ async fn a_pending_pod_that_is_deleted_counts_as_failed() {
         "Unschedulable"
     );
     let name = fields::name(&pod).to_owned();
-    world
-        .kubectl(|kubectl| kubectl.delete(Kind::Pod, &name, Propagation::Background))
-        .unwrap();
+    world.user(|user| user.delete(Kind::Pod, &name, Propagation::Background));
     world.run_for(Duration::from_secs(40)).await;
     assert_eq!(conditions(&world)[1], "Failed/BackoffLimitExceeded");
     let pod = pods(&world).remove(0);
@@ -331,9 +321,7 @@ async fn a_deleted_job_leaves_its_pod_running_for_its_grace() {
             .unwrap()
             .remove("finalizers");
         let mut world = start(1, &manifest, long(None)).await;
-        world
-            .kubectl(|kubectl| kubectl.delete(Kind::Job, "migrate", cascade))
-            .unwrap();
+        world.user(|user| user.delete(Kind::Job, "migrate", cascade));
         world.run_for(Duration::from_secs(4)).await;
         assert_eq!(
             world.get(Kind::Job, "migrate").is_null(),
@@ -345,9 +333,7 @@ async fn a_deleted_job_leaves_its_pod_running_for_its_grace() {
         assert!(world.get(Kind::Job, "migrate").is_null() && pods(&world).is_empty());
     }
     let mut world = start(1, &job(), long(None)).await;
-    world
-        .kubectl(|kubectl| kubectl.delete(Kind::Job, "migrate", Propagation::Orphan))
-        .unwrap();
+    world.user(|user| user.delete(Kind::Job, "migrate", Propagation::Orphan));
     world.run_for(Duration::from_mins(1)).await;
     assert!(world.get(Kind::Job, "migrate").is_null());
     assert!(
@@ -378,9 +364,7 @@ async fn a_second_post_says_already_exists_and_no_uid() {
         refusal.message
     );
     let limits = json!({"spec": {"backoffLimit": 1, "activeDeadlineSeconds": 100}});
-    world
-        .kubectl(|kubectl| kubectl.patch(Kind::Job, "migrate", limits))
-        .unwrap();
+    world.user(|user| user.patch(Kind::Job, "migrate", limits));
 }
 
 #[tokio::test(start_paused = true)]
@@ -389,18 +373,16 @@ async fn owners_take_their_jobs_along() {
     for cascade in [Propagation::Background, Propagation::Foreground] {
         let mut world = World::new(1);
         world.cluster().scripts.image("task:1", long(None));
-        let owner = world.kubectl(|kubectl| kubectl.create(&release)).unwrap();
+        let owner = world.user(|user| user.create(&release));
         let mut manifest = job();
         manifest["metadata"]["ownerReferences"] = json!([fields::owner_reference(&owner)]);
         manifest["spec"]["template"]["metadata"]
             .as_object_mut()
             .unwrap()
             .remove("finalizers");
-        world.kubectl(|kubectl| kubectl.create(&manifest)).unwrap();
+        world.user(|user| user.create(&manifest));
         world.run_for(Duration::from_secs(2)).await;
-        world
-            .kubectl(|kubectl| kubectl.delete(Kind::Release, "shop", cascade))
-            .unwrap();
+        world.user(|user| user.delete(Kind::Release, "shop", cascade));
         world.run_for(Duration::from_secs(2)).await;
         let foreground = cascade == Propagation::Foreground;
         assert_eq!(world.get(Kind::Release, "shop").is_null(), !foreground);

@@ -83,7 +83,7 @@ async fn start_hold_first_takes_the_old_sides_protection() {
     stage.hold("shop:2").await;
     assert!(!fields::is_true(&stage.web(), "Available"));
     assert_eq!(stage.ready(), 8);
-    stage.user(|user| user.set_image("web", "web", "shop:3"));
+    stage.world.user(|user| user.set_image("web", "web", "shop:3"));
     stage.rest().await;
     assert_eq!(stage.size("shop:1").0, 0, "a third version kills all old pods");
     assert!(stage.outage());

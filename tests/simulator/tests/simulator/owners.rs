@@ -121,7 +121,7 @@ async fn an_apply_without_the_holds_fields_keeps_them_and_one_with_them_conflict
 #[tokio::test(start_paused = true)]
 async fn a_template_that_the_operator_changed_conflicts_and_force_sets_it_back() {
     let mut stage = applied_by_flux().await;
-    stage.user(|user| user.set_image("web", "web", "shop:2"));
+    stage.world.user(|user| user.set_image("web", "web", "shop:2"));
     stage.rest().await;
     let refusal = flux(&stage, &manifest(), false).unwrap_err();
     assert!(
@@ -140,17 +140,17 @@ async fn client_side_apply_keeps_the_pin_and_resets_only_what_the_manifest_has()
     let mut stage = Stage::new(1, 3).await;
     stage.pin("shop:1").await;
     stage.write(super::stage::hold_patch("shop:1"));
-    stage.user(|user| user.apply(&service()));
+    stage.world.user(|user| user.apply(&service()));
     assert_eq!(pin_of(&stage), stage.hash("shop:1"));
-    stage.user(|user| user.apply(&manifest()));
+    stage.world.user(|user| user.apply(&manifest()));
     assert_eq!(fields::count(&stage.web(), "/spec/minReadySeconds"), HOLD);
     let mut full = manifest();
     full["spec"]["minReadySeconds"] = json!(5);
     full["spec"]["strategy"] =
         json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}});
-    stage.user(|user| user.apply(&full));
+    stage.world.user(|user| user.apply(&full));
     stage.write(super::stage::hold_patch("shop:1"));
-    stage.user(|user| user.apply(&full));
+    stage.world.user(|user| user.apply(&full));
     let web = stage.web();
     assert_eq!(
         fields::count(&web, "/spec/minReadySeconds"),
@@ -159,7 +159,7 @@ async fn client_side_apply_keeps_the_pin_and_resets_only_what_the_manifest_has()
     );
     assert_eq!(web["spec"]["strategy"]["rollingUpdate"]["maxSurge"], 1);
     full["spec"]["strategy"] = json!({"type": "Recreate"});
-    stage.user(|user| user.apply(&full));
+    stage.world.user(|user| user.apply(&full));
     assert_eq!(
         stage.web()["spec"]["strategy"],
         json!({"type": "Recreate"}),
@@ -170,7 +170,11 @@ async fn client_side_apply_keeps_the_pin_and_resets_only_what_the_manifest_has()
 #[tokio::test(start_paused = true)]
 async fn fields_dropped_by_their_only_manager_get_their_defaults() {
     let stage = applied_by_flux().await;
-    let apply = |body: Value| stage.user(|user| user.apply_server_side(&body, "ssa-op", true));
+    let apply = |body: Value| {
+        stage
+            .world
+            .user(|user| user.apply_server_side(&body, "ssa-op", true))
+    };
     let bare = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}});
     let mut wanted = bare.clone();
     wanted["spec"] = super::stage::hold_patch("shop:1")["spec"].clone();
@@ -192,7 +196,9 @@ async fn fields_dropped_by_their_only_manager_get_their_defaults() {
 async fn resource_versions_make_patches_conditional() {
     let stage = applied_by_flux().await;
     let outdated = fields::text(&stage.web(), "/metadata/resourceVersion").to_owned();
-    stage.user(|user| user.annotate(Kind::Deployment, "web", "x", "1"));
+    stage
+        .world
+        .user(|user| user.annotate(Kind::Deployment, "web", "x", "1"));
     let merge = json!({"metadata": {"resourceVersion": outdated}, "spec": {"paused": true}});
     let refusal = stage.patch(Kind::Deployment, "web", merge).unwrap_err();
     assert_eq!((refusal.code, refusal.reason), (409, "Conflict"));
@@ -218,16 +224,22 @@ async fn resource_versions_make_patches_conditional() {
 async fn annotations_leak_into_replica_sets_and_back_and_labels_do_not() {
     let mut stage = Stage::new(1, 3).await;
     let stage_web = |stage: &Stage| stage.web();
-    stage.user(|user| user.annotate(Kind::Deployment, "web", "slipway.dev/state", "moved"));
-    stage.user(|user| user.label(Kind::Deployment, "web", "slipway.dev/claim", "x"));
+    stage
+        .world
+        .user(|user| user.annotate(Kind::Deployment, "web", "slipway.dev/state", "moved"));
+    stage
+        .world
+        .user(|user| user.label(Kind::Deployment, "web", "slipway.dev/claim", "x"));
     stage.rest().await;
     assert_eq!(
         fields::annotation(&stage.set("shop:1"), "slipway.dev/state"),
         "moved"
     );
     assert_eq!(fields::label(&stage.set("shop:1"), "slipway.dev/claim"), "");
-    stage.user(|user| user.annotate(Kind::Deployment, "web", "slipway.dev/state", json!(null)));
-    stage.user(|user| user.set_image("web", "web", "shop:2"));
+    stage
+        .world
+        .user(|user| user.annotate(Kind::Deployment, "web", "slipway.dev/state", json!(null)));
+    stage.world.user(|user| user.set_image("web", "web", "shop:2"));
     stage.rest().await;
     assert_eq!(
         fields::annotation(&stage.set("shop:1"), "slipway.dev/state"),
@@ -235,7 +247,7 @@ async fn annotations_leak_into_replica_sets_and_back_and_labels_do_not() {
         "not removed"
     );
     assert_eq!(fields::annotation(&stage_web(&stage), "slipway.dev/state"), "");
-    stage.user(|user| user.undo("web"));
+    stage.world.user(|user| user.undo("web"));
     assert_eq!(
         fields::annotation(&stage_web(&stage), "slipway.dev/state"),
         "moved",

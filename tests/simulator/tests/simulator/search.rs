@@ -29,7 +29,7 @@ async fn a_build_of_two_hours_takes_no_time_and_writes_under_its_own_name() {
             "containers": [{"name": "task", "image": "shop:2", "command": ["rake", "reindex"], "env": [{"name": "GENERATION", "value": "g7"}]}],
         }}},
     });
-    world.kubectl(|kubectl| kubectl.create(&job)).unwrap();
+    world.user(|user| user.create(&job));
     world.run_for(Duration::from_hours(1)).await;
     let count = |world: &World| {
         world

@@ -9,7 +9,6 @@ use slipway_kubernetes::{
     models::deployment::HASH,
     refusal::Refusal,
     store::{Caller, Key, Part, Patch},
-    users::Kubectl,
 };
 use slipway_simulator::world::World;
 
@@ -62,8 +61,8 @@ impl Stage {
         let world = World::new(seed);
         let replicas = fields::count(&manifest, "/spec/replicas");
         let mut stage = Self { world, replicas };
-        stage.user(|user| user.apply(&manifest));
-        stage.user(|user| user.apply(&service()));
+        stage.world.user(|user| user.apply(&manifest));
+        stage.world.user(|user| user.apply(&service()));
         stage.rest().await;
         assert_eq!(stage.ready(), usize::try_from(replicas).unwrap());
         stage
@@ -146,11 +145,6 @@ impl Stage {
     /// Changes the Deployment.
     pub(crate) fn write(&self, patch: Value) -> Arc<Value> {
         self.patch(Kind::Deployment, "web", patch).unwrap()
-    }
-
-    /// What a person with kubectl does, who may do it.
-    pub(crate) fn user<R>(&self, act: impl FnOnce(&mut Kubectl<'_>) -> Result<R, Refusal>) -> R {
-        self.world.kubectl(act).unwrap()
     }
 
     pub(crate) fn point_to(&self, image: &str) {

@@ -132,7 +132,7 @@ async fn a_foreign_replica_set_of_the_name_makes_a_collision() {
             "metadata": {"labels": {"app": "other"}}, "spec": {"containers": [{"name": "x", "image": "other:1"}]},
         }},
     });
-    stage.user(|user| user.create(&foreign));
+    stage.world.user(|user| user.create(&foreign));
     stage.pin("shop:1").await;
     stage.hold("shop:2").await;
     assert_eq!(fields::count(&stage.web(), "/status/collisionCount"), 1);
@@ -145,7 +145,7 @@ async fn an_ordinary_rolling_update_keeps_the_service_up() {
     for seed in seeds() {
         let mut stage = Stage::new(seed, 4).await;
         let since = stage.world.now();
-        stage.user(|user| user.set_image("web", "web", "shop:2"));
+        stage.world.user(|user| user.set_image("web", "web", "shop:2"));
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((0, 0), (4, 4)));
         assert!(
@@ -168,7 +168,7 @@ async fn a_rollout_that_hangs_exceeds_its_deadline() {
         "shop:2",
         slipway_kubernetes::models::behaviour::Behaviour::no_image(),
     );
-    stage.user(|user| user.set_image("web", "web", "shop:2"));
+    stage.world.user(|user| user.set_image("web", "web", "shop:2"));
     stage.wait(590).await;
     assert_ne!(reason(&stage), "ProgressDeadlineExceeded");
     stage.wait(60).await;
@@ -188,7 +188,7 @@ async fn recreate_stops_everything_first() {
     let mut manifest = deployment(3, "shop:1");
     manifest["spec"]["strategy"] = json!({"type": "Recreate"});
     let mut stage = Stage::of(1, manifest).await;
-    stage.user(|user| user.set_image("web", "web", "shop:2"));
+    stage.world.user(|user| user.set_image("web", "web", "shop:2"));
     stage.rest().await;
     assert_eq!(stage.size("shop:2"), (3, 3));
     assert!(stage.outage());

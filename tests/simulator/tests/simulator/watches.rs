@@ -49,37 +49,29 @@ async fn a_reflector_follows_for_hours_of_virtual_time() {
         watcher::Config::default().streaming_lists(),
     ] {
         let mut world = World::new(1);
-        world.kubectl(|kubectl| kubectl.create(&map("a", "web"))).unwrap();
+        world.user(|user| user.create(&map("a", "web")));
         let (store, task) = follow(&world, "op", config.labels("app=web"));
         store.wait_until_ready().await.unwrap();
         assert_eq!(names(&store), ["a"]);
-        world.kubectl(|kubectl| kubectl.create(&map("b", "web"))).unwrap();
-        world
-            .kubectl(|kubectl| kubectl.create(&map("c", "other")))
-            .unwrap();
+        world.user(|user| user.create(&map("b", "web")));
+        world.user(|user| user.create(&map("c", "other")));
         world.run_for(Duration::from_secs(1)).await;
         assert_eq!(names(&store), ["a", "b"]);
-        world
-            .kubectl(|kubectl| kubectl.label(Kind::ConfigMap, "c", "app", "web"))
-            .unwrap();
-        world
-            .kubectl(|kubectl| kubectl.label(Kind::ConfigMap, "a", "app", "other"))
-            .unwrap();
+        world.user(|user| user.label(Kind::ConfigMap, "c", "app", "web"));
+        world.user(|user| user.label(Kind::ConfigMap, "a", "app", "other"));
         world.run_for(Duration::from_hours(2)).await;
         assert_eq!(
             names(&store),
             ["b", "c"],
             "objects come into and leave the selection"
         );
-        world
-            .kubectl(|kubectl| {
-                kubectl.delete(
-                    Kind::ConfigMap,
-                    "b",
-                    slipway_kubernetes::store::Propagation::Background,
-                )
-            })
-            .unwrap();
+        world.user(|user| {
+            user.delete(
+                Kind::ConfigMap,
+                "b",
+                slipway_kubernetes::store::Propagation::Background,
+            )
+        });
         world.run_for(Duration::from_secs(1)).await;
         assert_eq!(names(&store), ["c"]);
         let cluster = world.cluster();
@@ -107,9 +99,7 @@ async fn a_compacted_history_forces_a_new_list() {
         .lags
         .insert(("op".into(), Kind::ConfigMap), Lag::Frozen(0));
     for name in ["a", "b"] {
-        world
-            .kubectl(|kubectl| kubectl.create(&map(name, "web")))
-            .unwrap();
+        world.user(|user| user.create(&map(name, "web")));
     }
     world.run_for(Duration::from_secs(10)).await;
     assert_eq!(names(&store).len(), 0, "frozen");
@@ -174,9 +164,7 @@ async fn watch_faults_arrive_as_ordered() {
         }));
     }
     for name in ["a", "b"] {
-        world
-            .kubectl(|kubectl| kubectl.create(&map(name, "web")))
-            .unwrap();
+        world.user(|user| user.create(&map(name, "web")));
     }
     world.run_for(Duration::from_mins(2)).await;
     let mut seen = Vec::new();
@@ -208,7 +196,7 @@ async fn one_clients_lag_is_not_anothers() {
         ("slow".into(), Kind::ConfigMap),
         Lag::Delay(Duration::from_mins(1)),
     );
-    world.kubectl(|kubectl| kubectl.create(&map("a", "web"))).unwrap();
+    world.user(|user| user.create(&map("a", "web")));
     world.run_for(Duration::from_secs(30)).await;
     assert_eq!((names(&slow).len(), names(&quick).len()), (0, 1));
     world.run_for(Duration::from_secs(31)).await;
@@ -235,7 +223,7 @@ async fn a_controller_of_kube_runs_on_it() {
     let run = controller.run(reconcile, |_, _, _| Action::await_change(), Arc::new(()));
     let task = tokio::spawn(run.for_each(|_| std::future::ready(())));
     stage.world.run_for(Duration::from_secs(5)).await;
-    stage.user(|user| user.scale("web", 5));
+    stage.world.user(|user| user.scale("web", 5));
     stage.world.run_for(Duration::from_secs(5)).await;
     assert_eq!(seen.lock().unwrap().len(), 5);
     task.abort();

@@ -11,7 +11,7 @@ async fn row_1_and_2_a_third_version_takes_only_the_idle_side() {
     for seed in seeds() {
         let mut stage = Stage::window(seed, 3).await;
         let before = stage.pods("shop:1");
-        stage.user(|user| user.set_image("web", "web", "shop:3"));
+        stage.world.user(|user| user.set_image("web", "web", "shop:3"));
         stage.rest().await;
         assert_eq!(stage.size("shop:2"), (0, 0), "scaled away");
         assert_eq!(stage.size("shop:3"), (3, 3), "at full size");
@@ -25,7 +25,7 @@ async fn row_3_undo_lets_the_old_side_inherit_the_hold_and_touches_no_pod() {
     for seed in seeds() {
         let mut stage = Stage::window(seed, 3).await;
         let before = stage.pods("shop:1");
-        stage.user(|user| user.undo("web"));
+        stage.world.user(|user| user.undo("web"));
         stage.rest().await;
         assert_eq!(stage.available("shop:1"), 0);
         assert!(!fields::is_true(&stage.web(), "Available"));
@@ -37,9 +37,9 @@ async fn row_3_undo_lets_the_old_side_inherit_the_hold_and_touches_no_pod() {
 #[tokio::test(start_paused = true)]
 async fn row_4_pause_and_resume_move_nothing() {
     let mut stage = Stage::window(1, 3).await;
-    stage.user(|user| user.pause("web"));
+    stage.world.user(|user| user.pause("web"));
     stage.rest().await;
-    stage.user(|user| user.resume("web"));
+    stage.world.user(|user| user.resume("web"));
     stage.rest().await;
     assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((3, 3), (3, 3)));
     assert!(!stage.outage());
@@ -54,7 +54,7 @@ async fn row_5_scaling_scales_both_sides_exactly() {
                 stage.lock().await;
             }
             for size in &sizes {
-                stage.user(|user| user.scale("web", *size));
+                stage.world.user(|user| user.scale("web", *size));
                 stage.rest().await;
                 assert_eq!(
                     stage.size("shop:1"),
@@ -76,10 +76,10 @@ async fn row_5_scaling_scales_both_sides_exactly() {
 async fn row_6_scaling_to_zero_and_back_brings_back_only_the_newest() {
     for seed in seeds() {
         let mut stage = Stage::window(seed, 3).await;
-        stage.user(|user| user.scale("web", 0));
+        stage.world.user(|user| user.scale("web", 0));
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((0, 0), (0, 0)));
-        stage.user(|user| user.scale("web", 3));
+        stage.world.user(|user| user.scale("web", 3));
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((0, 0), (3, 3)));
         assert_eq!(stage.ready(), 0, "the pin to the old side has no pods");
@@ -91,7 +91,9 @@ async fn row_7_a_deleted_old_replica_set_stays_away() {
     for seed in seeds() {
         let mut stage = Stage::window(seed, 3).await;
         let name = fields::name(&stage.set("shop:1")).to_owned();
-        stage.user(|user| user.delete(Kind::ReplicaSet, &name, Propagation::Background));
+        stage
+            .world
+            .user(|user| user.delete(Kind::ReplicaSet, &name, Propagation::Background));
         stage.rest().await;
         assert!(stage.set("shop:1").is_null());
         assert!(stage.outage());
@@ -105,7 +107,9 @@ async fn row_8_an_orphaned_old_side_serves_on_and_is_adopted_at_surge_size() {
         let mut stage = Stage::window(seed, 3).await;
         let name = fields::name(&stage.set("shop:1")).to_owned();
         let before = stage.pods("shop:1");
-        stage.user(|user| user.delete(Kind::ReplicaSet, &name, Propagation::Orphan));
+        stage
+            .world
+            .user(|user| user.delete(Kind::ReplicaSet, &name, Propagation::Orphan));
         stage.rest().await;
         assert!(stage.set("shop:1").is_null());
         assert_eq!((stage.pods("shop:1"), stage.ready()), (before.clone(), 3));
@@ -130,11 +134,13 @@ async fn row_8_an_orphaned_old_side_serves_on_and_is_adopted_at_surge_size() {
 async fn rows_9_and_10_a_recreated_deployment_adopts_both_sides() {
     for (image, outage) in [("shop:1", false), ("shop:2", true)] {
         let mut stage = Stage::window(1, 3).await;
-        stage.user(|user| user.delete(Kind::Deployment, "web", Propagation::Orphan));
+        stage
+            .world
+            .user(|user| user.delete(Kind::Deployment, "web", Propagation::Orphan));
         stage.rest().await;
         assert!(stage.web().is_null());
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((3, 3), (3, 3)));
-        stage.user(|user| user.create(&deployment(3, image)));
+        stage.world.user(|user| user.create(&deployment(3, image)));
         stage.rest().await;
         assert_eq!(stage.size(image), (3, 3));
         assert_eq!(stage.outage(), outage, "recreated with {image}");
@@ -150,7 +156,7 @@ async fn a_window_on_an_unfinished_rollout_is_a_trap() {
             .cluster()
             .scripts
             .image("shop:1b", Behaviour::never_ready());
-        stage.user(|user| user.set_image("web", "web", "shop:1b"));
+        stage.world.user(|user| user.set_image("web", "web", "shop:1b"));
         stage.wait(10).await;
         assert_eq!(stage.size("shop:1b").0, 1, "an unfinished rollout");
         stage.point_to("shop:1b");
@@ -294,7 +300,7 @@ async fn disruption_budgets_are_hollow_in_the_window() {
             "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"}, "spec": spec,
         });
         budget["spec"]["selector"] = json!({"matchLabels": {"app": "web"}});
-        stage.user(|user| user.create(&budget));
+        stage.world.user(|user| user.create(&budget));
         stage.open().await;
         let before = fields::count(
             &stage.world.get(Kind::PodDisruptionBudget, "web"),
@@ -302,7 +308,7 @@ async fn disruption_budgets_are_hollow_in_the_window() {
         );
         assert!(before >= 3, "{spec}: {before}");
         for pod in stage.pod_keys("shop:1") {
-            stage.user(|user| user.evict(&pod.name));
+            stage.world.user(|user| user.evict(&pod.name));
         }
         stage.rest().await;
         assert!(stage.outage(), "{spec}: all serving pods were evicted at once");
@@ -319,12 +325,12 @@ async fn a_budget_refuses_and_two_are_an_error() {
             "spec": {"minAvailable": 3, "selector": {"matchLabels": {"app": "web"}}},
         })
     };
-    stage.user(|user| user.create(&budget("one")));
+    stage.world.user(|user| user.create(&budget("one")));
     stage.rest().await;
     let pod = stage.pod_keys("shop:1").remove(0).name;
     let refusal = stage.world.kubectl(|kubectl| kubectl.evict(&pod)).unwrap_err();
     assert_eq!((refusal.code, refusal.reason), (429, "TooManyRequests"));
-    stage.user(|user| user.create(&budget("two")));
+    stage.world.user(|user| user.create(&budget("two")));
     let refusal = stage.world.kubectl(|kubectl| kubectl.evict(&pod)).unwrap_err();
     assert_eq!(refusal.code, 500);
     assert!(
