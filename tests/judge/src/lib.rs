@@ -15,6 +15,8 @@
 )]
 
 pub mod calls;
+pub mod differences;
+pub mod endpoints;
 pub mod invariants;
 pub mod observer;
 pub mod oracle;

@@ -5,12 +5,10 @@
 
 pub mod aliases;
 pub mod audit;
-pub mod difference;
-pub mod endpoints;
 pub mod jobs;
 pub mod moves;
-pub mod objects;
 pub mod observation;
+pub mod reader;
 pub mod requests;
 pub mod status;
 mod unanswered;
@@ -65,8 +63,6 @@ pub struct ObserverConfig {
     pub engine: Option<Engine>,
     /// Services whose endpoints are watched.
     pub services: Vec<String>,
-    /// Environment variables that the controller may set in a pod template.
-    pub variables: Vec<String>,
 }
 
 impl ObserverConfig {
@@ -78,7 +74,6 @@ impl ObserverConfig {
             controller_user: "system:serviceaccount:slipway-system:slipway".to_owned(),
             engine: None,
             services: Vec::new(),
-            variables: vec!["SEARCH_INDEX_GENERATION".to_owned()],
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -35,10 +36,10 @@ pub struct AuditEvent {
     pub response_status: ResponseStatus,
     /// The body of the request, when the audit policy keeps it.
     #[serde(default)]
-    pub request_object: Value,
+    pub request_object: Arc<Value>,
     /// The body of the answer, when the audit policy keeps it.
     #[serde(default)]
-    pub response_object: Value,
+    pub response_object: Arc<Value>,
     /// When the request came in.
     #[serde(rename = "requestReceivedTimestamp")]
     pub received_at: Timestamp,
@@ -164,8 +165,11 @@ pub(super) mod tests {
         verb: &str,
         (resource, name): (&str, &str),
         code: u16,
-        (request, response): (Value, Value),
+        (request, mut response): (Value, Value),
     ) -> AuditEvent {
+        if response.is_object() && response["metadata"]["resourceVersion"].is_null() {
+            response["metadata"]["resourceVersion"] = json!(millisecond.to_string());
+        }
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let at = Timestamp::from_millisecond(1_760_000_000_000 + millisecond).unwrap();
         let line = json!({

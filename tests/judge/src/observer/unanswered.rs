@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use slipway_kubernetes::store::Key;
 
 use super::audit::{AuditEvent, resource_version};
-use super::objects::{Baseline, Key, key};
+use super::reader::{Baseline, key};
 
 /// What the log says of a request whose caller went away.
 const GATEWAY_TIMEOUT: u16 = 504;
@@ -27,8 +28,10 @@ pub(super) fn answer(baseline: &Baseline, events: &mut [Arc<AuditEvent>]) {
     lost.sort_by_key(|at| based_on(&events[*at]));
     for at in lost {
         let event = &events[at];
-        let Some(base) = based_on(event) else { continue };
-        let states = known.entry(key(event)).or_default();
+        let (Some(base), Some(key)) = (based_on(event), key(event)) else {
+            continue;
+        };
+        let states = known.entry(key).or_default();
         let (Some(before), Some(version)) = (states.get(&base), next_unknown(events, event, states, base))
         else {
             continue;
@@ -38,7 +41,7 @@ pub(super) fn answer(baseline: &Baseline, events: &mut [Arc<AuditEvent>]) {
         object["metadata"]["resourceVersion"] = json!(version.to_string());
         states.insert(version, object.clone());
         let mut answered = AuditEvent::clone(event);
-        (answered.response_status.code, answered.response_object) = (200, object);
+        (answered.response_status.code, answered.response_object) = (200, Arc::new(object));
         events[at] = Arc::new(answered);
     }
 }
@@ -60,11 +63,11 @@ fn known(baseline: &Baseline, events: &[Arc<AuditEvent>]) -> Known {
         .iter()
         .filter(|event| event.is_write() && event.succeeded())
         .filter(|event| matches!(event.object_ref.subresource.as_str(), "" | "status"))
-        .map(|event| (key(event), &event.response_object));
+        .filter_map(|event| Some((key(event)?, &event.response_object)));
     let listed = baseline.0.iter().map(|(key, object)| (key.clone(), object));
     for (key, object) in listed.chain(written) {
         if let Some(version) = resource_version(object) {
-            known.entry(key).or_default().insert(version, object.clone());
+            known.entry(key).or_default().insert(version, object.as_ref().clone());
         }
     }
     known
@@ -110,7 +113,7 @@ mod tests {
     /// A pin, a flip whose caller dies, and what comes after it.
     fn answered(after: Option<Arc<AuditEvent>>) -> Vec<Arc<AuditEvent>> {
         let mut baseline = Baseline::default();
-        baseline.add("services", &json!({"items": [service("5", "none")]}));
+        baseline.add("shop", "services", &json!({"items": [service("5", "none")]}));
         let pin = patch(1, "5", "old", 200, service("7", "old"));
         let flip = patch(2, "7", "new", 504, Value::Null);
         let mut events = [pin, flip].into_iter().chain(after).collect::<Vec<_>>();
@@ -122,7 +125,7 @@ mod tests {
     fn a_write_that_a_later_one_rests_on_was_carried_out() {
         let events = answered(Some(patch(3, "9", "none", 200, service("12", "none"))));
         assert!(events[1].succeeded());
-        assert_eq!(events[1].response_object, service("9", "new"));
+        assert_eq!(*events[1].response_object, service("9", "new"));
     }
 
     #[test]
