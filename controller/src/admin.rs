@@ -1,24 +1,24 @@
 //! The admin server: is the process alive, is it ready, what has it done, what did it decide last.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+mod decisions;
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Path, State},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::Serialize;
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 
-use crate::metrics::{self, Metrics};
+pub use self::decisions::LastDecisions;
+use crate::{
+    cache::Key,
+    metrics::{self, Metrics},
+};
 
 /// A process whose loop was silent for longer is not alive.
 pub const MAX_SILENCE: Duration = Duration::from_secs(30);
@@ -86,41 +86,6 @@ impl Readiness {
     }
 }
 
-/// The last decision about each Release, for `/debug/releases`. As everything that is shown, it must hold no
-/// secret.
-#[derive(Clone, Debug, Default)]
-pub struct LastDecisions(Arc<Mutex<BTreeMap<String, Value>>>);
-
-impl LastDecisions {
-    /// No decisions yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Keeps `decision` as the last one about this Release.
-    pub fn record(&self, namespace: &str, name: &str, decision: &impl Serialize) {
-        let value = serde_json::to_value(decision)
-            .unwrap_or_else(|error| Value::String(format!("cannot be shown: {error}")));
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(format!("{namespace}/{name}"), value);
-    }
-
-    /// The Release is gone.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&format!("{namespace}/{name}"));
-    }
-
-    /// All of them, by `namespace/name`.
-    pub fn all(&self) -> BTreeMap<String, Value> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 /// What the admin server shows.
 #[derive(Clone, Debug)]
 pub struct Admin {
@@ -163,6 +128,7 @@ fn router(admin: Admin) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(encoded_metrics))
         .route("/debug/releases", get(releases))
+        .route("/debug/releases/{namespace}/{name}", get(release))
         .with_state(admin)
 }
 
@@ -196,6 +162,19 @@ async fn encoded_metrics(State(admin): State<Admin>) -> Response {
 
 async fn releases(State(admin): State<Admin>) -> Json<BTreeMap<String, Value>> {
     Json(admin.decisions.all())
+}
+
+async fn release(
+    State(admin): State<Admin>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> (StatusCode, Json<Vec<Value>>) {
+    let decisions = admin.decisions.of(&Key::new(namespace, name));
+    let status = if decisions.is_empty() {
+        StatusCode::NOT_FOUND
+    } else {
+        StatusCode::OK
+    };
+    (status, Json(decisions))
 }
 
 #[cfg(test)]
@@ -258,13 +237,23 @@ mod tests {
     #[tokio::test]
     async fn decisions_are_shown_until_forgotten() {
         let admin = admin();
-        admin
-            .decisions
-            .record("apps", "shop", &json!({"because": "waiting"}));
+        let key = Key::new("apps", "shop");
+        for phase in ["Expand", "Watch"] {
+            let record = json!({ "at": "now", "decision": {"progress": {"phase": phase}, "effects": [{"purpose": "Flip"}]} });
+            admin.decisions.record(&key, true, &record);
+        }
         let (_, body) = get(&admin, "/debug/releases").await;
-        assert_eq!(body, r#"{"apps/shop":{"because":"waiting"}}"#);
-        admin.decisions.forget("apps", "shop");
+        assert_eq!(
+            body,
+            r#"{"apps/shop":{"at":"now","broken":null,"effects":["Flip"],"phase":"Watch","waitingFor":null}}"#
+        );
+        let (_, body) = get(&admin, "/debug/releases/apps/shop").await;
+        let both: Vec<Value> = serde_json::from_str(&body).unwrap();
+        assert_eq!(both.len(), 2);
+        assert_eq!(both[0]["decision"]["progress"]["phase"], "Expand");
+        admin.decisions.forget(&key);
         assert_eq!(get(&admin, "/debug/releases").await.1, "{}");
+        assert_eq!(get(&admin, "/debug/releases/apps/shop").await, (404, "[]".into()));
     }
 
     #[tokio::test]

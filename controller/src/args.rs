@@ -1,12 +1,38 @@
 //! The command line. Every flag can be given by an environment variable too, as the chart does.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// The Slipway controller: takes the Deployments of each Release from one version to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
-#[command(name = "slipway", version)]
+#[command(
+    name = "slipway",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub struct Cli {
+    /// What to do; without it the controller runs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How the controller runs.
+    #[command(flatten)]
+    pub args: Option<Args>,
+}
+
+/// What else there is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Makes recorded decisions again, and prints them as a transcript.
+    Replay {
+        /// What /debug/releases/NAMESPACE/NAME of a controller has shown; - for standard input.
+        file: PathBuf,
+    },
+}
+
+/// How the controller runs.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct Args {
     /// The namespace this controller runs in; its Lease lives there.
     #[arg(long, env = "POD_NAMESPACE")]
@@ -84,12 +110,13 @@ mod tests {
             "--pod-name",
             "slipway-0",
         ];
-        Args::try_parse_from(required.iter().chain(flags))
+        let cli = Cli::try_parse_from(required.iter().chain(flags))?;
+        Ok(cli.args.unwrap())
     }
 
     #[test]
     fn the_definition_is_sound() {
-        Args::command().debug_assert();
+        Cli::command().debug_assert();
     }
 
     #[test]
@@ -101,6 +128,15 @@ mod tests {
         assert_eq!(args.concurrency, 4);
         assert_eq!(args.log_format, LogFormat::Json);
         assert_eq!(args.window_guard, WindowGuard::Off);
+    }
+
+    #[test]
+    fn a_replay_needs_a_file_and_nothing_of_a_cluster() {
+        let cli = Cli::try_parse_from(["slipway", "replay", "decisions.json"]).unwrap();
+        let file = "decisions.json".into();
+        assert_eq!(cli.command, Some(Command::Replay { file }));
+        assert!(Cli::try_parse_from(["slipway", "replay"]).is_err());
+        assert!(Cli::try_parse_from(["slipway"]).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the watches saw, pruned to the facts that decisions look at.
+//! What the watches saw, pruned to the facts that decisions rest on.
 //!
 //! The controller's own writes are entered as their answers arrive, and nothing older replaces them: so it
 //! never acts on an object that is older than its own last write. What a watch has told to be gone no answer brings

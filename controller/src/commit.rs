@@ -1,5 +1,5 @@
 //! Status, by compare-and-set: it is written only if nobody changed the Release since it was read. A
-//! conflict is no error: somebody newer has been there, and the Release is looked at again.
+//! conflict is no error: somebody newer has been there, and the Release gets another pass.
 
 use std::time::Duration;
 

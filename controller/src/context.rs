@@ -1,9 +1,10 @@
-//! What every look at a Release shares: the caches, the client, the clock.
+//! What every pass over a Release shares: the caches, the client, the clock.
 
 use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -19,11 +20,11 @@ use crate::{
     events::Events,
     leader::Fence,
     metrics::Metrics,
-    search::{HttpTransport, Transport, UrlError},
+    search::{Transport, UrlError},
 };
 
 /// What decides, and what must hold of its decisions.
-pub trait Mind: Send + Sync {
+pub trait Planner: Send + Sync {
     /// What to do about a Release.
     fn decide(&self, intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision;
 
@@ -41,7 +42,7 @@ pub trait Mind: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Engine;
 
-impl Mind for Engine {
+impl Planner for Engine {
     fn decide(&self, intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
         slipway_engine::decide(intent, committed, observed, now)
     }
@@ -60,7 +61,7 @@ impl Mind for Engine {
 /// Makes the way to a search engine.
 pub type Connect = dyn Fn(&str, Option<IpAddr>) -> Result<Arc<dyn Transport>, UrlError> + Send + Sync;
 
-/// What every look at a Release shares.
+/// What every pass over a Release shares.
 pub struct Context {
     /// The Kubernetes API.
     pub client: Client,
@@ -81,17 +82,24 @@ pub struct Context {
     /// What the installation does against changes by others.
     pub guard: WindowGuard,
     /// What decides.
-    pub mind: Box<dyn Mind>,
+    pub planner: Box<dyn Planner>,
     /// When only the words of a status were last written.
     worded: Mutex<HashMap<Key, Instant>>,
+    /// How often in a row a decision was outdated before it was carried out.
+    outdated: Mutex<HashMap<Key, u32>>,
     /// What was read live for the last pass over each Release.
     answers: Mutex<HashMap<Key, Vec<Answered>>>,
 }
 
-/// The way to a real search engine.
-pub fn connect_http(url: &str, address: Option<IpAddr>) -> Result<Arc<dyn Transport>, UrlError> {
-    Ok(Arc::new(HttpTransport::new(url, address)?))
-}
+/// After an outdated decision the watch brings the newer state; in case it does not, this long. Doubled each time
+/// in a row.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// The longest wait after an outdated decision.
+const AGAIN_AT_MOST: Duration = Duration::from_secs(16);
+
+/// So many outdated decisions in a row are a warning.
+const STRANGE: u32 = 5;
 
 /// The parts that a context is made of.
 pub struct Parts {
@@ -136,8 +144,9 @@ impl Context {
             metrics,
             decisions,
             guard,
-            mind: Box::new(Engine),
+            planner: Box::new(Engine),
             worded: Mutex::default(),
+            outdated: Mutex::default(),
             answers: Mutex::default(),
         }
     }
@@ -172,8 +181,34 @@ impl Context {
         }
     }
 
+    /// A decision about a Release was outdated before it was carried out. Says how long until the next pass.
+    pub(crate) fn outdated(&self, key: &Key) -> Duration {
+        let mut outdated = self.outdated.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = outdated.entry(key.clone()).or_default();
+        *count = count.saturating_add(1);
+        let doubled = AGAIN.saturating_mul(2_u32.saturating_pow(*count - 1));
+        let pause = doubled.min(AGAIN_AT_MOST);
+        if *count >= STRANGE {
+            tracing::warn!(
+                times = *count,
+                ?pause,
+                "decisions are outdated again and again before they are carried out: somebody else changes the same objects"
+            );
+        }
+        pause
+    }
+
+    /// A decision about a Release was carried out.
+    pub(crate) fn up_to_date(&self, key: &Key) {
+        self.outdated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+    }
+
     /// Forgets a Release that is gone.
     pub fn forget(&self, key: &Key) {
+        self.up_to_date(key);
         self.answers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -182,7 +217,7 @@ impl Context {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(key);
-        self.decisions.forget(&key.namespace, &key.name);
+        self.decisions.forget(key);
         self.metrics.phase(&key.to_string(), None);
     }
 }

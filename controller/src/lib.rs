@@ -19,6 +19,7 @@ pub mod observe;
 pub mod panics;
 pub mod queue;
 pub mod reconcile;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod search;

@@ -125,7 +125,7 @@ impl Metrics {
         }
     }
 
-    /// One reconcile ended with `result` (a word of the error classes) after `took`.
+    /// One pass ended after `took`: `done`, `panicked`, or a [class](crate::error::class) of failure.
     pub fn reconciled(&self, result: &'static str, took: Duration) {
         self.reconcile_total.get_or_create(&ResultLabel { result }).inc();
         self.reconcile_seconds.observe(took.as_secs_f64());
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn the_names_are_those_the_documentation_promises() {
         let metrics = Metrics::new();
-        metrics.reconciled("ok", Duration::from_millis(20));
+        metrics.reconciled("done", Duration::from_millis(20));
         metrics.step("expand", Duration::from_secs(70));
         metrics.effect("CreateJob", "done");
         metrics.commit_conflict();
@@ -223,7 +223,7 @@ mod tests {
         metrics.api_request("patch", "deployments");
         metrics.event_lost();
         for line in [
-            r#"slipway_reconcile_total{result="ok"} 1"#,
+            r#"slipway_reconcile_total{result="done"} 1"#,
             r#"slipway_reconcile_seconds_bucket{le="0.025"} 1"#,
             r#"slipway_step_seconds_bucket{le="300.0",step="expand"} 1"#,
             r#"slipway_effects_total{effect="CreateJob",outcome="done"} 1"#,

@@ -1,4 +1,4 @@
-//! Which Release is looked at next: each at most once at a time, at the earliest time that was asked for.
+//! Which Release is reconciled next: each at most once at a time, at the earliest time that was asked for.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -18,7 +18,7 @@ struct State {
     again: HashMap<Key, Instant>,
 }
 
-/// Releases that wait to be looked at.
+/// Releases that wait to be reconciled.
 #[derive(Debug, Default)]
 pub struct Queue {
     state: Mutex<State>,
@@ -44,7 +44,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for a look after a while; an earlier wish stands. One that is being looked at is looked at again.
+    /// Asks for a pass after a while; an earlier wish stands. One that is being reconciled gets another pass.
     pub fn add(&self, key: Key, after: Duration) {
         let at = Instant::now() + after;
         let mut state = self.lock();
@@ -88,7 +88,7 @@ impl Queue {
         }
     }
 
-    /// A look has ended; the next one is wished for after this long.
+    /// A pass has ended; the next one is wished for after this long.
     pub fn done(&self, key: &Key, next: Option<Duration>) {
         let mut state = self.lock();
         state.running.remove(key);
@@ -106,14 +106,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn one_release_is_never_looked_at_twice_at_a_time() {
+    async fn one_release_is_never_reconciled_twice_at_a_time() {
         let queue = Queue::default();
         let key = Key::new("shop", "shop");
         queue.add(key.clone(), Duration::ZERO);
         assert_eq!(queue.next().await, key);
         queue.add(key.clone(), Duration::ZERO);
         let waits = tokio::time::timeout(Duration::from_mins(1), queue.next()).await;
-        assert!(waits.is_err(), "it is still being looked at");
+        assert!(waits.is_err(), "it is still being reconciled");
         queue.done(&key, None);
         assert_eq!(
             queue.next().await,

@@ -40,9 +40,6 @@ pub enum Error {
 /// Rounds of one look: a release has about a dozen writes in a row at most.
 const ROUNDS: usize = 40;
 
-/// After a conflict the watch brings the newer state; in case it does not, this long.
-const AGAIN: Duration = Duration::from_millis(500);
-
 /// Looks at a Release until there is nothing more to do now. Says when to look again by itself.
 pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>, Error> {
     for _ in 0..ROUNDS {
@@ -74,12 +71,14 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
     let intent = Intent::parse(release);
     let committed = Progress::new(release.status.clone());
     let observed = observe(context, &intent, &committed, now).await;
-    let decision = context.mind.decide(&intent, &committed, &observed, now);
+    let decision = context.planner.decide(&intent, &committed, &observed, now);
     let Some((decision, observed)) = read_again(context, &intent, &committed, decision, observed).await?
     else {
-        return Ok(Round::Rest(Some(AGAIN)));
+        return Ok(Round::Rest(Some(context.outdated(key))));
     };
-    let broken = context.mind.broken(&intent, &committed, &observed, &decision);
+    let broken = context.planner.broken(&intent, &committed, &observed, &decision);
+    let rests_on = (&intent, &committed, &observed);
+    report::remember(context, key, now, rests_on, &decision, &broken);
     if !broken.is_empty() {
         return Err(Error::Invariant(broken.join("; ")));
     }
@@ -96,8 +95,9 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
             .await
             .map_err(|error| Error::Commit(Box::new(error)))?
         {
-            Commit::Conflict => return Ok(Round::Rest(Some(AGAIN))),
+            Commit::Conflict => return Ok(Round::Rest(Some(context.outdated(key)))),
             Commit::Done(written) => {
+                report::finished_steps(context, release, &decision);
                 let version = written.metadata.resource_version.clone().unwrap_or_default();
                 context
                     .caches
@@ -110,13 +110,14 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
         }
     }
     let done = carry_out(context, key, &decision).await;
-    report::remember(context, key, &decision);
+    report::phase(context, key, &decision);
     if change == Change::Facts || !decision.effects.is_empty() {
         report::report(context, release, &decision.because);
     }
     if !done? {
-        return Ok(Round::Rest(Some(AGAIN)));
+        return Ok(Round::Rest(Some(context.outdated(key))));
     }
+    context.up_to_date(key);
     if change == Change::Facts || !decision.effects.is_empty() {
         return Ok(Round::More);
     }
@@ -157,7 +158,7 @@ async fn read_again(
         ..cached(context, intent, committed)
     };
     let again = context
-        .mind
+        .planner
         .decide(intent, committed, &fresh, context.clock.now());
     let known = again.read_again.is_subset(&decision.read_again);
     Ok(known.then_some((again, fresh)))

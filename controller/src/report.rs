@@ -1,10 +1,13 @@
 //! What is told of a committed decision: events, log, metrics, the debug page.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource as _, runtime::events::EventType};
 use serde_json::json;
-use slipway_crds::v1alpha1::{Phase, Release};
-use slipway_engine::{Because, Decision, Effect};
+use slipway_crds::v1alpha1::{Phase, Release, status::StepName};
+use slipway_engine::{Because, Decision, Effect, Intent, Observed, Progress, progress::facts};
 
 use crate::{cache::Key, context::Context, error::chain, execute};
 
@@ -44,26 +47,69 @@ pub fn carried_out(
     tracing::info!(kind, name, purpose, revision, outcome, cause, "effect");
 }
 
-/// Keeps the last decision for the debug page, and counts Releases by phase.
-pub fn remember(context: &Context, key: &Key, decision: &Decision) {
+/// Counts the steps that a commit ended.
+pub fn finished_steps(context: &Context, before: &Release, decision: &Decision) {
+    let known = before.status.iter().flat_map(|status| &status.steps);
+    let known: Vec<_> = known.map(|step| (step.name, step.finished_at)).collect();
+    for step in &decision.progress.status.steps {
+        if let (Some(begun), Some(ended)) = (step.started_at, step.finished_at)
+            && !known.contains(&(step.name, step.finished_at))
+        {
+            let took = ended.duration_since(begun);
+            let took = Duration::try_from(took).unwrap_or_default();
+            context.metrics.step(step_word(step.name), took);
+        }
+    }
+}
+
+/// Counts Releases by phase.
+pub fn phase(context: &Context, key: &Key, decision: &Decision) {
     let phase = decision.progress.status.phase.map(phase_word);
     context.metrics.phase(&key.to_string(), phase);
-    let effects: Vec<&str> = decision
-        .effects
-        .iter()
-        .map(slipway_engine::Effect::word)
-        .collect();
-    let page = json!({
-        "phase": phase,
-        "waitingFor": decision.progress.status.waiting_for,
-        "effects": effects,
-        "wake": format!("{:?}", decision.wake),
+}
+
+/// Keeps a decision with what it rested on, before it is carried out, or dropped because it is `broken`: enough to make
+/// it again from a file (`slipway replay`).
+pub fn remember(
+    context: &Context,
+    key: &Key,
+    at: Timestamp,
+    (intent, committed, observed): (&Intent, &Progress, &Observed),
+    decision: &Decision,
+    broken: &[String],
+) {
+    let words = facts(committed.status.clone()) == facts(decision.progress.status.clone());
+    if words && decision.effects.is_empty() && broken.is_empty() {
+        return;
+    }
+    let record = json!({
+        "at": at,
+        "intent": intent,
+        "committed": committed,
+        "observed": observed,
+        "decision": decision,
+        "broken": broken,
     });
-    context.decisions.record(&key.namespace, &key.name, &page);
+    let under_way = decision.progress.running().is_some();
+    context.decisions.record(key, under_way, &record);
+}
+
+/// A step as metrics write it.
+fn step_word(step: StepName) -> &'static str {
+    match step {
+        StepName::Preflight => "preflight",
+        StepName::Prepare => "prepare",
+        StepName::Expand => "expand",
+        StepName::Reindex => "reindex",
+        StepName::Preboot => "preboot",
+        StepName::Cutover => "cutover",
+        StepName::Watch => "watch",
+        StepName::Retire => "retire",
+    }
 }
 
 /// A phase as metrics write it.
-fn phase_word(phase: Phase) -> &'static str {
+pub(crate) fn phase_word(phase: Phase) -> &'static str {
     match phase {
         Phase::Pending => "Pending",
         Phase::Preflight => "Preflight",
@@ -83,3 +129,6 @@ fn phase_word(phase: Phase) -> &'static str {
         Phase::Terminating => "Terminating",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,11 +14,12 @@ use crate::{
     caches::Caches,
     client::{self, ConnectError},
     clock::Clock,
-    context::{Context, Parts, connect_http},
+    context::{Context, Parts},
     events::events,
     leader::{self, Elector, leadership},
     metrics::Metrics,
     queue::Queue,
+    search::Pool,
     watch::Watches,
     work::{Limits, work},
 };
@@ -110,7 +111,12 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         decisions,
         guard: guard(window_guard),
     };
-    let context = Arc::new(Context::new(parts, Box::new(connect_http)));
+    let pool = Pool::default();
+    let context = Context::new(
+        parts,
+        Box::new(move |url, address| Ok(pool.client(url, address)?)),
+    );
+    let context = Arc::new(context);
 
     let ends = Ends::default();
     let worker = work(

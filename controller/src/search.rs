@@ -7,6 +7,7 @@
 mod error;
 #[cfg(test)]
 mod fake;
+mod pool;
 mod read;
 mod root;
 mod transport;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 pub use self::{
     error::SearchError,
+    pool::Pool,
     root::{Flavour, Root, Version},
     transport::{Answer, Ask, HttpTransport, Transport, TransportError, UrlError},
     write::{AliasMove, Deletion},

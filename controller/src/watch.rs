@@ -27,7 +27,7 @@ use self::kinds::{DEPLOYMENTS, JOBS, RELEASES, REPLICA_SETS, SERVICES, SLICES, T
 pub use self::kinds::{enter_deployment, enter_job, enter_replica_set, enter_service, enter_task_pod};
 use crate::{admin::Readiness, caches::Caches, queue::Queue};
 
-/// Where the watches look, and whom they tell.
+/// What is watched, and whom the watches tell.
 pub struct Watches {
     /// The Kubernetes API.
     pub client: Client,

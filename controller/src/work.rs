@@ -1,4 +1,4 @@
-//! The loop over the queue: a bounded number of looks at a time, none of which can disturb another.
+//! The loop over the queue: a bounded number of passes at a time, none of which can disturb another.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,29 +13,30 @@ use crate::{
     cache::Key,
     client::retry_after,
     context::Context,
-    error::chain,
+    error::{chain, class},
     execute,
     leader::Leadership,
     panics,
     queue::Queue,
     reconcile::{Error, reconcile},
+    report::phase_word,
     watch::Relist,
 };
 
-/// One look takes at most this long; each call has a deadline of its own.
+/// One pass takes at most this long; each call has a deadline of its own.
 const LONGEST: Duration = Duration::from_mins(2);
 
 /// How much is done at a time, and how soon again.
 #[derive(Debug)]
 pub struct Limits {
-    /// Looks at a time.
+    /// Passes at a time.
     pub concurrency: usize,
     /// The pauses after failures.
     pub backoff: Backoff<Key>,
 }
 
 impl Limits {
-    /// So many looks at a time, and pauses with a jitter of this process's own.
+    /// So many passes at a time, and pauses with a jitter of this process's own.
     pub fn new(concurrency: usize) -> Self {
         Self {
             concurrency,
@@ -44,7 +45,7 @@ impl Limits {
     }
 }
 
-/// Looks at what is due while this process leads, until `stop`. Then the looks that run are brought to their
+/// Reconciles what is due while this process leads, until `stop`. Then the passes that run are brought to their
 /// end.
 ///
 /// Decisions rest on whole lists that were read in this term: a watch may not have told yet what the leader
@@ -59,7 +60,7 @@ pub async fn work(
 ) {
     let places = Arc::new(Semaphore::new(limits.concurrency));
     let backoff = Arc::new(limits.backoff);
-    let mut looks = JoinSet::new();
+    let mut passes = JoinSet::new();
     let stop = stop.shared();
     loop {
         tokio::select! {
@@ -73,7 +74,7 @@ pub async fn work(
             () = leadership.lost() => continue,
             () = relist.read() => {}
         }
-        // A new leader looks at everything once.
+        // A new leader reconciles everything once.
         for key in context.caches.releases.keys() {
             queue.add(key, Duration::ZERO);
         }
@@ -86,27 +87,27 @@ pub async fn work(
                 () = leadership.lost() => break,
                 next = next => next,
             };
-            while looks.try_join_next().is_some() {}
+            while passes.try_join_next().is_some() {}
             let (context, queue, backoff) = (context.clone(), queue.clone(), backoff.clone());
-            looks.spawn(Box::pin(async move {
-                look(&context, &queue, &backoff, &key).await;
+            passes.spawn(Box::pin(async move {
+                pass(&context, &queue, &backoff, &key).await;
                 drop(place);
             }));
         }
-        while looks.join_next().await.is_some() {}
+        while passes.join_next().await.is_some() {}
         if stop.clone().now_or_never().is_some() {
             break;
         }
     }
 }
 
-async fn look(context: &Context, queue: &Queue, backoff: &Backoff<Key>, key: &Key) {
-    let span = tracing::info_span!("release", namespace = key.namespace, name = key.name);
+async fn pass(context: &Context, queue: &Queue, backoff: &Backoff<Key>, key: &Key) {
+    let span = span(context, key);
     let begun = Instant::now();
     let reconciled = tokio::time::timeout(LONGEST, Box::pin(reconcile(context, key)));
-    let looked = panics::catch(reconciled.instrument(span.clone())).await;
+    let ended = panics::catch(reconciled.instrument(span.clone())).await;
     let _entered = span.enter();
-    let (result, next) = match looked {
+    let (result, next) = match ended {
         Ok(Ok(Ok(next))) => {
             backoff.succeeded(key);
             ("done", next)
@@ -115,11 +116,11 @@ async fn look(context: &Context, queue: &Queue, backoff: &Backoff<Key>, key: &Ke
             let asked = source(&error).and_then(retry_after);
             let pause = backoff.failed(key, asked);
             complain(context, key, &error, pause);
-            ("failed", Some(pause))
+            (class(&error), Some(pause))
         }
         Ok(Err(_elapsed)) => {
-            tracing::error!(after = ?LONGEST, "the look at this Release was given up");
-            ("late", Some(backoff.failed(key, None)))
+            tracing::error!(after = ?LONGEST, "this pass was given up");
+            ("timeout", Some(backoff.failed(key, None)))
         }
         Err(panicked) => {
             let pause = backoff.failed(key, None);
@@ -129,6 +130,20 @@ async fn look(context: &Context, queue: &Queue, backoff: &Backoff<Key>, key: &Ke
     };
     context.metrics.reconciled(result, begun.elapsed());
     queue.done(key, next);
+}
+
+/// What stands with every line that is logged in a pass: the Release, with revision and phase as the pass begins.
+fn span(context: &Context, key: &Key) -> tracing::Span {
+    let release = context.caches.releases.get(key);
+    let status = release.as_ref().and_then(|release| release.status.as_ref());
+    let revision = status.and_then(|status| status.revision.as_ref());
+    tracing::info_span!(
+        "release",
+        namespace = key.namespace,
+        name = key.name,
+        revision = revision.map(|revision| revision.name.as_str()),
+        phase = status.and_then(|status| status.phase).map(phase_word),
+    )
 }
 
 fn source(error: &Error) -> Option<&kube::Error> {

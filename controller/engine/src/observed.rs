@@ -16,15 +16,15 @@ use crate::template::Template;
 /// Everything that a decision looks at.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Observed {
-    /// The Deployments of the namespace, by name.
+    /// The Deployments that concern the Release, by name; those that it does not name come without ReplicaSets.
     pub deployments: BTreeMap<String, DeploymentView>,
-    /// The Services of the namespace, by name.
+    /// The Services that concern the Release, by name; those that it does not name come without pods.
     pub services: BTreeMap<String, ServiceView>,
     /// The Jobs that carry this Release's UID, or a name that it would use.
     pub jobs: BTreeMap<String, JobView>,
     /// Pods of this Release's tasks.
     pub task_pods: Vec<TaskPodView>,
-    /// UIDs of the Releases that exist.
+    /// UIDs of the Releases that exist and have claimed one of these objects.
     pub releases: BTreeSet<String>,
     /// What was read live, because a step asked for it.
     pub answers: Answers,

@@ -1,15 +1,17 @@
 //! Decisions of the real engine, each made once: the same view gives the same decision.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
-use slipway_controller::observe::live::{self, Fresh};
 use slipway_crds::names::{CLAIM, INPUT_DIGEST, POD_TEMPLATE_HASH, REVISION, STEP, WINDOW};
 use slipway_engine::decision::{Kind, Patch, Purpose};
 use slipway_engine::template::merged;
 use slipway_engine::window::patches::{HOLD_MIN_READY_SECONDS, HOLD_PROGRESS_DEADLINE_SECONDS};
-use slipway_engine::{self as engine, Progress, Wake, decide, invariants, needs};
+use slipway_engine::{
+    self as engine, Answer, Answered, Answers, Call, Observed, Progress, Question, ReadAgain, Wake, decide,
+    invariants, questions,
+};
 
 use crate::memory::{Memories, Memory, Tick};
 use crate::state::{Cluster, DecisionId, Deployment, Job, JobState, Service, Set, StatusId};
@@ -152,23 +154,25 @@ impl Planner {
     fn decide_anew(&mut self, view: &Cluster) -> Decision {
         let intent = intent(&view.release, &self.spec);
         let committed = Progress::new(Some(self.memory(view.release.status).status.clone()));
-        let asked = needs(&intent, &committed, *NOW);
-        assert!(asked.search.is_none(), "no search engine is modelled");
         let seen = observed(view, self.replicas);
+        let asked = questions(&intent, &committed, &seen, *NOW);
+        let search = |question: &Question| matches!(question, Question::Search(_));
+        assert!(!asked.iter().any(search), "no search engine is modelled");
+        let seen = answered(seen, asked);
         let decided = decide(&intent, &committed, &seen, *NOW);
         let broken = invariants::broken(&intent, &committed, &seen, &decided);
         let (mut fresh_sides, mut fresh_pods, mut fresh_jobs) = (BTreeSet::new(), false, false);
-        for wanted in live::wanted(&committed, &decided, &seen) {
-            match wanted {
-                Fresh::ReplicaSet(name) => {
+        for object in &decided.read_again {
+            match object {
+                ReadAgain::ReplicaSet(name) => {
                     fresh_sides.insert(image_named(name.trim_start_matches("web-")));
                 }
-                Fresh::TaskPods => fresh_pods = true,
-                Fresh::Job(_) => fresh_jobs = true,
+                ReadAgain::TaskPods => fresh_pods = true,
+                ReadAgain::Job(_) => fresh_jobs = true,
             }
         }
         let after = self.memories.id(decided.progress.status);
-        let itself = |effect: &engine::Effect| matches!(effect, engine::Effect::Patch(patch) if patch.kind == Kind::Release);
+        let itself = |effect: &engine::Effect| matches!(&effect.call, Call::Patch(patch) if patch.kind == Kind::Release);
         let commits = after != view.release.status && !decided.effects.iter().any(itself);
         Decision {
             commit: commits.then_some(after),
@@ -204,9 +208,9 @@ fn uid_of(uid: &str) -> u8 {
 }
 
 fn effect(wanted: &engine::Effect, view: &Cluster) -> Effect {
-    match wanted {
-        engine::Effect::Patch(patch) => patched(patch, view),
-        engine::Effect::CreateJob { name, job } => {
+    match &wanted.call {
+        Call::Patch(patch) => patched(wanted.purpose, patch, view),
+        Call::Create { name, body: job, .. } => {
             let text = |pointer: String| job.pointer(&pointer).and_then(Value::as_str).expect("a label");
             let label = |key: &str| text(format!("/metadata/labels/{}", key.replace('/', "~1")));
             let digest = text(format!(
@@ -226,23 +230,44 @@ fn effect(wanted: &engine::Effect, view: &Cluster) -> Effect {
                 },
             }
         }
-        engine::Effect::DeleteJob {
+        Call::Delete {
             name,
             uid,
             resource_version,
+            ..
         } => Effect::Delete {
             job: name.as_str().into(),
             uid: uid_of(uid),
             never_started: resource_version.is_some(),
         },
-        engine::Effect::MoveAlias { .. } | engine::Effect::DeleteIndex { .. } => {
+        Call::MoveAlias { .. } | Call::DeleteIndex { .. } => {
             unreachable!("no search engine is modelled")
         }
     }
 }
 
-fn patched(patch: &Patch, view: &Cluster) -> Effect {
-    let purpose = patch.purpose;
+/// Nothing is modelled of what is read live: no volume claim, no autoscaler, no trouble of a pod.
+fn answered(seen: Observed, asked: Vec<Question>) -> Observed {
+    let answers = asked.into_iter().map(|question| {
+        let answer = match &question {
+            Question::VolumeClaims(_) => Ok(Answer::VolumeClaims(BTreeMap::new())),
+            Question::Autoscalers => Ok(Answer::Autoscalers(BTreeMap::new())),
+            Question::PodTroubles(_) => Ok(Answer::PodTroubles(Vec::new())),
+            Question::Search(_) => Err("no search engine is modelled".to_owned()),
+        };
+        Answered {
+            question,
+            at: *NOW,
+            answer,
+        }
+    });
+    Observed {
+        answers: Answers(answers.collect()),
+        ..seen
+    }
+}
+
+fn patched(purpose: Purpose, patch: &Patch, view: &Cluster) -> Effect {
     let field = |pointer: &str| patch.body.pointer(pointer);
     let label = |key: &str, before: bool| {
         field(&format!("/metadata/labels/{}", key.replace('/', "~1")))

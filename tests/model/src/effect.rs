@@ -179,11 +179,11 @@ impl Cluster {
                 ..
             } if !memory.cutover => Some("Section 4: the bolt before the recorded intent of the cutover"),
             Effect::Deployment {
-                purpose: Purpose::Settle,
+                purpose: Purpose::EndWindow,
                 ..
             } if !leaves => Some("Committed first: a side goes without a recorded intent"),
             Effect::Deployment {
-                purpose: Purpose::Settle,
+                purpose: Purpose::EndWindow,
                 to,
             } if before.two_sides() && before.service.pin.is_some_and(|pin| pin != to.image) => {
                 Some("Kept: a write ends the side that the traffic goes to")

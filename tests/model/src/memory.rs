@@ -76,7 +76,7 @@ impl Memory {
             course: revision.map(|revision| revision.course).unwrap_or_default(),
             reason: revision
                 .and_then(|revision| revision.reason.as_ref())
-                .map(|reason| reason.reason.clone()),
+                .map(|reason| reason.reason.to_string()),
             stalled: stalled.map(|condition| condition.reason.clone()),
             cutover: status.cutover.is_some(),
             retiring: status

@@ -11,7 +11,7 @@ use slipway_controller::{
     caches::Caches,
     client::{Deadlines, GuardLayer},
     clock::Clock,
-    context::{Context, Mind, Parts},
+    context::{Context, Parts, Planner},
     events::events,
     leader::{Elector, Fence, leadership},
     metrics::Metrics,
@@ -46,7 +46,7 @@ pub struct Settings {
     /// Whether it writes only while it holds the Lease.
     pub fenced: bool,
     /// What decides.
-    pub planner: Box<dyn Mind>,
+    pub planner: Box<dyn Planner>,
 }
 
 /// A process that runs until it is dropped.
@@ -114,7 +114,7 @@ impl Controller {
         };
         let engine: Arc<dyn Transport> = Arc::new(SimulatedTransport::new(world.shared()));
         let mut context = Context::new(parts, Box::new(move |_, _| Ok(Arc::clone(&engine))));
-        context.mind = planner;
+        context.planner = planner;
         let limits = Limits {
             concurrency: CONCURRENCY,
             backoff: Backoff::seeded(seed),

@@ -2,7 +2,7 @@
 //! written once where not.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -38,7 +38,7 @@ pub(super) struct Screen {
     rate: u64,
     bars: Vec<ProgressBar>,
     /// What was written last about each step, where no terminal is.
-    written: BTreeMap<StepName, String>,
+    written: HashMap<StepName, String>,
     traffic_told: Option<Instant>,
     /// When documents were first counted, and how many.
     build_seen: Option<(Instant, u64)>,
@@ -51,7 +51,7 @@ impl Screen {
             products: options.products.into(),
             rate: options.rate.into(),
             bars: Vec::new(),
-            written: BTreeMap::new(),
+            written: HashMap::new(),
             traffic_told: None,
             build_seen: None,
         }

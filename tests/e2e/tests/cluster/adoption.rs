@@ -294,7 +294,7 @@ fn mistakes() -> Vec<Mistake> {
         mistake(
             vec![other("once", &recreate), service("once", json!({"app": "once"}))],
             workload("once", &["once"]),
-            "NeverTwoAtOnce",
+            "RecreateStrategy",
             &["Recreate", "move: After"],
         ),
         mistake(
@@ -307,7 +307,7 @@ fn mistakes() -> Vec<Mistake> {
                 service("disk", json!({"app": "disk"})),
             ],
             workload("disk", &["disk"]),
-            "NeverTwoAtOnce",
+            "VolumeNotShareable",
             &["claim files", "ReadWriteMany"],
         ),
         mistake(

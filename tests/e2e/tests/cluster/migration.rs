@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use slipway_crds::names::{ABORT, RETRY};
-use slipway_crds::v1alpha1::status::{TaskOutcome, TaskStatus};
+use slipway_crds::v1alpha1::status::{TaskOutcome, TaskReason, TaskStatus};
 use slipway_crds::v1alpha1::{Phase, Release};
 
 use super::stage::{Setup, Stage};
@@ -176,8 +176,8 @@ async fn an_evicted_migration_that_claims_success_is_not_believed() -> Result<()
         panic!("one attempt: {:?}", tasks(&release))
     };
     assert_eq!(
-        (task.outcome, task.reason.as_deref()),
-        (Some(TaskOutcome::Unknown), Some("Interrupted"))
+        (task.outcome, task.reason),
+        (Some(TaskOutcome::Unknown), Some(TaskReason::Interrupted))
     );
     let job: Job = stage.api().get("shop-2-expand-1").await?;
     println!(

@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use slipway_controller::context::{Engine, Mind};
+use slipway_controller::context::{Engine, Planner};
 use slipway_engine::{Decision, Intent, Observed, Progress};
 
 use super::{plan::Plan, plans::leaders, scenario::Scenario, scenes};
@@ -247,7 +247,7 @@ struct Erring {
     memory: Mutex<decisions::Memory>,
 }
 
-impl Mind for Erring {
+impl Planner for Erring {
     fn decide(&self, intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
         let (told, seen) = inputs::mutate(self.error, committed, observed, now);
         let decision = Engine.decide(intent, &told, &seen, now);

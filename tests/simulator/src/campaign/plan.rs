@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use slipway_controller::context::{Engine, Mind};
+use slipway_controller::context::{Engine, Planner};
 
 use super::{
     run::{Record, Run},
@@ -15,7 +15,7 @@ use crate::world::World;
 pub const ONLY: &str = "/only ";
 
 /// Makes the planner of a process.
-pub type MakePlanner = Arc<dyn Fn() -> Box<dyn Mind> + Send + Sync>;
+pub type MakePlanner = Arc<dyn Fn() -> Box<dyn Planner> + Send + Sync>;
 
 /// Something that is arranged in a world before the controller starts.
 pub type Arrange = Arc<dyn Fn(&mut World) + Send + Sync>;

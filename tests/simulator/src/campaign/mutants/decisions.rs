@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use slipway_crds::v1alpha1::status::{StepName, TaskOutcome};
 use slipway_engine::{
-    Decision, Effect, Observed, Progress,
+    Call, Decision, Effect, Observed, Progress,
     decision::{Kind, Patch, Purpose},
 };
 use slipway_judge::past::HOLD;
@@ -19,7 +19,7 @@ const UNREST: usize = 30;
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// Jobs that were made, by name.
-    jobs: BTreeMap<String, Box<Value>>,
+    jobs: BTreeMap<String, Value>,
     /// Whether the error was made.
     done: bool,
     /// How often a Deployment was changed for nothing.
@@ -108,20 +108,47 @@ pub(super) fn mutate(
 }
 
 fn purposes(decision: &Decision) -> impl Iterator<Item = Purpose> {
-    decision.effects.iter().filter_map(|effect| match effect {
-        Effect::Patch(patch) => Some(patch.purpose),
-        _ => None,
-    })
+    decision.effects.iter().map(|effect| effect.purpose)
 }
 
 fn bodies(decision: &mut Decision, purpose: Purpose, change: impl Fn(&mut Value)) {
     for effect in &mut decision.effects {
-        if let Effect::Patch(patch) = effect
-            && patch.purpose == purpose
+        if let Call::Patch(patch) = &mut effect.call
+            && effect.purpose == purpose
         {
             change(&mut patch.body);
         }
     }
+}
+
+fn patch(purpose: Purpose, kind: Kind, name: &str, uid: &str, body: Value) -> Effect {
+    let call = Call::Patch(Patch {
+        kind,
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        body,
+    });
+    Effect { call, purpose }
+}
+
+fn create(name: &str, job: Value) -> Effect {
+    let call = Call::Create {
+        kind: Kind::Job,
+        name: name.to_owned(),
+        body: job,
+    };
+    Effect {
+        call,
+        purpose: Purpose::CreateJob,
+    }
+}
+
+/// Name and body of each Job that is made.
+fn made(decision: &Decision) -> impl Iterator<Item = (&String, &Value)> {
+    decision.effects.iter().filter_map(|effect| match &effect.call {
+        Call::Create { name, body, .. } => Some((name, body)),
+        _ => None,
+    })
 }
 
 /// The bolt on the side that serves.
@@ -132,73 +159,67 @@ fn bolt(observed: &Observed) -> Option<Effect> {
         .iter()
         .find(|set| set.wanted > 0 && set.template_digest != web.template.digest())
         .filter(|old| old.min_ready_seconds.map(i64::from) != Some(HOLD))?;
-    Some(Effect::Patch(Patch {
-        kind: Kind::ReplicaSet,
-        name: old.name.clone(),
-        uid: old.uid.clone(),
-        purpose: Purpose::Bolt,
-        body: json!({
+    Some(patch(
+        Purpose::Bolt,
+        Kind::ReplicaSet,
+        &old.name,
+        &old.uid,
+        json!({
             "metadata": {"resourceVersion": old.resource_version},
             "spec": {"minReadySeconds": HOLD},
         }),
-    }))
+    ))
 }
 
 /// A change of a Deployment that calls for the next one.
 fn unrest(observed: &Observed) -> Option<Effect> {
     let web = observed.deployments.get("web")?;
-    Some(Effect::Patch(Patch {
-        kind: Kind::Deployment,
-        name: web.name.clone(),
-        uid: web.uid.clone(),
-        purpose: Purpose::Claim,
-        body: json!({
+    Some(patch(
+        Purpose::Claim,
+        Kind::Deployment,
+        &web.name,
+        &web.uid,
+        json!({
             "metadata": {"resourceVersion": web.resource_version, "labels": {"slipway.dev/claim": web.resource_version}},
         }),
-    }))
+    ))
 }
 
 /// The pin to the side that serves.
 fn pin(observed: &Observed) -> Option<Effect> {
     let (web, service) = (observed.deployments.get("web")?, observed.services.get("web")?);
     let side = web.replica_sets.iter().find(|set| set.wanted > 0)?;
-    Some(Effect::Patch(Patch {
-        kind: Kind::Service,
-        name: service.name.clone(),
-        uid: service.uid.clone(),
-        purpose: Purpose::Pin,
-        body: json!({
+    Some(patch(
+        Purpose::Pin,
+        Kind::Service,
+        &service.name,
+        &service.uid,
+        json!({
             "metadata": {"resourceVersion": service.resource_version},
             "spec": {"selector": {"pod-template-hash": side.hash}},
         }),
-    }))
+    ))
 }
 
 /// Jobs are made as others make them: they run.
 fn at_once(decision: &mut Decision) {
     for effect in &mut decision.effects {
-        if let Effect::CreateJob { job, .. } = effect {
-            job["spec"]["suspend"] = json!(false);
+        if let Call::Create { body, .. } = &mut effect.call {
+            body["spec"]["suspend"] = json!(false);
         }
     }
 }
 
 /// A Job that is gone is made again, and runs.
 fn again(committed: &Progress, observed: &Observed, decision: &mut Decision, memory: &mut Memory) {
-    for effect in &decision.effects {
-        if let Effect::CreateJob { name, job } = effect {
-            memory.jobs.insert(name.clone(), job.clone());
-        }
+    for (name, job) in made(decision) {
+        memory.jobs.insert(name.clone(), job.clone());
     }
     for task in committed.open_tasks().filter(|task| task.job_uid.is_some()) {
         if let Some(job) = memory.jobs.get(&task.job)
             && !observed.jobs.contains_key(&task.job)
         {
-            let effect = Effect::CreateJob {
-                name: task.job.clone(),
-                job: job.clone(),
-            };
-            decision.effects.push(effect);
+            decision.effects.push(create(&task.job, job.clone()));
             at_once(decision);
         }
     }
@@ -206,25 +227,19 @@ fn again(committed: &Progress, observed: &Observed, decision: &mut Decision, mem
 
 /// Every Job is asked for twice, as a client would that tries again and lets the server choose the name.
 fn twice(decision: &mut Decision) {
-    let copies: Vec<Effect> = decision
-        .effects
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::CreateJob { name, job } => {
-                let (name, mut job) = (format!("{name}-again"), job.clone());
-                job["metadata"]["name"] = json!(name);
-                Some(Effect::CreateJob { name, job })
-            }
-            _ => None,
-        })
-        .collect();
+    let copy = |(name, job): (&String, &Value)| {
+        let (name, mut job) = (format!("{name}-again"), job.clone());
+        job["metadata"]["name"] = json!(name);
+        create(&name, job)
+    };
+    let copies: Vec<Effect> = made(decision).map(copy).collect();
     decision.effects.extend(copies);
     at_once(decision);
 }
 
 /// What belongs into Retire is done in Watch.
 fn early(error: Error, committed: &Progress, decision: &mut Decision, memory: &mut Memory) {
-    let watching = committed.passed(StepName::Cutover) && !committed.passed(StepName::Watch);
+    let watching = committed.completed(StepName::Cutover) && !committed.completed(StepName::Watch);
     let search = committed.status.search.as_ref();
     let (Some(search), false, true) = (search, memory.done, watching) else {
         return;
@@ -238,19 +253,27 @@ fn early(error: Error, committed: &Progress, decision: &mut Decision, memory: &m
         let Some(index) = candidate.indices.first() else {
             return;
         };
-        decision.effects.push(Effect::MoveAlias {
+        let call = Call::MoveAlias {
             url,
             alias: "products".to_owned(),
             from: Some("products_1".to_owned()),
             to: index.index.clone(),
             to_uuid: index.uuid.clone(),
+        };
+        decision.effects.push(Effect {
+            call,
+            purpose: Purpose::MoveAlias,
         });
     } else if let Some(index) = candidate.baseline.first() {
-        decision.effects.push(Effect::DeleteIndex {
+        let call = Call::DeleteIndex {
             url,
             own_alias: Some("products".to_owned()),
             index: index.index.clone(),
             uuid: index.uuid.clone(),
+        };
+        decision.effects.push(Effect {
+            call,
+            purpose: Purpose::DeleteIndex,
         });
     }
 }

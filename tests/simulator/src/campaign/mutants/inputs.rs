@@ -34,7 +34,7 @@ pub(super) fn mutate(
             }
         }
         Error::EffectBeforeCommit => {
-            if committed.passed(StepName::Preboot) && told.status.cutover.is_none() {
+            if committed.completed(StepName::Preboot) && told.status.cutover.is_none() {
                 told.status.cutover = Some(Cutover {
                     intent_at: now,
                     confirmed_at: None,
@@ -51,7 +51,7 @@ pub(super) fn mutate(
             if let Some(web) = seen.deployments.get_mut("web") {
                 deployment(error, web);
             }
-            if error == Error::UnpinAfterClose && committed.passed(StepName::Watch) {
+            if error == Error::UnpinAfterClose && committed.completed(StepName::Watch) {
                 let settled = observed.deployments.get("web").is_some_and(|web| !held(web));
                 if let Some(service) = seen.services.get_mut("web").filter(|_| settled) {
                     service.selector.remove("pod-template-hash");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use slipway_controller::context::{Engine, Mind};
+use slipway_controller::context::{Engine, Planner};
 use slipway_engine::{Decision, Intent, Observed, Progress};
 use slipway_kubernetes::{fields, kind::Kind, store::Caller};
 
@@ -83,7 +83,7 @@ fn all_but_one(world: &World) -> bool {
 /// Panics at one Release.
 struct Panicking;
 
-impl Mind for Panicking {
+impl Planner for Panicking {
     fn decide(&self, intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
         assert!(intent.meta.namespace != POISON, "planted panic");
         Engine.decide(intent, committed, observed, now)
