@@ -31,7 +31,6 @@ impl Path {
     pub fn keys(&self) -> Vec<&str> {
         self.0.iter().map(String::as_str).collect()
     }
-
 }
 
 impl fmt::Display for Path {
@@ -96,7 +95,12 @@ pub fn differences(before: &Value, after: &Value) -> Vec<Difference> {
 /// An object as it was right before a write that made it what it is: of the object that was known before, only the
 /// fields that the write names, because another writer may have changed something in between. A replacement names
 /// everything, of the status or of all the rest.
-pub fn right_before(known: Option<&Value>, after: &Value, (verb, subresource): (&str, &str), body: &Value) -> Value {
+pub fn right_before(
+    known: Option<&Value>,
+    after: &Value,
+    (verb, subresource): (&str, &str),
+    body: &Value,
+) -> Value {
     let named = match (verb, subresource) {
         ("patch", _) => named_fields(body),
         (_, "status") => vec![Path::default().child("status")],
@@ -107,12 +111,15 @@ pub fn right_before(known: Option<&Value>, after: &Value, (verb, subresource): (
         }
     };
     let known = known.unwrap_or(&Value::Null);
-    named.iter().fold(after.clone(), |object, path| with(object, path, known))
+    named
+        .iter()
+        .fold(after.clone(), |object, path| with(object, path, known))
 }
 
 /// An object with one field as it is in another.
 fn with(mut object: Value, path: &Path, other: &Value) -> Value {
-    let pointer: String = path.0.iter().map(|key| format!("/{}", fields::escape(key))).collect();
+    let keys: Vec<_> = path.0.iter().map(|key| fields::escape(key)).collect();
+    let pointer = format!("/{}", keys.join("/"));
     match fields::at(other, &pointer) {
         Some(value) => fields::set(&mut object, &pointer, value.clone()),
         None => drop(fields::remove(&mut object, &pointer)),
@@ -245,7 +252,12 @@ mod tests {
     #[test]
     fn a_patch_answers_only_for_the_fields_that_it_names() {
         let (before, after) = (deployment("shop:1", true), deployment("shop:2", false));
-        let asked_for = |verb, body| shown(&differences(&right_before(Some(&before), &after, (verb, ""), &body), &after));
+        let asked_for = |verb, body| {
+            shown(&differences(
+                &right_before(Some(&before), &after, (verb, ""), &body),
+                &after,
+            ))
+        };
         let merge = json!({"metadata": {"resourceVersion": "7"}, "spec": {"paused": false}});
         assert_eq!(asked_for("patch", merge), ["spec.paused: true → false"]);
         let image = ["spec.template.spec.containers.web.image: shop:1 → shop:2"];

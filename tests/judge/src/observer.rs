@@ -1,7 +1,7 @@
 //! What is gathered on a real cluster: the API server's audit log, `EndpointSlices`, the aliases of a search engine.
 //!
-//! Reading and judging are plain functions over what was gathered ([`audit`], [`moves`], [`jobs`], [`status`],
-//! [`requests`], [`endpoints`], [`aliases`]).
+//! All are plain functions over what was gathered: [`reader`] makes a history of it, which is judged by
+//! [`crate::invariants`]; [`moves`], [`jobs`], [`status`] and [`requests`] say what tests want to know besides.
 
 pub mod aliases;
 pub mod audit;

@@ -18,7 +18,7 @@ use crate::{
     past::{open, ours},
 };
 
-/// By Deployment: templates that were the user's or ours, and may be written again in full.
+/// By Deployment: templates that were the user's or ours, and whose variables may be written again.
 #[derive(Default)]
 pub(super) struct Templates(BTreeMap<Key, Vec<Value>>);
 
@@ -30,8 +30,8 @@ impl Templates {
             let before = change.before.as_deref().unwrap_or(&Value::Null);
             for difference in differences(before, &change.object) {
                 let path = difference.path.keys();
-                let template = kind == Kind::Deployment && path.starts_with(&["spec", "template"]);
-                if !allowed(kind, &path) && !(template && self.known(change)) {
+                let allowed = allowed(kind, &path) || is_variable(kind, &path) && self.known(change);
+                if !allowed {
                     found.push(Violation {
                         invariant: "own things only",
                         at: change.at,
@@ -60,7 +60,14 @@ fn allowed(kind: Kind, path: &[&str]) -> bool {
             ["metadata", "labels", CLAIM | WINDOW]
             | ["spec", "paused" | "minReadySeconds" | "progressDeadlineSeconds"]
             | ["spec", "strategy", ..] => true,
-            ["spec", "template", "spec", "containers" | "initContainers", _, field @ ..] => {
+            [
+                "spec",
+                "template",
+                "spec",
+                "containers" | "initContainers",
+                _,
+                field @ ..,
+            ] => {
                 matches!(field, ["image"] | ["env", GENERATION, ..])
             }
             _ => false,
@@ -81,6 +88,13 @@ fn allowed(kind: Kind, path: &[&str]) -> bool {
     }
 }
 
+/// Whether a field is a variable of a container.
+fn is_variable(kind: Kind, path: &[&str]) -> bool {
+    let containers = ["spec", "template", "spec"];
+    let rest = path.strip_prefix(&containers);
+    kind == Kind::Deployment && matches!(rest, Some(["containers" | "initContainers", _, "env", ..]))
+}
+
 /// Looks at one write of the controller.
 pub(super) fn written(call: &Call, found: &mut Vec<Violation>) {
     let mut say = |what: String| {
@@ -93,14 +107,15 @@ pub(super) fn written(call: &Call, found: &mut Vec<Violation>) {
     if !needed(call) {
         say(format!("none of the controller's business: {call}"));
     }
-    let condition = match call.verb {
-        // No policy has to keep bodies; a patch without any is one that was not kept.
-        "create" => return,
-        "patch" | "update" if call.body.is_null() => return,
-        "delete" => fields::text(&call.body, "/preconditions/uid"),
+    let condition = match (call.verb, call.kind) {
+        ("create", _) | (_, Some(Kind::Lease)) => return,
+        ("delete", _) => fields::text(&call.body, "/preconditions/uid"),
+        (_, Some(Kind::Event)) => return,
+        // No audit policy has to keep bodies; a change without any is one whose body was not kept.
+        ("patch" | "update", _) if call.body.is_null() => return,
         _ => resource_version(&call.body),
     };
-    if condition.is_empty() && !matches!(call.kind, Some(Kind::Lease | Kind::Event)) {
+    if condition.is_empty() {
         say(format!("unconditional: {call}"));
     }
 }
@@ -128,5 +143,8 @@ fn resource_version(body: &Value) -> &str {
     let mut tests = operations.filter(|operation| operation["op"] == "test");
     tests
         .find(|test| test["path"] == "/metadata/resourceVersion")
-        .map_or_else(|| fields::text(body, "/metadata/resourceVersion"), |test| fields::text(test, "/value"))
+        .map_or_else(
+            || fields::text(body, "/metadata/resourceVersion"),
+            |test| fields::text(test, "/value"),
+        )
 }

@@ -26,7 +26,11 @@ pub(super) fn one_index(history: History<'_>, found: &mut Vec<Violation>) {
         };
         if after.len() > 1 || after.is_empty() && !before.is_empty() {
             let indices: Vec<_> = after.iter().map(String::as_str).collect();
-            let indices = if indices.is_empty() { "no index".to_owned() } else { indices.join(" and ") };
+            let indices = if indices.is_empty() {
+                "no index".to_owned()
+            } else {
+                indices.join(" and ")
+            };
             found.push(Violation {
                 invariant: "alias",
                 at: *at,

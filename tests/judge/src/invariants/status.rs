@@ -31,11 +31,6 @@ impl Status {
             return;
         }
         let uid = fields::uid(&change.object);
-        if !ours(change) {
-            // Somebody stripped or restored it: what it said before binds no longer.
-            self.0.remove(uid);
-            return;
-        }
         let mut say = |what| {
             found.push(Violation {
                 invariant: "monotone",
@@ -43,7 +38,13 @@ impl Status {
                 what: format!("status of {}: {what}", change.key.name),
             });
         };
-        self.0.entry(uid.to_owned()).or_default().take(is, &mut say);
+        if !ours(change) {
+            // Somebody stripped or restored it: what it said before binds no longer.
+            self.0.insert(uid.to_owned(), Said::by(is));
+            return;
+        }
+        let said = self.0.entry(uid.to_owned()).or_insert_with(|| Said::by(was));
+        said.take(is, &mut say);
         let size = is.to_string().len();
         if size > LONGEST {
             say(format!("it has {size} bytes"));
@@ -52,6 +53,12 @@ impl Status {
 }
 
 impl Said {
+    fn by(status: &Value) -> Self {
+        let mut said = Self::default();
+        said.take(status, &mut |_| {});
+        said
+    }
+
     fn take(&mut self, status: &Value, say: &mut impl FnMut(String)) {
         for pointer in ["/observedGeneration", "/revision/number"] {
             let Some(now) = fields::number(status, pointer) else {
@@ -68,7 +75,9 @@ impl Said {
             let earlier = self.outcomes.insert(job.to_owned(), outcome.clone());
             let earlier = earlier.unwrap_or_default();
             if !earlier.is_null() && earlier != *outcome {
-                say(format!("the outcome of {job} changes from {earlier} to {outcome}"));
+                say(format!(
+                    "the outcome of {job} changes from {earlier} to {outcome}"
+                ));
             }
         }
     }

@@ -65,7 +65,10 @@ impl Tasks {
                 if ours(change) && starts(change) {
                     self.once(change, &mut say);
                     if self.complete && !recorded(change, past) {
-                        say("at most once", format!("{} is started and not recorded before", change.key));
+                        say(
+                            "at most once",
+                            format!("{} is started and not recorded before", change.key),
+                        );
                     }
                 }
             }

@@ -70,7 +70,11 @@ impl Aliases {
                 let Some(after) = standing.indices.clone().filter(|after| *after != before) else {
                     continue;
                 };
-                let last = if after.is_empty() { before.clone() } else { after.clone() };
+                let last = if after.is_empty() {
+                    before.clone()
+                } else {
+                    after.clone()
+                };
                 let change = NameChange::Alias {
                     alias: alias.clone(),
                     before: std::mem::replace(&mut before, last),

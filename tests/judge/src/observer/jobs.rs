@@ -122,7 +122,9 @@ fn ends_pod(event: &AuditEvent) -> bool {
 }
 
 fn terminal(job: &Value) -> Option<String> {
-    let end = ["Complete", "Failed"].into_iter().find(|end| fields::is_true(job, end));
+    let end = ["Complete", "Failed"]
+        .into_iter()
+        .find(|end| fields::is_true(job, end));
     end.map(str::to_owned)
 }
 

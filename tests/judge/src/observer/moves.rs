@@ -80,19 +80,22 @@ pub struct Moved {
 pub fn moves(changes: &[Change]) -> Vec<Moved> {
     let mut moves = Vec::new();
     let mut memory = Memory::default();
-    let window = changes
-        .iter()
-        .filter(|change| matches!(change.key.kind, Kind::Deployment | Kind::ReplicaSet | Kind::Service));
+    let window = changes.iter().filter(|change| {
+        matches!(
+            change.key.kind,
+            Kind::Deployment | Kind::ReplicaSet | Kind::Service
+        )
+    });
     for change in window {
         if ours(change) {
             let before = change.before.as_deref().unwrap_or(&Value::Null);
-            let changed = differences(before, &change.object);
+            let differences = differences(before, &change.object);
             moves.push(Moved {
                 at: change.at,
                 kind: change.key.kind,
                 name: change.key.name.clone(),
-                what: memory.read(change, before, &changed),
-                changed,
+                what: memory.read(change, before, &differences),
+                changed: differences,
             });
             memory.own(change, before);
         } else if change.event == Event::Added && !pin(&change.object).is_empty() {

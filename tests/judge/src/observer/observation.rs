@@ -91,7 +91,11 @@ impl Observation {
             complete: false,
         };
         let mut violations = unreadable;
-        violations.extend(check(history, Tolerance::default()).iter().map(ToString::to_string));
+        violations.extend(
+            check(history, Tolerance::default())
+                .iter()
+                .map(ToString::to_string),
+        );
         let claims = claims(&changes);
         let progress: BTreeSet<_> = claims
             .iter()

@@ -85,7 +85,10 @@ pub(super) fn changes(baseline: &Baseline, requests: &[&AuditEvent], controller:
     let mut present = baseline.0.clone();
     for (version, key, event) in writes {
         let known = present.get(&key).filter(|_| event.verb != "create");
-        if known.and_then(|known| resource_version(known)).is_some_and(|seen| seen > version) {
+        if known
+            .and_then(|known| resource_version(known))
+            .is_some_and(|seen| seen > version)
+        {
             continue;
         }
         let object = &event.response_object;

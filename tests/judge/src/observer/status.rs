@@ -57,7 +57,10 @@ fn is_progress(path: &[&str]) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::super::audit::{AuditEvent, one_each, tests::{CONTROLLER, event}};
+    use super::super::audit::{
+        AuditEvent, one_each,
+        tests::{CONTROLLER, event},
+    };
     use super::super::observation::tests::judge;
     use super::super::reader::{Baseline, changes};
     use super::*;
@@ -117,7 +120,8 @@ mod tests {
             (Value::Null, created),
         );
         let succeeded = wrote(5, CONTROLLER, &status(3, 7, Some("Succeeded")));
-        let expected = "unknown is not success: shop-7-expand-1 is recorded as succeeded, and its pod has not";
+        let expected =
+            "unknown is not success: shop-7-expand-1 is recorded as succeeded, and its pod has not";
         assert_eq!(judge(&[creation.clone(), succeeded.clone()]), [expected]);
         let mut complete = creation.response_object.as_ref().clone();
         complete["metadata"]["resourceVersion"] = json!("2");

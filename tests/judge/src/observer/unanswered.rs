@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use slipway_kubernetes::store::Key;
 
 use super::audit::{AuditEvent, resource_version};
-use super::reader::{Baseline, key};
+use super::reader::{Baseline, changes, key};
 
 /// What the log says of a request whose caller went away.
 const GATEWAY_TIMEOUT: u16 = 504;
 
 /// The states of each object that are known, by resource version.
-type Known = BTreeMap<Key, BTreeMap<u64, Value>>;
+type Known = BTreeMap<Key, BTreeMap<u64, Arc<Value>>>;
 
 /// Gives patches without an answer the object that they made, where a later write shows that they were carried out:
 /// it is based on a version that no other write has made.
@@ -36,12 +36,13 @@ pub(super) fn answer(baseline: &Baseline, events: &mut [Arc<AuditEvent>]) {
         else {
             continue;
         };
-        let mut object = before.clone();
+        let mut object = before.as_ref().clone();
         json_patch::merge(&mut object, &event.request_object);
         object["metadata"]["resourceVersion"] = json!(version.to_string());
-        states.insert(version, object.clone());
+        let object = Arc::new(object);
+        states.insert(version, Arc::clone(&object));
         let mut answered = AuditEvent::clone(event);
-        (answered.response_status.code, answered.response_object) = (200, Arc::new(object));
+        (answered.response_status.code, answered.response_object) = (200, object);
         events[at] = Arc::new(answered);
     }
 }
@@ -59,16 +60,12 @@ fn is_lost(event: &AuditEvent) -> bool {
 
 fn known(baseline: &Baseline, events: &[Arc<AuditEvent>]) -> Known {
     let mut known = Known::new();
-    let written = events
-        .iter()
-        .filter(|event| event.is_write() && event.succeeded())
-        .filter(|event| matches!(event.object_ref.subresource.as_str(), "" | "status"))
-        .filter_map(|event| Some((key(event)?, &event.response_object)));
-    let listed = baseline.0.iter().map(|(key, object)| (key.clone(), object));
-    for (key, object) in listed.chain(written) {
-        if let Some(version) = resource_version(object) {
-            known.entry(key).or_default().insert(version, object.as_ref().clone());
-        }
+    let events: Vec<_> = events.iter().map(Arc::as_ref).collect();
+    for change in changes(baseline, &events, "") {
+        known
+            .entry(change.key)
+            .or_default()
+            .insert(change.version, change.object);
     }
     known
 }
@@ -77,7 +74,7 @@ fn known(baseline: &Baseline, events: &[Arc<AuditEvent>]) -> Known {
 fn next_unknown(
     events: &[Arc<AuditEvent>],
     lost: &AuditEvent,
-    states: &BTreeMap<u64, Value>,
+    states: &BTreeMap<u64, Arc<Value>>,
     base: u64,
 ) -> Option<u64> {
     let same = events

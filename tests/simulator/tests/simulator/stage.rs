@@ -69,15 +69,7 @@ impl Stage {
         let mut stage = Self { world, replicas };
         stage.rest().await;
         let wanted = usize::try_from(replicas).unwrap();
-        assert_eq!(
-            stage
-                .world
-                .oracle()
-                .ready("default", "web")
-                .values()
-                .sum::<usize>(),
-            wanted
-        );
+        assert_eq!(stage.ready(), wanted);
         stage
     }
 
@@ -148,11 +140,11 @@ impl Stage {
     }
 
     pub(crate) fn ready(&mut self) -> usize {
-        self.world.oracle().ready("default", "web").values().sum()
+        self.world.oracle().ready("default", "web")
     }
 
     pub(crate) fn outage(&mut self) -> bool {
-        !self.world.oracle().outages("default", "web").is_empty()
+        self.world.oracle().outage("default", "web")
     }
 
     pub(crate) async fn pin(&mut self, image: &str) {
