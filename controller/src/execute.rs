@@ -176,12 +176,12 @@ async fn of_engine(context: &Context, namespace: &str, effect: &Effect) -> Resul
 
 /// 409 and 404 say that the object is not what it was when it was seen.
 fn outdated(error: kube::Error) -> kube::Result<Outcome> {
-    match error {
-        kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => {
-            Ok(Outcome::Outdated(status.message.clone()))
-        }
-        error => Err(error),
+    if let kube::Error::Api(status) = &error
+        && (status.is_conflict() || status.is_not_found())
+    {
+        return Ok(Outcome::Outdated(status.message.clone()));
     }
+    Err(error)
 }
 
 /// The API of a kind, as JSON objects.

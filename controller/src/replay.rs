@@ -1,5 +1,7 @@
 //! Recorded decisions, made again from what they rested on: a bug report is a file.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -37,12 +39,11 @@ fn transcript(record: &Record) -> String {
         .iter()
         .map(|broken| format!("dropped, because it would break an invariant: {broken}"));
     let otherwise = (!same).then(|| "this version decides otherwise than what was recorded".to_owned());
-    lines(&decision)
-        .into_iter()
-        .chain(broken)
-        .chain(otherwise)
-        .map(|line| format!("{:.1}  {phase:<11}  {line}\n", record.at))
-        .collect()
+    let told = lines(&decision).into_iter().chain(broken).chain(otherwise);
+    told.fold(String::new(), |mut text, line| {
+        let _infallible = writeln!(text, "{:.1}  {phase:<11}  {line}", record.at);
+        text
+    })
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ fn under_way(input: &StepInput<'_>, running: &Revision, draft: &mut Draft) -> Vi
     {
         return View {
             phase: phase(input.committed),
-            verdict: Verdict::working("steered", "the newer version to be taken note of"),
+            verdict: Verdict::working("steered", "Waiting for the newer version to be taken note of."),
         };
     }
     let ending = match running.course {

@@ -8,7 +8,7 @@ use slipway_crds::v1alpha1::status::{Cause, Course, Reason, StopReason, Workload
 
 use crate::decision::{Because, Call, Effect, Kind, Patch, Purpose, ReadAgain, Wake};
 use crate::intent::{Intent, Plan};
-use crate::observed::{JobView, Observed};
+use crate::observed::{DeploymentView, JobView, Observed};
 use crate::progress::{Progress, since, stamp};
 
 /// What a step looks at.
@@ -78,6 +78,17 @@ impl Verdict {
         Self::stalled(
             StopReason::DeploymentMissing,
             format!("Deployment {name} does not exist any more. Create it again."),
+        )
+    }
+
+    /// Kept from going on by a Deployment's own rollout: a release begins with one ReplicaSet.
+    pub fn rolls(deployment: &DeploymentView) -> Self {
+        Self::working(
+            "waiting",
+            format!(
+                "Waiting for Deployment {} to finish the rollout that is under way; a release begins with one ReplicaSet. To see how far it is: kubectl rollout status deployment/{}",
+                deployment.name, deployment.name
+            ),
         )
     }
 

@@ -5,7 +5,7 @@ mod recovery;
 mod supersede;
 
 use slipway_crds::v1alpha1::Move;
-use slipway_crds::v1alpha1::status::{Course, FrozenSpec, Revision};
+use slipway_crds::v1alpha1::status::{Course, FrozenSpec, Revision, StepName};
 
 pub use self::{adoption::adopt, recovery::recover, supersede::supersede};
 use crate::draft::{Draft, StepInput, Verdict};
@@ -92,20 +92,25 @@ pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, dra
     draft.tell("Planned", name, planned);
 }
 
+/// What a revision will do, in the order of its route.
 fn outline(plan: &Plan, first_installation: bool) -> String {
-    let mut steps = Vec::new();
-    steps.extend((!plan.prepare.is_empty()).then_some("prepare"));
-    steps.extend(plan.expand.as_ref().map(|_| "expand"));
-    steps.extend(plan.reindex.as_ref().map(|_| "reindex"));
-    let mut workloads = plan.workloads.iter();
-    if first_installation {
-        steps.push("rollout");
-    } else if workloads.any(|workload| workload.move_ == Move::WithTraffic) {
-        steps.extend(["preboot", "cutover", "watch", "retire"]);
-    } else {
-        steps.extend(["watch", "retire"]);
-    }
-    steps.join(", ")
+    let traffic = plan
+        .workloads
+        .iter()
+        .any(|workload| workload.move_ == Move::WithTraffic);
+    let word = |step: &StepName| match step {
+        StepName::Preflight => None,
+        StepName::Prepare => (!plan.prepare.is_empty()).then_some("prepare"),
+        StepName::Expand => plan.expand.as_ref().map(|_| "expand"),
+        StepName::Reindex => plan.reindex.as_ref().map(|_| "reindex"),
+        StepName::Preboot if first_installation => Some("rollout"),
+        StepName::Preboot => traffic.then_some("preboot"),
+        StepName::Cutover => traffic.then_some("cutover"),
+        StepName::Watch => Some("watch"),
+        StepName::Retire => (!first_installation).then_some("retire"),
+    };
+    let words: Vec<&str> = route(first_installation).iter().filter_map(word).collect();
+    words.join(", ")
 }
 
 /// At rest: begins the version that the spec describes, if that is another one.

@@ -170,8 +170,7 @@ pub fn baseline(
                 return Err((
                     StopReason::AliasIsIndex,
                     format!(
-                        "{} is an index itself, not an alias. Make it an alias once: clone it to another name, then in one _aliases call add the alias to the clone and remove_index {}.",
-                        alias, alias
+                        "{alias} is an index itself, not an alias. Make it an alias once: clone it to another name, then in one _aliases call add the alias to the clone and remove_index {alias}."
                     ),
                 ));
             }

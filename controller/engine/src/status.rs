@@ -25,7 +25,7 @@ pub fn cut(text: &str, longest: usize) -> String {
 pub fn render(intent: &Intent, observed: &Observed, view: &View, draft: &mut Draft) {
     let (progress, waiting) = words(&view.verdict, draft);
     let wanted = ready(view, intent, draft);
-    let drift = drift(observed, view, draft);
+    let drifted = drift(observed, view, draft);
     // As it is stored: conditions tell whole seconds.
     let now = Timestamp::from_second(draft.now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
     let status = &mut draft.progress.status;
@@ -44,7 +44,7 @@ pub fn render(intent: &Intent, observed: &Observed, view: &View, draft: &mut Dra
             "no revision was seen to serve yet",
         ),
     });
-    conditions.extend(drift);
+    conditions.extend(drifted);
     let rolled_back = status
         .revision
         .as_ref()

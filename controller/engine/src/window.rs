@@ -210,7 +210,7 @@ pub fn bolt(window: &WorkloadWindow<'_>, draft: &mut Draft) -> bool {
 
 /// Takes the bolt off again after a way back, with the ReplicaSet's own value.
 pub fn unbolt(window: &WorkloadWindow<'_>, draft: &mut Draft) -> bool {
-    // Of the Deployment's own template the Deployment controller keeps the value, and Settle brings it back.
+    // Of the Deployment's own template the Deployment controller keeps the value, and EndWindow brings it back.
     let bolted = |old: &&ReplicaSetView| {
         old.min_ready_seconds == Some(HOLD_MIN_READY_SECONDS)
             && old.template_digest != window.deployment.template.digest()

@@ -77,8 +77,8 @@ async fn volume_claims(
     let list = api.list(&ListParams::default()).await;
     let claims = list.map_err(|error| chain(&error))?.items;
     let modes = |claim: &PersistentVolumeClaim| claim.spec.as_ref()?.access_modes.clone();
-    let named = claims.iter().filter(|claim| names.contains(&claim.name_any()));
-    Ok(named
+    let asked = claims.iter().filter(|claim| names.contains(&claim.name_any()));
+    Ok(asked
         .map(|claim| (claim.name_any(), modes(claim).unwrap_or_default()))
         .collect())
 }

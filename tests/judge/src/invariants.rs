@@ -26,7 +26,7 @@ pub const GENERATION: &str = "SEARCH_INDEX_GENERATION";
 /// A statement that a history breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The invariant, by the name that the design gives it.
+    /// The invariant, in one word.
     pub invariant: &'static str,
     /// When.
     pub at: Timestamp,

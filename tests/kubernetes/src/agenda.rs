@@ -63,8 +63,24 @@ impl<A> Agenda<A> {
         self.items.insert(slot, Item::Act(act));
     }
 
+    /// Makes a pod stop answering, or answer again.
+    pub fn set_sick(&mut self, cluster: &mut Cluster, pod: &Key, sick: bool) {
+        if sick {
+            cluster.scripts.sick.insert(pod.name.clone());
+        } else {
+            cluster.scripts.sick.remove(&pod.name);
+        }
+        self.look_at_pod(pod);
+    }
+
+    /// Kills a pod's process.
+    pub fn kill(&mut self, cluster: &mut Cluster, pod: &Key) {
+        cluster.scripts.killed.insert(pod.name.clone());
+        self.look_at_pod(pod);
+    }
+
     /// Lets the kubelet look at a pod now: something has become of it that no change of the store tells.
-    pub fn look_at_pod(&mut self, pod: &Key) {
+    fn look_at_pod(&mut self, pod: &Key) {
         let kubelet = self.models.iter().position(|model| model.name() == "kubelet");
         self.plan(
             kubelet.expect("there is a kubelet"),

@@ -6,7 +6,8 @@
 //! - [`cluster`]: the store, what the containers do, and a [`search`] engine beside them;
 //! - [`models`]: small models of the Kubernetes controllers, of the scheduler and of the kubelet;
 //! - [`agenda`]: which model looks at which object, and when;
-//! - [`users`]: what people and their tools do to the cluster.
+//! - [`users`]: what people and their tools do to the cluster;
+//! - [`Kubernetes`]: all of it together, for tests without a runtime.
 //!
 //! Every chance comes from one seed ([`random`]), and time is what the [`clock`] is told: a run replays exactly.
 #![allow(
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod cluster;
 pub mod fields;
 pub mod kind;
+mod kubernetes;
 pub mod models;
 pub mod random;
 pub mod refusal;
@@ -31,3 +33,5 @@ pub mod search;
 pub mod store;
 pub mod trace;
 pub mod users;
+
+pub use kubernetes::Kubernetes;

@@ -180,19 +180,14 @@ impl Cluster {
         if spare == 0 {
             return;
         }
-        let mut wanted: Vec<u8> = Vec::new();
-        for (place, set) in self.sets.iter().enumerate() {
-            let (now, available) = set.as_ref().map_or((0, 0), |set| (set.wanted, set.available));
-            let going = if place == new {
-                0
-            } else {
-                now.saturating_sub(available).min(spare)
-            };
-            spare -= going;
-            wanted.push(now - going);
-        }
         let mut going = sum(self, |set| set.available).saturating_sub(replicas);
-        for (place, wanted) in wanted.into_iter().enumerate().filter(|(place, _)| *place != new) {
+        let old: Vec<(usize, Set)> = self.by_age().filter(|(place, _)| *place != new).collect();
+        let healthy = old.into_iter().map(|(place, set)| {
+            let broken = set.wanted.saturating_sub(set.available).min(spare);
+            spare -= broken;
+            (place, set.wanted - broken)
+        });
+        for (place, wanted) in healthy.collect::<Vec<_>>() {
             let less = wanted.min(going);
             going -= less;
             self.resize(place, wanted - less);
@@ -201,11 +196,11 @@ impl Cluster {
 
     /// While paused: sides follow alike; a saturated side ends the others.
     fn scale(&mut self, new: usize, replicas: u8) {
-        let active: Vec<usize> = (0..IMAGES).filter(|place| self.wants(*place)).collect();
+        let active: Vec<(usize, Set)> = self.by_age().filter(|(_, set)| set.wanted > 0).collect();
         let newest = self.sets[new].is_some().then_some(new);
         let only = match active.as_slice() {
-            [] => newest.or_else(|| (0..IMAGES).rfind(|place| self.sets[*place].is_some())),
-            [only] => Some(*only),
+            [] => newest.or_else(|| self.by_age().last().map(|(place, _)| place)),
+            [(only, _)] => Some(*only),
             _ => None,
         };
         if let Some(only) = only {
@@ -216,7 +211,7 @@ impl Cluster {
             .as_ref()
             .is_some_and(|set| set.wanted == replicas && set.available == replicas);
         if saturated {
-            for place in active.into_iter().filter(|place| *place != new) {
+            for (place, _) in active.into_iter().filter(|(place, _)| *place != new) {
                 self.resize(place, 0);
             }
             return;
@@ -227,17 +222,27 @@ impl Cluster {
             } else {
                 1
             };
-        let total: u8 = self.sets.iter().flatten().map(|set| set.wanted).sum();
-        if allowed != total {
-            for place in active {
-                let wanted = self.sets[place].as_ref().map_or(0, |set| set.wanted);
-                self.resize(place, wanted * allowed / total.max(1));
-            }
+        let total: u8 = active.iter().map(|(_, set)| set.wanted).sum();
+        // In proportion to a surge that has not changed: the largest makes up the difference; among equals the newer
+        // one when growing, the older one when shrinking.
+        let place = if allowed > total {
+            active.iter().max_by_key(|(_, set)| set.wanted)
+        } else {
+            active.iter().rev().max_by_key(|(_, set)| set.wanted)
+        };
+        if let Some((place, set)) = place {
+            self.resize(*place, (set.wanted + allowed).saturating_sub(total));
         }
     }
 
-    fn wants(&self, place: usize) -> bool {
-        self.sets[place].as_ref().is_some_and(|set| set.wanted > 0)
+    /// Sides with their places, the oldest first: the version of the Deployment that made it tells.
+    fn by_age(&self) -> impl Iterator<Item = (usize, Set)> + use<> {
+        let sets = self.sets.iter().enumerate();
+        let mut sets: Vec<(usize, Set)> = sets
+            .filter_map(|(place, set)| Some((place, set.clone()?)))
+            .collect();
+        sets.sort_by_key(|(_, set)| set.uid);
+        sets.into_iter()
     }
 
     /// One look of the ReplicaSet controller.

@@ -16,6 +16,7 @@
 )]
 
 mod action;
+mod agreement;
 mod decision;
 mod effect;
 mod kubernetes;

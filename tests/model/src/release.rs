@@ -11,7 +11,7 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use crate::action::{Action, happen, possible};
 use crate::decision::Planner;
 use crate::state::{
-    Budget, Cluster, Controller, Deployment, JobState, PodPhase, Release, Service, Set, State,
+    Budget, Cluster, Controller, Deployment, JobState, PodPhase, Release, Service, Set, State, StatusId,
 };
 use crate::without_faults::{COURSES, Ends, next, story, without_faults};
 
@@ -205,11 +205,8 @@ fn planner(replicas: u8) -> Planner {
     Planner::new(spec, replicas)
 }
 
-/// What runs was adopted, and a newer image is asked for.
-fn adopted(planner: &mut Planner, budget: Budget, replicas: u8) -> State {
-    let status = planner
-        .memories
-        .id(slipway_crds::v1alpha1::ReleaseStatus::default());
+/// What runs before the first revision, under a Release with this status.
+pub(crate) fn beginning(status: StatusId, replicas: u8) -> Cluster {
     let set = Set {
         uid: 0,
         version: 1,
@@ -232,7 +229,7 @@ fn adopted(planner: &mut Planner, budget: Budget, replicas: u8) -> State {
         paused: false,
         counted: replicas,
     };
-    let cluster = Cluster {
+    Cluster {
         release: Release {
             status,
             image: 1,
@@ -252,7 +249,15 @@ fn adopted(planner: &mut Planner, budget: Budget, replicas: u8) -> State {
         endpoints: [replicas, 0, 0],
         jobs: Vec::new(),
         pods: Vec::new(),
-    };
+    }
+}
+
+/// What runs was adopted, and a newer image is asked for.
+fn adopted(planner: &mut Planner, budget: Budget, replicas: u8) -> State {
+    let status = planner
+        .memories
+        .id(slipway_crds::v1alpha1::ReleaseStatus::default());
+    let cluster = beginning(status, replicas);
     let controllers = [Controller::default(), Controller::default()];
     let mut state = State {
         cluster,

@@ -122,19 +122,13 @@ impl World {
     /// Makes a pod stop answering, or answer again.
     pub fn set_sick(&mut self, pod: &Key, sick: bool) {
         let mut cluster = cluster::lock(&self.cluster);
-        if sick {
-            cluster.scripts.sick.insert(pod.name.clone());
-        } else {
-            cluster.scripts.sick.remove(&pod.name);
-        }
-        drop(cluster);
-        self.agenda.look_at_pod(pod);
+        self.agenda.set_sick(&mut cluster, pod, sick);
     }
 
     /// Kills a pod's process.
     pub fn kill(&mut self, pod: &Key) {
-        self.cluster().scripts.killed.insert(pod.name.clone());
-        self.agenda.look_at_pod(pod);
+        let mut cluster = cluster::lock(&self.cluster);
+        self.agenda.kill(&mut cluster, pod);
     }
 
     /// Moves on for a time.

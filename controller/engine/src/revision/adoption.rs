@@ -27,7 +27,7 @@ pub fn adopt(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
     let first = nothing_runs(input.observed, plan);
     let mut deployments = deployments(input.observed, plan);
     if let Some(deployment) = deployments.find(|deployment| !deployment.at_rest() && !first) {
-        return preflight::rolls(deployment);
+        return Verdict::rolls(deployment);
     }
     if !preflight::claim(input.observed, &input.intent.meta.uid, plan, draft) {
         return Verdict::working(

@@ -54,7 +54,7 @@ pub fn recover(input: &StepInput<'_>, draft: &mut Draft) -> bool {
             }
         });
         draft.warn("WindowRecovered", deployment.name.clone(), format!(
-            "the status of the Release was lost while the window of Deployment {} was open; it is ended on the side that serves. strategy, minReadySeconds and progressDeadlineSeconds are Kubernetes' defaults now: apply your manifest again",
+            "The status of the Release was lost while the window of Deployment {} was open; it is ended on the side that serves. strategy, minReadySeconds and progressDeadlineSeconds are Kubernetes' defaults now: apply your manifest again",
             deployment.name
         ));
         workloads.push(status);

@@ -5,7 +5,6 @@
 use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{StepName, StopReason};
 
-use super::preflight::rolls;
 use crate::decision::Purpose;
 use crate::draft::{Draft, StepInput, Verdict};
 use crate::progress::since;
@@ -92,7 +91,7 @@ fn boot<'a>(input: &StepInput<'a>, draft: &mut Draft) -> Result<Vec<WorkloadWind
 fn opening(windows: &[WorkloadWindow<'_>], aim: &str) -> Verdict {
     let under_way = |window: &&WorkloadWindow<'_>| !opened(window) && !window.deployment.at_rest();
     match windows.iter().find(under_way) {
-        Some(window) => rolls(window.deployment),
+        Some(window) => Verdict::rolls(window.deployment),
         None => Verdict::working("opening", aim),
     }
 }

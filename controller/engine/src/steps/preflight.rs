@@ -12,7 +12,7 @@ use slipway_crds::v1alpha1::status::{FrozenSpec, StopReason};
 
 use crate::draft::{Draft, StepInput, Verdict};
 use crate::intent::Plan;
-use crate::observed::{DeploymentView, Observed};
+use crate::observed::Observed;
 use crate::question::Question;
 use crate::search::{Counts, baseline, facts, question};
 use crate::window::patches;
@@ -92,21 +92,10 @@ pub fn step(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
     let mut deployments =
         workloads.filter_map(|workload| input.observed.deployments.get(&workload.deployment));
     if let Some(deployment) = deployments.find(|deployment| !deployment.at_rest() && !first) {
-        return rolls(deployment);
+        return Verdict::rolls(deployment);
     }
     remember(input, draft);
     Verdict::Done
-}
-
-/// A Deployment whose own rollout is waited for: a release begins with one ReplicaSet.
-pub fn rolls(deployment: &DeploymentView) -> Verdict {
-    Verdict::working(
-        "waiting",
-        format!(
-            "Waiting for Deployment {} to finish the rollout that is under way; a release begins with one ReplicaSet. To see how far it is: kubectl rollout status deployment/{}",
-            deployment.name, deployment.name
-        ),
-    )
 }
 
 /// All checks, in order.

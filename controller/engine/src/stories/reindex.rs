@@ -1,5 +1,6 @@
 //! What goes wrong with a new index before the old side goes: readers of the live one see nothing of it.
 
+use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 
 use super::{completes, old_side_untouched, reindexing};
@@ -135,4 +136,74 @@ fn a_candidate_that_went_while_its_release_was_down_is_built_anew_by_retry() {
         world.variable("web").is_some(),
         "new pods never read the old index"
     );
+}
+
+/// The engine's address is fixed when Preflight is over: what was built there goes live there.
+#[test]
+fn another_engine_in_the_spec_of_a_running_release_waits_for_the_next_version() {
+    for phase in [Phase::Reindex, Phase::Preboot, Phase::Watch, Phase::Retire] {
+        let mut world = reindexing();
+        world.reach(phase);
+        world.edit(|spec| spec["reindex"]["search"]["url"] = json!("http://other:9200"));
+        completes(&mut world);
+        assert_eq!(world.alias("products"), ["products_g2nn"], "in {phase:?}");
+    }
+}
+
+#[test]
+fn another_engine_means_another_build_with_the_next_version() {
+    let mut world = reindexing();
+    completes(&mut world);
+    world.engine = "http://other:9200".to_owned();
+    world.indices.clear();
+    world.edit(|spec| spec["reindex"]["search"]["url"] = json!("http://other:9200"));
+    world.rest();
+    world.release_image("shop:3");
+    world.reach(Phase::Reindex);
+    completes(&mut world);
+    assert_eq!(world.alias("products"), ["products_g3nn"]);
+}
+
+#[test]
+fn a_wrong_address_is_corrected_while_preflight_asks() {
+    let mut world = reindexing();
+    world.edit(|spec| spec["reindex"]["search"]["url"] = json!("http://serach:9200"));
+    world.pass(30);
+    assert_eq!(world.reason("Stalled").as_deref(), Some("SearchUnavailable"));
+    world.edit(|spec| spec["reindex"]["search"]["url"] = json!("http://search:9200"));
+    completes(&mut world);
+}
+
+#[test]
+fn a_build_whose_counts_stand_still_is_stopped_where_its_timeout_may_stop_it() {
+    let mut world = reindexing();
+    world.edit(|spec| {
+        spec["reindex"]["build"] = json!({"command": ["reindex"], "stallTimeout": "5m", "onTimeout": "Fail"});
+    });
+    world.script("build", [Script::takes(3600)]);
+    world.rest();
+    assert_eq!(world.reason("Stalled").as_deref(), Some("BuildStalled"));
+    old_side_untouched(&world);
+    world.is_told_as("build-stalled");
+}
+
+#[test]
+fn a_build_that_writes_is_not_stalled() {
+    let mut world = reindexing();
+    world.edit(|spec| {
+        spec["reindex"]["build"] = json!({"command": ["reindex"], "stallTimeout": "5m", "onTimeout": "Fail"});
+    });
+    world.script("build", [Script::takes(3600)]);
+    world.reach(Phase::Reindex);
+    let token = world.progress().candidate().unwrap().token.clone();
+    world.add_index(&format!("products_{token}"), 0, &[]);
+    for documents in 1..15 {
+        world.pass(200);
+        world
+            .indices
+            .get_mut(&format!("products_{token}"))
+            .unwrap()
+            .documents = documents;
+    }
+    assert_eq!(world.phase(), Phase::Reindex);
 }

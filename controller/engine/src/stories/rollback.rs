@@ -1,5 +1,6 @@
 //! The ways back after the cutover.
 
+use jiff::SignedDuration;
 use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 
@@ -276,4 +277,19 @@ fn a_long_watch_stays_within_the_bounds_of_the_status() {
     world.reach(Phase::Watch);
     assert!((0..10).any(|_| world.until(|world| world.phase() == Phase::Complete)));
     assert!(world.jobs.len() < 64, "{} Jobs", world.jobs.len());
+}
+
+#[test]
+fn the_end_of_the_watch_that_status_tells_follows_the_spec() {
+    let mut world = World::adopted(plain("shop:1"));
+    world.release_image("shop:2");
+    world.reach(Phase::Watch);
+    world.pass(1);
+    world.edit(|spec| spec["watch"] = json!({"for": "2h"}));
+    world.pass(1);
+    let status = world.progress().status;
+    let cutover = status.cutover.unwrap();
+    let until = cutover.confirmed_at.unwrap() + SignedDuration::from_hours(2);
+    assert_eq!(cutover.watch_until, Some(until));
+    assert_eq!(status.rollback.unwrap().until, Some(until));
 }

@@ -18,15 +18,10 @@ use super::{
 };
 
 /// The steps with a line; Preflight is over before one could read it.
-const STEPS: [StepName; 7] = [
-    StepName::Prepare,
-    StepName::Expand,
-    StepName::Reindex,
-    StepName::Preboot,
-    StepName::Cutover,
-    StepName::Watch,
-    StepName::Retire,
-];
+fn steps() -> impl Iterator<Item = StepName> {
+    let all = StepName::ALL.into_iter();
+    all.filter(|step| *step != StepName::Preflight)
+}
 
 /// Where no terminal is, the traffic is told this often.
 const TRAFFIC_EVERY: Duration = Duration::from_secs(10);
@@ -70,7 +65,7 @@ impl Screen {
             .as_ref()
             .is_some_and(|revision| revision.previous.is_some());
         let mut lines = Vec::new();
-        for name in STEPS {
+        for name in steps() {
             let step = status
                 .steps
                 .iter()
@@ -115,7 +110,7 @@ impl Screen {
         let due = self
             .traffic_told
             .is_none_or(|told| told.elapsed() >= TRAFFIC_EVERY);
-        for (name, line) in STEPS.into_iter().zip(lines) {
+        for (name, line) in steps().zip(lines) {
             let step = status.steps.iter().find(|step| step.name == name);
             let Some(state) = step.map(|step| step.state).filter(|_| !line.ends_with('·')) else {
                 continue;

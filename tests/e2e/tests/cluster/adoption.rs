@@ -70,10 +70,7 @@ async fn a_rollout_that_is_under_way_is_waited_for() -> Result<()> {
     stage.until_phase(Phase::Complete).await?;
     stage.assert_restored().await?;
     assert_eq!(stage.pods("shop:2.0").await?.len(), 2);
-    let account = stage.close().await?;
-    account.report().assert_no_failures();
-    assert_eq!(account.seen.order(), STORY);
-    Ok(())
+    stage.close_with(&STORY).await
 }
 
 #[tokio::test]

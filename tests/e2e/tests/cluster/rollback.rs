@@ -108,10 +108,7 @@ async fn one_evicted_pod_or_another_size_is_no_reason_to_go_back() -> Result<()>
     stage.until_phase(Phase::Complete).await?;
     stage.assert_restored().await?;
     assert_eq!(stage.pods("shop:2.0").await?.len(), 4);
-    let account = stage.close().await?;
-    account.report().assert_no_failures();
-    assert_eq!(account.seen.order(), STORY);
-    Ok(())
+    stage.close_with(&STORY).await
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use slipway_e2e::{
     observer::Observer,
     traffic::{Traffic, TrafficReport},
 };
-use slipway_judge::observer::Observation;
+use slipway_judge::observer::{Move, Observation};
 
 use data::Data;
 use follow::{Follower, is_current};
@@ -181,6 +181,14 @@ impl Stage {
     /// Ends the play: the account of all that was seen, in which nothing may be that must not be.
     pub(crate) async fn close(self) -> Result<Account> {
         self.close_but("(nothing is excepted)").await
+    }
+
+    /// Ends the test: no request failed, and these were the moves.
+    pub(crate) async fn close_with(self, moves: &[Move]) -> Result<()> {
+        let account = self.close().await?;
+        account.report().assert_no_failures();
+        assert_eq!(account.seen.order(), moves);
+        Ok(())
     }
 
     /// The same for a test that itself does what must not be: violations with these words are its own.

@@ -1,7 +1,6 @@
 //! The controller's writes of Deployments, ReplicaSets and Services, read as moves of one window.
 //!
-//! A move is told from what changed, not from who meant what: the same names that `docs` and the design
-//! use for the writes of a window.
+//! A move is told from what changed, not from who meant what: the names are those of `docs/mechanism.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::super::{fields, search::SearchEngine};
+use crate::{fields, search::SearchEngine};
 
 /// The end of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]

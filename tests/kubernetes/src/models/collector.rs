@@ -7,16 +7,14 @@ use std::{
 
 use serde_json::Value;
 
-use super::{
-    super::{
-        cluster::Cluster,
-        fields,
-        kind::Kind,
-        random::Random,
-        refusal::Refusal,
-        store::{Caller, Change, DeleteOptions, Event, Key, Part, Propagation, Store},
-    },
-    Model, Wake,
+use super::{Model, Wake};
+use crate::{
+    cluster::Cluster,
+    fields,
+    kind::Kind,
+    random::Random,
+    refusal::Refusal,
+    store::{Caller, Change, DeleteOptions, Event, Key, Part, Propagation, Store},
 };
 
 const FOREGROUND: &str = "foregroundDeletion";

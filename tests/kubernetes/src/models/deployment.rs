@@ -14,17 +14,15 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{
-    super::{
-        clock,
-        cluster::Cluster,
-        fields,
-        kind::Kind,
-        random::Random,
-        refusal::Refusal,
-        store::{Caller, Change, DeleteOptions, Key, Part, Store, selector},
-    },
-    Model, Wake,
+use super::{Model, Wake};
+use crate::{
+    clock,
+    cluster::Cluster,
+    fields,
+    kind::Kind,
+    random::Random,
+    refusal::Refusal,
+    store::{Caller, Change, DeleteOptions, Key, Part, Store, selector},
 };
 
 /// The annotation with the revision of a template.

@@ -4,17 +4,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        clock,
-        cluster::Cluster,
-        fields,
-        kind::Kind,
-        random::Random,
-        refusal::Refusal,
-        store::{Caller, Change, DeleteOptions, Key, Part, Store, selector},
-    },
-    Model, Wake,
+use super::{Model, Wake};
+use crate::{
+    clock,
+    cluster::Cluster,
+    fields,
+    kind::Kind,
+    random::Random,
+    refusal::Refusal,
+    store::{Caller, Change, DeleteOptions, Key, Part, Store, selector},
 };
 
 /// The disruption controller: it counts how many pods of a budget may be evicted.

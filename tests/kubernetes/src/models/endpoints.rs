@@ -4,16 +4,14 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        cluster::Cluster,
-        fields,
-        kind::Kind,
-        random::Random,
-        refusal::Refusal,
-        store::{Caller, Change, DeleteOptions, Key, Part, Store, selector},
-    },
-    Model, Wake,
+use super::{Model, Wake};
+use crate::{
+    cluster::Cluster,
+    fields,
+    kind::Kind,
+    random::Random,
+    refusal::Refusal,
+    store::{Caller, Change, DeleteOptions, Key, Part, Store, selector},
 };
 
 /// The label with the name of the Service.

@@ -9,17 +9,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use self::pods::{Counts, TRACKING};
-use super::{
-    super::{
-        clock,
-        cluster::Cluster,
-        fields,
-        kind::Kind,
-        random::Random,
-        refusal::Refusal,
-        store::{Caller, Change, DeleteOptions, Event, Key, Part, Store},
-    },
-    Model, Wake,
+use super::{Model, Wake};
+use crate::{
+    clock,
+    cluster::Cluster,
+    fields,
+    kind::Kind,
+    random::Random,
+    refusal::Refusal,
+    store::{Caller, Change, DeleteOptions, Event, Key, Part, Store},
 };
 
 /// How long the controller waits after the first failure of a pod; the wait doubles with each one.

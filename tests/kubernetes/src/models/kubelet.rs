@@ -8,16 +8,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    super::{
-        clock,
-        cluster::{Cluster, Process},
-        fields,
-        kind::Kind,
-        random::Random,
-        store::{Caller, Change, DeleteOptions, Key, Part, Store},
-    },
     Model, Wake,
     behaviour::{Behaviour, Exit},
+};
+use crate::{
+    clock,
+    cluster::{Cluster, Process},
+    fields,
+    kind::Kind,
+    random::Random,
+    store::{Caller, Change, DeleteOptions, Key, Part, Store},
 };
 
 /// How long it takes until somebody notices that a pod without a node was deleted.

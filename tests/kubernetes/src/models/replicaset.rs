@@ -5,17 +5,15 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        clock,
-        cluster::Cluster,
-        fields,
-        kind::Kind,
-        random::Random,
-        refusal::Refusal,
-        store::{Caller, Change, DeleteOptions, Key, Part, Store, selector},
-    },
-    Model, Wake,
+use super::{Model, Wake};
+use crate::{
+    clock,
+    cluster::Cluster,
+    fields,
+    kind::Kind,
+    random::Random,
+    refusal::Refusal,
+    store::{Caller, Change, DeleteOptions, Key, Part, Store, selector},
 };
 
 /// The annotation that says which pods go first when there are too many.

@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    super::{fields, kind::Kind, refusal::Refusal},
-    Caller, Key,
-};
+use super::{Caller, Key};
+use crate::{fields, kind::Kind, refusal::Refusal};
 
 /// What a write does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

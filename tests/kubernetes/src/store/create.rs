@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    super::{
-        clock, fields,
-        kind::Kind,
-        refusal::{Cause, Refusal},
-    },
     Caller, Event, Key, Store,
     admission::{Operation, Review},
     defaults, managed, validation,
+};
+use crate::{
+    clock, fields,
+    kind::Kind,
+    refusal::{Cause, Refusal},
 };
 
 impl Store {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{
+use crate::{
     fields::{self, default},
     kind::Kind,
 };

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    super::{clock, fields, kind::Kind, refusal::Refusal},
     Caller, Event, Key, Store,
     admission::{Operation, Review},
 };
+use crate::{clock, fields, kind::Kind, refusal::Refusal};
 
 /// What happens to the objects that the deleted one owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

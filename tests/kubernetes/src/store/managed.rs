@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use self::entries::Entries;
-use super::super::{fields, kind::Kind, refusal::Refusal};
+use crate::{fields, kind::Kind, refusal::Refusal};
 
 type Path = Vec<String>;
 type Fields = BTreeSet<Path>;

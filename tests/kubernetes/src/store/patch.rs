@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    super::{fields, kind::Kind, refusal::Refusal},
-    managed::{self, Shape},
-};
+use super::managed::{self, Shape};
+use crate::{fields, kind::Kind, refusal::Refusal};
 
 /// The patch that kubectl sends for built-in kinds: like a merge, with keyed lists merged by their keys.
 /// Understands `$patch: delete` in list elements and `$retainKeys` in maps.

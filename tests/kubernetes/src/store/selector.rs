@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::super::{fields, kind::Kind, refusal::Refusal};
+use crate::{fields, kind::Kind, refusal::Refusal};
 
 /// One condition on the labels.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,13 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        fields,
-        kind::Kind,
-        refusal::{Cause, Refusal},
-    },
-    selector,
+use super::selector;
+use crate::{
+    fields,
+    kind::Kind,
+    refusal::{Cause, Refusal},
 };
 
 const IMMUTABLE: &str = "field is immutable";

@@ -5,14 +5,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    super::{
-        fields,
-        kind::Kind,
-        refusal::{Cause, Refusal},
-    },
     Caller, Event, Key, Store,
     admission::{Operation, Review},
     defaults, delete, managed, patch, validation,
+};
+use crate::{
+    fields,
+    kind::Kind,
+    refusal::{Cause, Refusal},
 };
 
 /// The part of an object that a request writes.

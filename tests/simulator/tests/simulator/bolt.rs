@@ -1,4 +1,4 @@
-//! Facts, section 11: the bolt, and when to set it; the pauses around pin and unpin; the whole window.
+//! `docs/mechanism.md`, "The bolt": when to set it; the pauses around pin and unpin; the whole window.
 
 use serde_json::json;
 use slipway_kubernetes::{fields, kind::Kind, store::Propagation};
@@ -7,7 +7,7 @@ use super::stage::{
     HOLD, Stage, deployment, hold_patch, release_patch, retire_patch, seeds, service, values_patch,
 };
 
-/// The window after the flip as the design has it: lock, bolt, flip.
+/// The window after the flip: lock, bolt, flip.
 async fn bolted(seed: u64) -> Stage {
     let mut stage = Stage::window(seed, 3).await;
     stage.lock().await;
@@ -23,10 +23,7 @@ async fn without_the_bolt_the_users_own_manifest_takes_the_serving_side_away() {
         let mut stage = Stage::window(seed, 3).await;
         stage.lock().await;
         stage.pin("shop:2").await;
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.apply(&deployment(3, "shop:1")))
-            .unwrap();
+        stage.user(|user| user.apply(&deployment(3, "shop:1")));
         stage.rest().await;
         assert_eq!(
             stage.size("shop:2"),
@@ -42,16 +39,10 @@ async fn with_the_bolt_manifests_and_third_versions_change_nothing() {
     for seed in seeds() {
         let mut stage = bolted(seed).await;
         let (old, new) = (stage.pods("shop:1"), stage.pods("shop:2"));
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.apply(&deployment(3, "shop:1")))
-            .unwrap();
-        stage.world.kubectl(|kubectl| kubectl.apply(&service())).unwrap();
+        stage.user(|user| user.apply(&deployment(3, "shop:1")));
+        stage.user(|user| user.apply(&service()));
         stage.rest().await;
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.set_env("web", "web", "X", "1"))
-            .unwrap();
+        stage.user(|user| user.set_env("web", "web", "X", "1"));
         stage.rest().await;
         assert_eq!((stage.pods("shop:1"), stage.pods("shop:2")), (old, new));
         assert_eq!(stage.available("shop:1"), 0);
@@ -68,11 +59,8 @@ async fn bolted_before_the_flip_a_resume_and_a_third_template_eat_the_serving_si
             if bolt {
                 stage.bolt("shop:1").await;
             }
-            stage.world.kubectl(|kubectl| kubectl.resume("web")).unwrap();
-            stage
-                .world
-                .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3"))
-                .unwrap();
+            stage.user(|user| user.resume("web"));
+            stage.user(|user| user.set_image("web", "web", "shop:3"));
             stage.rest().await;
             assert_eq!(stage.outage(), bolt, "the oldest unavailable side goes first");
             assert_eq!(stage.size("shop:1").0 == 0, bolt);
@@ -83,11 +71,8 @@ async fn bolted_before_the_flip_a_resume_and_a_third_template_eat_the_serving_si
 #[tokio::test(start_paused = true)]
 async fn bolted_after_the_flip_a_resume_and_two_templates_reach_the_serving_side() {
     let mut stage = bolted(1).await;
-    stage.world.kubectl(|kubectl| kubectl.resume("web")).unwrap();
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3"))
-        .unwrap();
+    stage.user(|user| user.resume("web"));
+    stage.user(|user| user.set_image("web", "web", "shop:3"));
     stage.rest().await;
     assert_eq!(
         (stage.size("shop:1").0, stage.size("shop:2")),
@@ -95,10 +80,7 @@ async fn bolted_after_the_flip_a_resume_and_two_templates_reach_the_serving_side
         "first the idle side"
     );
     assert!(!stage.outage());
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:4"))
-        .unwrap();
+    stage.user(|user| user.set_image("web", "web", "shop:4"));
     stage.rest().await;
     assert_eq!(stage.size("shop:2").0, 0, "then the serving one");
     assert!(stage.outage());
@@ -112,10 +94,7 @@ async fn between_pin_and_hold_only_a_pause_keeps_a_foreign_template_out() {
             stage.lock().await;
         }
         stage.pin("shop:1").await;
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3"))
-            .unwrap();
+        stage.user(|user| user.set_image("web", "web", "shop:3"));
         stage.wait(20).await;
         stage.hold("shop:2").await;
         assert_eq!(stage.outage(), outage, "paused: {paused}");
@@ -129,13 +108,10 @@ async fn between_retire_and_unpin_only_a_pause_keeps_a_foreign_template_out() {
         let mut stage = bolted(1).await;
         let mut retire = retire_patch("shop:2");
         retire["spec"]["paused"] = json!(paused);
-        stage.patch(Kind::Deployment, "web", retire).unwrap();
+        stage.write(retire);
         stage.rest().await;
         assert_eq!(stage.size("shop:1"), (0, 0), "the old side goes, paused or not");
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3"))
-            .unwrap();
+        stage.user(|user| user.set_image("web", "web", "shop:3"));
         stage.rest().await;
         assert_eq!(stage.outage(), outage, "paused: {paused}");
     }
@@ -152,7 +128,7 @@ async fn retire_with_the_strategy_in_the_same_patch_is_a_race_and_without_it_non
         let mut stage = bolted(seed).await;
         let mut retire = release_patch("shop:2");
         retire["spec"]["paused"] = json!(true);
-        stage.patch(Kind::Deployment, "web", retire).unwrap();
+        stage.write(retire);
         stage.rest().await;
         match (stage.size("shop:1").0, stage.size("shop:2").0) {
             (2, 2) => lost += 1,
@@ -160,12 +136,10 @@ async fn retire_with_the_strategy_in_the_same_patch_is_a_race_and_without_it_non
         }
         let mut stage = bolted(seed).await;
         let since = stage.world.now();
-        stage
-            .patch(Kind::Deployment, "web", retire_patch("shop:2"))
-            .unwrap();
+        stage.write(retire_patch("shop:2"));
         stage.rest().await;
         stage.unpin().await;
-        stage.patch(Kind::Deployment, "web", values_patch()).unwrap();
+        stage.write(values_patch());
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((0, 0), (3, 3)));
         assert_eq!(stage.world.oracle().fewest("default", "web", since), 3);
@@ -182,19 +156,13 @@ async fn a_lost_side_comes_back_with_template_hold_and_resume() {
         let mut stage = Stage::window(seed, 3).await;
         stage.lock().await;
         let idle = fields::name(&stage.set("shop:2")).to_owned();
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.delete(Kind::ReplicaSet, &idle, Propagation::Background))
-            .unwrap();
+        stage.user(|user| user.delete(Kind::ReplicaSet, &idle, Propagation::Background));
         stage.rest().await;
         assert!(stage.set("shop:2").is_null(), "while paused nothing comes back");
         stage.hold("shop:2").await;
         assert_eq!(stage.size("shop:2"), (3, 3));
         let serving = fields::name(&stage.set("shop:1")).to_owned();
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.delete(Kind::ReplicaSet, &serving, Propagation::Background))
-            .unwrap();
+        stage.user(|user| user.delete(Kind::ReplicaSet, &serving, Propagation::Background));
         stage.wait(5).await;
         assert!(stage.outage());
         stage.hold("shop:1").await;
@@ -205,20 +173,18 @@ async fn a_lost_side_comes_back_with_template_hold_and_resume() {
 #[tokio::test(start_paused = true)]
 async fn the_bolt_left_behind_is_reset_when_the_template_comes_back() {
     let mut stage = bolted(1).await;
-    stage
-        .patch(Kind::Deployment, "web", release_patch("shop:2"))
-        .unwrap();
+    stage.write(release_patch("shop:2"));
     stage.rest().await;
     stage.unpin().await;
     assert_eq!(fields::count(&stage.set("shop:1"), "/spec/minReadySeconds"), HOLD);
-    stage.world.kubectl(|kubectl| kubectl.undo("web")).unwrap();
+    stage.user(|user| user.undo("web"));
     stage.rest().await;
     assert_eq!(fields::count(&stage.set("shop:1"), "/spec/minReadySeconds"), 0);
     assert_eq!((stage.size("shop:1"), stage.available("shop:1")), ((3, 3), 3));
     assert!(!stage.outage());
 }
 
-/// The whole window as the design has it, with a foreign template after each single write and the user's
+/// The whole window, with a foreign template after each single write and the user's
 /// unchanged manifest in Watch: both sides full until Retire, no outage.
 #[tokio::test(start_paused = true)]
 async fn the_whole_window_survives_a_foreign_template_after_every_write() {
@@ -228,40 +194,27 @@ async fn the_whole_window_survives_a_foreign_template_after_every_write() {
         let mut count = 0;
         let mut meddle = |stage: &Stage| {
             count += 1;
-            stage
-                .world
-                .kubectl(|kubectl| kubectl.set_env("web", "web", "MEDDLED", &count.to_string()))
-                .unwrap();
+            stage.user(|user| user.set_env("web", "web", "MEDDLED", &count.to_string()));
         };
         stage.lock().await;
         meddle(&stage);
         stage.pin("shop:1").await;
         meddle(&stage);
         let mut hold = hold_patch("shop:2");
-        stage.patch(Kind::Deployment, "web", hold.clone()).unwrap();
+        stage.write(hold.clone());
         stage.wait(1).await;
         hold["spec"]["paused"] = json!(true);
-        stage.patch(Kind::Deployment, "web", hold).unwrap();
+        stage.write(hold);
         meddle(&stage);
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((3, 3), (3, 3)));
         stage.bolt("shop:1").await;
         meddle(&stage);
         stage.wait(1).await;
-        let hash = stage.hash("shop:2");
-        stage
-            .patch(
-                Kind::Service,
-                "web",
-                json!({"spec": {"selector": {"pod-template-hash": hash}}}),
-            )
-            .unwrap();
+        stage.point_to("shop:2");
         meddle(&stage);
         stage.rest().await;
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.apply(&deployment(3, "shop:1")))
-            .unwrap();
+        stage.user(|user| user.apply(&deployment(3, "shop:1")));
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((3, 3), (3, 3)));
         assert_eq!(
@@ -269,9 +222,7 @@ async fn the_whole_window_survives_a_foreign_template_after_every_write() {
             3,
             "full until Retire"
         );
-        stage
-            .patch(Kind::Deployment, "web", retire_patch("shop:2"))
-            .unwrap();
+        stage.write(retire_patch("shop:2"));
         stage.wait(1).await;
         meddle(&stage);
         stage.rest().await;

@@ -1,6 +1,6 @@
 //! One seed is one run.
 
-use slipway_kubernetes::{kind::Kind, trace};
+use slipway_kubernetes::trace;
 
 use super::stage::{Stage, release_patch};
 
@@ -9,9 +9,7 @@ async fn run(seed: u64) -> Vec<String> {
     stage.lock().await;
     stage.bolt("shop:1").await;
     stage.pin("shop:2").await;
-    stage
-        .patch(Kind::Deployment, "web", release_patch("shop:2"))
-        .unwrap();
+    stage.write(release_patch("shop:2"));
     stage.rest().await;
     stage.unpin().await;
     let cluster = stage.world.cluster();

@@ -1,4 +1,4 @@
-//! Facts, section 12: the window guard.
+//! `docs/mechanism.md`, "The window guard".
 
 use serde_json::json;
 use slipway_kubernetes::{
@@ -8,6 +8,17 @@ use slipway_kubernetes::{
 };
 
 use super::stage::{Stage, deployment, service};
+
+/// Opens a window on objects named `web`, and guards it.
+fn guard(stage: &Stage, kinds: &[Kind]) {
+    for kind in kinds {
+        let open = json!({"metadata": {"labels": {"slipway.dev/window": "open"}}});
+        drop(stage.patch(*kind, "web", open).unwrap());
+    }
+    let own = |actor: &str| actor == "op" || actor.ends_with("-controller");
+    let guard = admission::window_guard(own);
+    stage.world.cluster().store.admission.push(guard);
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_manifest_with_hold_fields_breaks_the_window_unless_guarded() {
@@ -21,20 +32,7 @@ async fn a_manifest_with_hold_fields_breaks_the_window_unless_guarded() {
         for guarded in [false, true] {
             let mut stage = Stage::window(1, 4).await;
             if guarded {
-                stage
-                    .patch(
-                        Kind::Deployment,
-                        "web",
-                        json!({"metadata": {"labels": {"slipway.dev/window": "open"}}}),
-                    )
-                    .unwrap();
-                let own = |actor: &str| actor == "op" || actor.ends_with("-controller");
-                stage
-                    .world
-                    .cluster()
-                    .store
-                    .admission
-                    .push(admission::window_guard(own));
+                guard(&stage, &[Kind::Deployment]);
             }
             stage.lock().await;
             stage.pin("shop:2").await;
@@ -56,33 +54,12 @@ async fn a_manifest_with_hold_fields_breaks_the_window_unless_guarded() {
 #[tokio::test(start_paused = true)]
 async fn the_guard_lets_through_what_is_harmless() {
     let mut stage = Stage::window(1, 3).await;
-    for kind in [Kind::Deployment, Kind::Service] {
-        stage
-            .patch(
-                kind,
-                "web",
-                json!({"metadata": {"labels": {"slipway.dev/window": "open"}}}),
-            )
-            .unwrap();
-    }
-    let own = |actor: &str| actor == "op" || actor.ends_with("-controller");
-    stage
-        .world
-        .cluster()
-        .store
-        .admission
-        .push(admission::window_guard(own));
+    guard(&stage, &[Kind::Deployment, Kind::Service]);
     let kubectl = &stage.world;
-    kubectl.kubectl(|kubectl| kubectl.scale("web", 4)).unwrap();
-    kubectl
-        .kubectl(|kubectl| kubectl.annotate(Kind::Deployment, "web", "note", "x"))
-        .unwrap();
-    kubectl
-        .kubectl(|kubectl| kubectl.label(Kind::Service, "web", "team", "shop"))
-        .unwrap();
-    kubectl
-        .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:2"))
-        .unwrap();
+    stage.user(|user| user.scale("web", 4));
+    stage.user(|user| user.annotate(Kind::Deployment, "web", "note", "x"));
+    stage.user(|user| user.label(Kind::Service, "web", "team", "shop"));
+    stage.user(|user| user.set_image("web", "web", "shop:2"));
     for refused in [
         kubectl.kubectl(|kubectl| kubectl.restart("web")),
         kubectl.kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3")),

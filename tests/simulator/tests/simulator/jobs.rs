@@ -1,4 +1,4 @@
-//! Facts, section 7: Jobs for migrations.
+//! `docs/mechanism.md`, "Jobs": Jobs for migrations.
 
 use std::{sync::Arc, time::Duration};
 

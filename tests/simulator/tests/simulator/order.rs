@@ -1,7 +1,7 @@
-//! Facts, section 2: abort before the flip, and the order of patches.
+//! `docs/mechanism.md`, "The hold": abort before the flip, and the order of patches.
 
 use serde_json::json;
-use slipway_kubernetes::{fields, kind::Kind};
+use slipway_kubernetes::fields;
 
 use super::stage::{Stage, hold_patch, release_patch, seeds, template_patch, values_patch};
 
@@ -13,17 +13,13 @@ async fn abort_in_one_patch_touches_nothing_of_the_old_side() {
             let (before, set) = (stage.pods("shop:1"), stage.set("shop:1"));
             let since = stage.world.now();
             stage.pin("shop:1").await;
-            stage
-                .patch(Kind::Deployment, "web", hold_patch("shop:2"))
-                .unwrap();
+            stage.write(hold_patch("shop:2"));
             if early {
                 stage.wait(1).await;
             } else {
                 stage.rest().await;
             }
-            stage
-                .patch(Kind::Deployment, "web", release_patch("shop:1"))
-                .unwrap();
+            stage.write(release_patch("shop:1"));
             stage.rest().await;
             assert_eq!(stage.pods("shop:1"), before);
             let generation = |set: &serde_json::Value| fields::count(set, "/metadata/generation");
@@ -38,13 +34,11 @@ async fn abort_in_one_patch_touches_nothing_of_the_old_side() {
 async fn abort_template_first_alarms_but_serves() {
     let mut stage = Stage::window(1, 8).await;
     let before = stage.pods("shop:1");
-    stage
-        .patch(Kind::Deployment, "web", template_patch("shop:1"))
-        .unwrap();
+    stage.write(template_patch("shop:1"));
     stage.wait(3).await;
     assert_eq!(stage.available("shop:1"), 0, "the old side inherits the hold");
     assert!(!fields::is_true(&stage.web(), "Available"));
-    stage.patch(Kind::Deployment, "web", values_patch()).unwrap();
+    stage.write(values_patch());
     stage.rest().await;
     assert_eq!(stage.pods("shop:1"), before);
     assert!(!stage.outage());
@@ -55,11 +49,9 @@ async fn abort_hold_fields_first_kills_the_old_side() {
     for seed in seeds() {
         let mut stage = Stage::window(seed, 8).await;
         let before = stage.pods("shop:1");
-        stage.patch(Kind::Deployment, "web", values_patch()).unwrap();
+        stage.write(values_patch());
         stage.wait(1).await;
-        stage
-            .patch(Kind::Deployment, "web", template_patch("shop:1"))
-            .unwrap();
+        stage.write(template_patch("shop:1"));
         stage.rest().await;
         assert_eq!(
             stage.pods("shop:1").intersection(&before).count(),
@@ -75,7 +67,7 @@ async fn restoring_the_strategy_first_kills_a_quarter() {
     let mut stage = Stage::window(1, 8).await;
     let since = stage.world.now();
     let strategy = json!({"spec": {"strategy": values_patch()["spec"]["strategy"]}});
-    stage.patch(Kind::Deployment, "web", strategy).unwrap();
+    stage.write(strategy);
     stage.rest().await;
     assert_eq!(stage.world.oracle().fewest("default", "web", since), 6);
     assert_eq!(stage.ready(), 6, "and it stays so");
@@ -85,18 +77,13 @@ async fn restoring_the_strategy_first_kills_a_quarter() {
 async fn start_hold_first_takes_the_old_sides_protection() {
     let mut stage = Stage::new(1, 8).await;
     stage.pin("shop:1").await;
-    stage
-        .patch(Kind::Deployment, "web", hold_patch("shop:1"))
-        .unwrap();
+    stage.write(hold_patch("shop:1"));
     stage.wait(3).await;
     assert_eq!(stage.available("shop:1"), 0, "the hold lands on the old side");
     stage.hold("shop:2").await;
     assert!(!fields::is_true(&stage.web(), "Available"));
     assert_eq!(stage.ready(), 8);
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3"))
-        .unwrap();
+    stage.user(|user| user.set_image("web", "web", "shop:3"));
     stage.rest().await;
     assert_eq!(stage.size("shop:1").0, 0, "a third version kills all old pods");
     assert!(stage.outage());
@@ -106,9 +93,7 @@ async fn start_hold_first_takes_the_old_sides_protection() {
 async fn start_template_first_freezes_the_damage() {
     let mut stage = Stage::new(1, 8).await;
     stage.pin("shop:1").await;
-    stage
-        .patch(Kind::Deployment, "web", template_patch("shop:2"))
-        .unwrap();
+    stage.write(template_patch("shop:2"));
     stage.wait(1).await;
     stage.hold("shop:2").await;
     assert_eq!(
@@ -122,13 +107,9 @@ async fn start_template_first_freezes_the_damage() {
 async fn a_replica_set_that_comes_back_remembers_its_revisions() {
     let mut stage = Stage::new(1, 1).await;
     for _ in 0..2 {
-        stage
-            .patch(Kind::Deployment, "web", template_patch("shop:2"))
-            .unwrap();
+        stage.write(template_patch("shop:2"));
         stage.rest().await;
-        stage
-            .patch(Kind::Deployment, "web", template_patch("shop:1"))
-            .unwrap();
+        stage.write(template_patch("shop:1"));
         stage.rest().await;
     }
     let revisions = |image: &str| {

@@ -1,4 +1,5 @@
-//! Facts, section 4: who fights over the Service's pin and the Deployment's hold.
+//! `docs/mechanism.md`, "Pins and EndpointSlices" and "Writes: patches, versions, owners": who fights over the
+//! Service's pin and the Deployment's hold.
 
 use serde_json::{Value, json};
 use slipway_kubernetes::{fields, kind::Kind, models::deployment::HASH};
@@ -84,9 +85,7 @@ async fn a_service_without_a_selector_in_its_manifest_never_fights() {
 async fn an_apply_without_the_holds_fields_keeps_them_and_one_with_them_conflicts_leaf_by_leaf() {
     let mut stage = applied_by_flux().await;
     stage.pin("shop:1").await;
-    stage
-        .patch(Kind::Deployment, "web", super::stage::hold_patch("shop:1"))
-        .unwrap();
+    stage.write(super::stage::hold_patch("shop:1"));
     stage.lock().await;
     for force in [false, true] {
         flux(&stage, &manifest(), force).unwrap();
@@ -122,10 +121,7 @@ async fn an_apply_without_the_holds_fields_keeps_them_and_one_with_them_conflict
 #[tokio::test(start_paused = true)]
 async fn a_template_that_the_operator_changed_conflicts_and_force_sets_it_back() {
     let mut stage = applied_by_flux().await;
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:2"))
-        .unwrap();
+    stage.user(|user| user.set_image("web", "web", "shop:2"));
     stage.rest().await;
     let refusal = flux(&stage, &manifest(), false).unwrap_err();
     assert!(
@@ -143,22 +139,18 @@ async fn a_template_that_the_operator_changed_conflicts_and_force_sets_it_back()
 async fn client_side_apply_keeps_the_pin_and_resets_only_what_the_manifest_has() {
     let mut stage = Stage::new(1, 3).await;
     stage.pin("shop:1").await;
-    stage
-        .patch(Kind::Deployment, "web", super::stage::hold_patch("shop:1"))
-        .unwrap();
-    stage.world.kubectl(|kubectl| kubectl.apply(&service())).unwrap();
+    stage.write(super::stage::hold_patch("shop:1"));
+    stage.user(|user| user.apply(&service()));
     assert_eq!(pin_of(&stage), stage.hash("shop:1"));
-    stage.world.kubectl(|kubectl| kubectl.apply(&manifest())).unwrap();
+    stage.user(|user| user.apply(&manifest()));
     assert_eq!(fields::count(&stage.web(), "/spec/minReadySeconds"), HOLD);
     let mut full = manifest();
     full["spec"]["minReadySeconds"] = json!(5);
     full["spec"]["strategy"] =
         json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}});
-    stage.world.kubectl(|kubectl| kubectl.apply(&full)).unwrap();
-    stage
-        .patch(Kind::Deployment, "web", super::stage::hold_patch("shop:1"))
-        .unwrap();
-    stage.world.kubectl(|kubectl| kubectl.apply(&full)).unwrap();
+    stage.user(|user| user.apply(&full));
+    stage.write(super::stage::hold_patch("shop:1"));
+    stage.user(|user| user.apply(&full));
     let web = stage.web();
     assert_eq!(
         fields::count(&web, "/spec/minReadySeconds"),
@@ -167,7 +159,7 @@ async fn client_side_apply_keeps_the_pin_and_resets_only_what_the_manifest_has()
     );
     assert_eq!(web["spec"]["strategy"]["rollingUpdate"]["maxSurge"], 1);
     full["spec"]["strategy"] = json!({"type": "Recreate"});
-    stage.world.kubectl(|kubectl| kubectl.apply(&full)).unwrap();
+    stage.user(|user| user.apply(&full));
     assert_eq!(
         stage.web()["spec"]["strategy"],
         json!({"type": "Recreate"}),
@@ -178,12 +170,7 @@ async fn client_side_apply_keeps_the_pin_and_resets_only_what_the_manifest_has()
 #[tokio::test(start_paused = true)]
 async fn fields_dropped_by_their_only_manager_get_their_defaults() {
     let stage = applied_by_flux().await;
-    let apply = |body: Value| {
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.apply_server_side(&body, "ssa-op", true))
-            .unwrap()
-    };
+    let apply = |body: Value| stage.user(|user| user.apply_server_side(&body, "ssa-op", true));
     let bare = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}});
     let mut wanted = bare.clone();
     wanted["spec"] = super::stage::hold_patch("shop:1")["spec"].clone();
@@ -205,10 +192,7 @@ async fn fields_dropped_by_their_only_manager_get_their_defaults() {
 async fn resource_versions_make_patches_conditional() {
     let stage = applied_by_flux().await;
     let outdated = fields::text(&stage.web(), "/metadata/resourceVersion").to_owned();
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.annotate(Kind::Deployment, "web", "x", "1"))
-        .unwrap();
+    stage.user(|user| user.annotate(Kind::Deployment, "web", "x", "1"));
     let merge = json!({"metadata": {"resourceVersion": outdated}, "spec": {"paused": true}});
     let refusal = stage.patch(Kind::Deployment, "web", merge).unwrap_err();
     assert_eq!((refusal.code, refusal.reason), (409, "Conflict"));
@@ -234,28 +218,16 @@ async fn resource_versions_make_patches_conditional() {
 async fn annotations_leak_into_replica_sets_and_back_and_labels_do_not() {
     let mut stage = Stage::new(1, 3).await;
     let stage_web = |stage: &Stage| stage.web();
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.annotate(Kind::Deployment, "web", "slipway.dev/state", "moved"))
-        .unwrap();
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.label(Kind::Deployment, "web", "slipway.dev/claim", "x"))
-        .unwrap();
+    stage.user(|user| user.annotate(Kind::Deployment, "web", "slipway.dev/state", "moved"));
+    stage.user(|user| user.label(Kind::Deployment, "web", "slipway.dev/claim", "x"));
     stage.rest().await;
     assert_eq!(
         fields::annotation(&stage.set("shop:1"), "slipway.dev/state"),
         "moved"
     );
     assert_eq!(fields::label(&stage.set("shop:1"), "slipway.dev/claim"), "");
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.annotate(Kind::Deployment, "web", "slipway.dev/state", json!(null)))
-        .unwrap();
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:2"))
-        .unwrap();
+    stage.user(|user| user.annotate(Kind::Deployment, "web", "slipway.dev/state", json!(null)));
+    stage.user(|user| user.set_image("web", "web", "shop:2"));
     stage.rest().await;
     assert_eq!(
         fields::annotation(&stage.set("shop:1"), "slipway.dev/state"),
@@ -263,7 +235,7 @@ async fn annotations_leak_into_replica_sets_and_back_and_labels_do_not() {
         "not removed"
     );
     assert_eq!(fields::annotation(&stage_web(&stage), "slipway.dev/state"), "");
-    stage.world.kubectl(|kubectl| kubectl.undo("web")).unwrap();
+    stage.user(|user| user.undo("web"));
     assert_eq!(
         fields::annotation(&stage_web(&stage), "slipway.dev/state"),
         "moved",

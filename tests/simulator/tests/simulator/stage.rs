@@ -9,6 +9,7 @@ use slipway_kubernetes::{
     models::deployment::HASH,
     refusal::Refusal,
     store::{Caller, Key, Part, Patch},
+    users::Kubectl,
 };
 use slipway_simulator::world::World;
 
@@ -60,16 +61,11 @@ impl Stage {
     pub(crate) async fn of(seed: u64, manifest: Value) -> Self {
         let world = World::new(seed);
         let replicas = fields::count(&manifest, "/spec/replicas");
-        world
-            .kubectl(|kubectl| kubectl.apply(&manifest))
-            .expect("a valid Deployment");
-        world
-            .kubectl(|kubectl| kubectl.apply(&service()))
-            .expect("a valid Service");
         let mut stage = Self { world, replicas };
+        stage.user(|user| user.apply(&manifest));
+        stage.user(|user| user.apply(&service()));
         stage.rest().await;
-        let wanted = usize::try_from(replicas).unwrap();
-        assert_eq!(stage.ready(), wanted);
+        assert_eq!(stage.ready(), usize::try_from(replicas).unwrap());
         stage
     }
 
@@ -147,10 +143,24 @@ impl Stage {
         self.world.oracle().outage("default", "web")
     }
 
-    pub(crate) async fn pin(&mut self, image: &str) {
+    /// Changes the Deployment.
+    pub(crate) fn write(&self, patch: Value) -> Arc<Value> {
+        self.patch(Kind::Deployment, "web", patch).unwrap()
+    }
+
+    /// What a person with kubectl does, who may do it.
+    pub(crate) fn user<R>(&self, act: impl FnOnce(&mut Kubectl<'_>) -> Result<R, Refusal>) -> R {
+        self.world.kubectl(act).unwrap()
+    }
+
+    pub(crate) fn point_to(&self, image: &str) {
         let hash = self.hash(image);
         self.patch(Kind::Service, "web", json!({"spec": {"selector": {HASH: hash}}}))
             .unwrap();
+    }
+
+    pub(crate) async fn pin(&mut self, image: &str) {
+        self.point_to(image);
         self.wait(1).await;
     }
 
@@ -162,13 +172,12 @@ impl Stage {
 
     /// Template and hold in one patch; the new side boots beside the old one.
     pub(crate) async fn hold(&mut self, image: &str) {
-        self.patch(Kind::Deployment, "web", hold_patch(image)).unwrap();
+        self.write(hold_patch(image));
         self.rest().await;
     }
 
     pub(crate) async fn lock(&mut self) {
-        self.patch(Kind::Deployment, "web", json!({"spec": {"paused": true}}))
-            .unwrap();
+        self.write(json!({"spec": {"paused": true}}));
         self.wait(1).await;
     }
 

@@ -1,4 +1,4 @@
-//! Facts, sections 0 and 5: what the statuses say in a window, and when.
+//! `docs/mechanism.md`, "Which ReplicaSet, and when it is ready": what the statuses say in a window, and when.
 
 use serde_json::json;
 use slipway_kubernetes::{fields, kind::Kind, store::Event};
@@ -48,9 +48,7 @@ async fn hold_fields_must_travel_together() {
             refusal.message
         );
     }
-    stage
-        .patch(Kind::Deployment, "web", hold_patch("shop:1"))
-        .unwrap();
+    stage.write(hold_patch("shop:1"));
     let only_deadline = json!({"spec": {"progressDeadlineSeconds": 600}});
     assert_eq!(
         stage
@@ -67,9 +65,7 @@ async fn statuses_lag_behind_the_patch_in_the_measured_order() {
         let mut stage = Stage::new(seed, 3).await;
         stage.pin("shop:1").await;
         let from = stage.world.cluster().store.changes().len();
-        let patched = stage
-            .patch(Kind::Deployment, "web", hold_patch("shop:2"))
-            .unwrap();
+        let patched = stage.write(hold_patch("shop:2"));
         let (generation, observed) = (
             fields::count(&patched, "/metadata/generation"),
             fields::count(&patched, "/status/observedGeneration"),
@@ -117,9 +113,7 @@ async fn statuses_lag_behind_the_patch_in_the_measured_order() {
 async fn a_patch_that_changes_nothing_is_no_event() {
     let mut stage = Stage::window(1, 3).await;
     let version = stage.world.cluster().store.version();
-    let again = stage
-        .patch(Kind::Deployment, "web", hold_patch("shop:2"))
-        .unwrap();
+    let again = stage.write(hold_patch("shop:2"));
     assert_eq!(again, stage.web());
     stage.rest().await;
     assert_eq!(stage.world.cluster().store.version(), version);
@@ -138,7 +132,7 @@ async fn a_foreign_replica_set_of_the_name_makes_a_collision() {
             "metadata": {"labels": {"app": "other"}}, "spec": {"containers": [{"name": "x", "image": "other:1"}]},
         }},
     });
-    stage.world.kubectl(|kubectl| kubectl.create(&foreign)).unwrap();
+    stage.user(|user| user.create(&foreign));
     stage.pin("shop:1").await;
     stage.hold("shop:2").await;
     assert_eq!(fields::count(&stage.web(), "/status/collisionCount"), 1);
@@ -151,10 +145,7 @@ async fn an_ordinary_rolling_update_keeps_the_service_up() {
     for seed in seeds() {
         let mut stage = Stage::new(seed, 4).await;
         let since = stage.world.now();
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:2"))
-            .unwrap();
+        stage.user(|user| user.set_image("web", "web", "shop:2"));
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((0, 0), (4, 4)));
         assert!(
@@ -177,10 +168,7 @@ async fn a_rollout_that_hangs_exceeds_its_deadline() {
         "shop:2",
         slipway_kubernetes::models::behaviour::Behaviour::no_image(),
     );
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:2"))
-        .unwrap();
+    stage.user(|user| user.set_image("web", "web", "shop:2"));
     stage.wait(590).await;
     assert_ne!(reason(&stage), "ProgressDeadlineExceeded");
     stage.wait(60).await;
@@ -200,10 +188,7 @@ async fn recreate_stops_everything_first() {
     let mut manifest = deployment(3, "shop:1");
     manifest["spec"]["strategy"] = json!({"type": "Recreate"});
     let mut stage = Stage::of(1, manifest).await;
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:2"))
-        .unwrap();
+    stage.user(|user| user.set_image("web", "web", "shop:2"));
     stage.rest().await;
     assert_eq!(stage.size("shop:2"), (3, 3));
     assert!(stage.outage());

@@ -235,7 +235,7 @@ async fn a_controller_of_kube_runs_on_it() {
     let run = controller.run(reconcile, |_, _, _| Action::await_change(), Arc::new(()));
     let task = tokio::spawn(run.for_each(|_| std::future::ready(())));
     stage.world.run_for(Duration::from_secs(5)).await;
-    stage.world.kubectl(|kubectl| kubectl.scale("web", 5)).unwrap();
+    stage.user(|user| user.scale("web", 5));
     stage.world.run_for(Duration::from_secs(5)).await;
     assert_eq!(seen.lock().unwrap().len(), 5);
     task.abort();

@@ -1,4 +1,5 @@
-//! Facts, section 1: what happens in the held window before the flip, and how to get out of it.
+//! `docs/mechanism.md`, "The hold" and "Scaling in the window": what happens before the flip, and how to get out of
+//! it.
 
 use serde_json::json;
 use slipway_kubernetes::{fields, kind::Kind, models::behaviour::Behaviour, store::Propagation};
@@ -10,10 +11,7 @@ async fn row_1_and_2_a_third_version_takes_only_the_idle_side() {
     for seed in seeds() {
         let mut stage = Stage::window(seed, 3).await;
         let before = stage.pods("shop:1");
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3"))
-            .unwrap();
+        stage.user(|user| user.set_image("web", "web", "shop:3"));
         stage.rest().await;
         assert_eq!(stage.size("shop:2"), (0, 0), "scaled away");
         assert_eq!(stage.size("shop:3"), (3, 3), "at full size");
@@ -27,7 +25,7 @@ async fn row_3_undo_lets_the_old_side_inherit_the_hold_and_touches_no_pod() {
     for seed in seeds() {
         let mut stage = Stage::window(seed, 3).await;
         let before = stage.pods("shop:1");
-        stage.world.kubectl(|kubectl| kubectl.undo("web")).unwrap();
+        stage.user(|user| user.undo("web"));
         stage.rest().await;
         assert_eq!(stage.available("shop:1"), 0);
         assert!(!fields::is_true(&stage.web(), "Available"));
@@ -39,9 +37,9 @@ async fn row_3_undo_lets_the_old_side_inherit_the_hold_and_touches_no_pod() {
 #[tokio::test(start_paused = true)]
 async fn row_4_pause_and_resume_move_nothing() {
     let mut stage = Stage::window(1, 3).await;
-    stage.world.kubectl(|kubectl| kubectl.pause("web")).unwrap();
+    stage.user(|user| user.pause("web"));
     stage.rest().await;
-    stage.world.kubectl(|kubectl| kubectl.resume("web")).unwrap();
+    stage.user(|user| user.resume("web"));
     stage.rest().await;
     assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((3, 3), (3, 3)));
     assert!(!stage.outage());
@@ -56,10 +54,7 @@ async fn row_5_scaling_scales_both_sides_exactly() {
                 stage.lock().await;
             }
             for size in &sizes {
-                stage
-                    .world
-                    .kubectl(|kubectl| kubectl.scale("web", *size))
-                    .unwrap();
+                stage.user(|user| user.scale("web", *size));
                 stage.rest().await;
                 assert_eq!(
                     stage.size("shop:1"),
@@ -81,10 +76,10 @@ async fn row_5_scaling_scales_both_sides_exactly() {
 async fn row_6_scaling_to_zero_and_back_brings_back_only_the_newest() {
     for seed in seeds() {
         let mut stage = Stage::window(seed, 3).await;
-        stage.world.kubectl(|kubectl| kubectl.scale("web", 0)).unwrap();
+        stage.user(|user| user.scale("web", 0));
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((0, 0), (0, 0)));
-        stage.world.kubectl(|kubectl| kubectl.scale("web", 3)).unwrap();
+        stage.user(|user| user.scale("web", 3));
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((0, 0), (3, 3)));
         assert_eq!(stage.ready(), 0, "the pin to the old side has no pods");
@@ -96,10 +91,7 @@ async fn row_7_a_deleted_old_replica_set_stays_away() {
     for seed in seeds() {
         let mut stage = Stage::window(seed, 3).await;
         let name = fields::name(&stage.set("shop:1")).to_owned();
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.delete(Kind::ReplicaSet, &name, Propagation::Background))
-            .unwrap();
+        stage.user(|user| user.delete(Kind::ReplicaSet, &name, Propagation::Background));
         stage.rest().await;
         assert!(stage.set("shop:1").is_null());
         assert!(stage.outage());
@@ -113,17 +105,12 @@ async fn row_8_an_orphaned_old_side_serves_on_and_is_adopted_at_surge_size() {
         let mut stage = Stage::window(seed, 3).await;
         let name = fields::name(&stage.set("shop:1")).to_owned();
         let before = stage.pods("shop:1");
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.delete(Kind::ReplicaSet, &name, Propagation::Orphan))
-            .unwrap();
+        stage.user(|user| user.delete(Kind::ReplicaSet, &name, Propagation::Orphan));
         stage.rest().await;
         assert!(stage.set("shop:1").is_null());
         assert_eq!((stage.pods("shop:1"), stage.ready()), (before.clone(), 3));
         let since = stage.world.now();
-        stage
-            .patch(Kind::Deployment, "web", release_patch("shop:1"))
-            .unwrap();
+        stage.write(release_patch("shop:1"));
         stage.rest().await;
         assert_eq!(
             stage.world.oracle().fewest("default", "web", since),
@@ -143,17 +130,11 @@ async fn row_8_an_orphaned_old_side_serves_on_and_is_adopted_at_surge_size() {
 async fn rows_9_and_10_a_recreated_deployment_adopts_both_sides() {
     for (image, outage) in [("shop:1", false), ("shop:2", true)] {
         let mut stage = Stage::window(1, 3).await;
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.delete(Kind::Deployment, "web", Propagation::Orphan))
-            .unwrap();
+        stage.user(|user| user.delete(Kind::Deployment, "web", Propagation::Orphan));
         stage.rest().await;
         assert!(stage.web().is_null());
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((3, 3), (3, 3)));
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.create(&deployment(3, image)))
-            .unwrap();
+        stage.user(|user| user.create(&deployment(3, image)));
         stage.rest().await;
         assert_eq!(stage.size(image), (3, 3));
         assert_eq!(stage.outage(), outage, "recreated with {image}");
@@ -169,23 +150,11 @@ async fn a_window_on_an_unfinished_rollout_is_a_trap() {
             .cluster()
             .scripts
             .image("shop:1b", Behaviour::never_ready());
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:1b"))
-            .unwrap();
+        stage.user(|user| user.set_image("web", "web", "shop:1b"));
         stage.wait(10).await;
         assert_eq!(stage.size("shop:1b").0, 1, "an unfinished rollout");
-        let hash = stage.hash("shop:1b");
-        stage
-            .patch(
-                Kind::Service,
-                "web",
-                json!({"spec": {"selector": {"pod-template-hash": hash}}}),
-            )
-            .unwrap();
-        stage
-            .patch(Kind::Deployment, "web", hold_patch("shop:2"))
-            .unwrap();
+        stage.point_to("shop:1b");
+        stage.write(hold_patch("shop:2"));
         stage.rest().await;
         assert_eq!(stage.size("shop:1b").0, 0, "the pinned side was scaled away");
         assert_eq!(stage.ready(), 0);
@@ -213,7 +182,7 @@ async fn other_strategies_and_own_values_hold_as_well() {
             );
             back["spec"]["strategy"]["rollingUpdate"] = json!(null);
         }
-        stage.patch(Kind::Deployment, "web", back).unwrap();
+        stage.write(back);
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((3, 3), (0, 0)));
         assert_eq!(stage.pods("shop:1"), before);
@@ -230,9 +199,7 @@ async fn history_limits_never_clean_up_what_runs() {
         stage.open().await;
         stage.lock().await;
         stage.pin("shop:2").await;
-        stage
-            .patch(Kind::Deployment, "web", release_patch("shop:2"))
-            .unwrap();
+        stage.write(release_patch("shop:2"));
         stage.rest().await;
         assert_eq!(stage.set("shop:1").is_null(), limit == 0, "limit {limit}");
         assert!(!stage.outage());
@@ -247,9 +214,7 @@ async fn sick_serving_pods_are_not_replaced_and_hold_the_abort_up() {
     }
     stage.rest().await;
     assert_eq!((stage.size("shop:1"), stage.ready()), ((3, 0), 0));
-    stage
-        .patch(Kind::Deployment, "web", release_patch("shop:1"))
-        .unwrap();
+    stage.write(release_patch("shop:1"));
     stage.rest().await;
     assert!(
         stage.size("shop:2").0 >= 2,
@@ -271,9 +236,7 @@ async fn a_crash_looping_new_side_shows_only_in_its_own_counts() {
     );
     let before = stage.pods("shop:1");
     stage.pin("shop:1").await;
-    stage
-        .patch(Kind::Deployment, "web", hold_patch("shop:2"))
-        .unwrap();
+    stage.write(hold_patch("shop:2"));
     stage.wait(120).await;
     assert_eq!(stage.size("shop:2"), (3, 0));
     let web = stage.web();
@@ -290,9 +253,7 @@ async fn a_crash_looping_new_side_shows_only_in_its_own_counts() {
         .unwrap();
     let container = &pod["status"]["containerStatuses"][0];
     assert!(fields::count(container, "/restartCount") >= 3);
-    stage
-        .patch(Kind::Deployment, "web", release_patch("shop:1"))
-        .unwrap();
+    stage.write(release_patch("shop:1"));
     stage.wait(60).await;
     assert_eq!((stage.size("shop:2").0, stage.pods("shop:1")), (0, before));
     assert!(!stage.outage());
@@ -308,9 +269,7 @@ async fn a_quota_shows_as_replica_failure_on_both() {
         .pod_quota
         .insert("default".to_owned(), 4);
     stage.pin("shop:1").await;
-    stage
-        .patch(Kind::Deployment, "web", hold_patch("shop:2"))
-        .unwrap();
+    stage.write(hold_patch("shop:2"));
     stage.wait(10).await;
     assert_eq!(stage.size("shop:2"), (3, 1));
     for object in [stage.web(), stage.set("shop:2")] {
@@ -335,7 +294,7 @@ async fn disruption_budgets_are_hollow_in_the_window() {
             "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"}, "spec": spec,
         });
         budget["spec"]["selector"] = json!({"matchLabels": {"app": "web"}});
-        stage.world.kubectl(|kubectl| kubectl.create(&budget)).unwrap();
+        stage.user(|user| user.create(&budget));
         stage.open().await;
         let before = fields::count(
             &stage.world.get(Kind::PodDisruptionBudget, "web"),
@@ -343,7 +302,7 @@ async fn disruption_budgets_are_hollow_in_the_window() {
         );
         assert!(before >= 3, "{spec}: {before}");
         for pod in stage.pod_keys("shop:1") {
-            stage.world.kubectl(|kubectl| kubectl.evict(&pod.name)).unwrap();
+            stage.user(|user| user.evict(&pod.name));
         }
         stage.rest().await;
         assert!(stage.outage(), "{spec}: all serving pods were evicted at once");
@@ -360,18 +319,12 @@ async fn a_budget_refuses_and_two_are_an_error() {
             "spec": {"minAvailable": 3, "selector": {"matchLabels": {"app": "web"}}},
         })
     };
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.create(&budget("one")))
-        .unwrap();
+    stage.user(|user| user.create(&budget("one")));
     stage.rest().await;
     let pod = stage.pod_keys("shop:1").remove(0).name;
     let refusal = stage.world.kubectl(|kubectl| kubectl.evict(&pod)).unwrap_err();
     assert_eq!((refusal.code, refusal.reason), (429, "TooManyRequests"));
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.create(&budget("two")))
-        .unwrap();
+    stage.user(|user| user.create(&budget("two")));
     let refusal = stage.world.kubectl(|kubectl| kubectl.evict(&pod)).unwrap_err();
     assert_eq!(refusal.code, 500);
     assert!(

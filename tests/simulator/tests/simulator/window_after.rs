@@ -1,4 +1,4 @@
-//! Facts, section 1: what happens after the flip, and what the lock is good for.
+//! `docs/mechanism.md`, "The lock": what happens after the flip, and what the lock is good for.
 
 use slipway_kubernetes::{fields, kind::Kind, store::Propagation};
 
@@ -36,10 +36,7 @@ async fn rows_1_to_3_without_a_lock_any_foreign_template_is_an_outage() {
 async fn row_7_the_old_side_deleted_after_the_flip_costs_only_the_way_back() {
     let mut stage = flipped(1).await;
     let name = fields::name(&stage.set("shop:1")).to_owned();
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.delete(Kind::ReplicaSet, &name, Propagation::Background))
-        .unwrap();
+    stage.user(|user| user.delete(Kind::ReplicaSet, &name, Propagation::Background));
     stage.rest().await;
     assert!(!stage.outage());
     assert!(!fields::is_true(&stage.web(), "Available"));
@@ -49,15 +46,9 @@ async fn row_7_the_old_side_deleted_after_the_flip_costs_only_the_way_back() {
 async fn rows_9_and_10_a_recreated_deployment_after_the_flip() {
     for (image, outage) in [("shop:1", true), ("shop:2", false)] {
         let mut stage = flipped(1).await;
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.delete(Kind::Deployment, "web", Propagation::Orphan))
-            .unwrap();
+        stage.user(|user| user.delete(Kind::Deployment, "web", Propagation::Orphan));
         stage.rest().await;
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.create(&deployment(3, image)))
-            .unwrap();
+        stage.user(|user| user.create(&deployment(3, image)));
         stage.rest().await;
         assert_eq!(stage.outage(), outage, "recreated with {image}");
     }
@@ -85,25 +76,20 @@ async fn the_lock_keeps_a_third_template_out() {
                 .message
                 .contains("paused")
         );
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3"))
-            .unwrap();
+        stage.user(|user| user.set_image("web", "web", "shop:3"));
         stage.rest().await;
         assert!(stage.set("shop:3").is_null(), "stored, but no ReplicaSet");
         assert_eq!(fields::number(&stage.web(), "/status/updatedReplicas"), None);
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((3, 3), (3, 3)));
         for size in [5, 2] {
-            stage.world.kubectl(|kubectl| kubectl.scale("web", size)).unwrap();
+            stage.user(|user| user.scale("web", size));
             stage.rest().await;
             assert_eq!(
                 (stage.size("shop:1"), stage.size("shop:2")),
                 ((size, size), (size, size))
             );
         }
-        stage
-            .patch(Kind::Deployment, "web", release_patch("shop:2"))
-            .unwrap();
+        stage.write(release_patch("shop:2"));
         stage.rest().await;
         assert_eq!((stage.size("shop:1"), stage.size("shop:2")), ((0, 0), (2, 2)));
         assert!(!stage.outage());
@@ -114,16 +100,11 @@ async fn the_lock_keeps_a_third_template_out() {
 async fn a_pause_with_the_template_makes_no_replica_set_and_a_pause_without_the_hold_protects_nothing() {
     let mut stage = Stage::new(1, 3).await;
     stage.lock().await;
-    stage
-        .world
-        .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:2"))
-        .unwrap();
+    stage.user(|user| user.set_image("web", "web", "shop:2"));
     stage.rest().await;
     assert!(stage.set("shop:2").is_null());
     let mut stage = Stage::window(1, 3).await;
-    stage
-        .patch(Kind::Deployment, "web", retire_patch("shop:2"))
-        .unwrap();
+    stage.write(retire_patch("shop:2"));
     stage.rest().await;
     assert_eq!(
         stage.size("shop:1"),
@@ -138,12 +119,9 @@ async fn a_third_template_and_a_release_without_one_is_an_outage() {
         let mut stage = Stage::window(seed, 3).await;
         stage.lock().await;
         stage.pin("shop:2").await;
-        stage
-            .world
-            .kubectl(|kubectl| kubectl.set_image("web", "web", "shop:3"))
-            .unwrap();
+        stage.user(|user| user.set_image("web", "web", "shop:3"));
         stage.wait(2).await;
-        stage.patch(Kind::Deployment, "web", values_patch()).unwrap();
+        stage.write(values_patch());
         stage.rest().await;
         assert!(stage.outage());
     }
@@ -157,9 +135,7 @@ async fn abort_after_the_flip_is_flip_back_and_one_patch() {
         let generation = fields::count(&stage.set("shop:1"), "/metadata/generation");
         stage.pin("shop:1").await;
         stage.wait(2).await;
-        stage
-            .patch(Kind::Deployment, "web", release_patch("shop:1"))
-            .unwrap();
+        stage.write(release_patch("shop:1"));
         stage.rest().await;
         assert_eq!(stage.pods("shop:1"), before);
         assert_eq!(

@@ -148,7 +148,7 @@ impl Subject<'_> {
                 ),
             ));
         }
-        if !service.selects(&deployment.template.labels()) {
+        if !service.selects(deployment.template.labels()) {
             return Err(Finding::wrong(
                 StopReason::ServiceSelectsNothing,
                 format!(
@@ -159,7 +159,7 @@ impl Subject<'_> {
         }
         let others = self.input.observed.deployments.values();
         let mut others = others.filter(|other| other.name != deployment.name);
-        match others.find(|other| service.selects(&other.template.labels())) {
+        match others.find(|other| service.selects(other.template.labels())) {
             Some(other) => Err(Finding::wrong(
                 StopReason::ServiceSelectsOthers,
                 format!(
@@ -194,7 +194,7 @@ impl Subject<'_> {
             .observed
             .services
             .values()
-            .find(|service| service.selects(&labels) && !known(&service.name))
+            .find(|service| service.selects(labels) && !known(&service.name))
         {
             Some(service) => Err(Finding::wrong(
                 StopReason::ServiceUnlisted,
@@ -242,7 +242,7 @@ impl Subject<'_> {
             return Err(Finding::wrong(
                 StopReason::ManifestHoldsFields,
                 format!(
-                    "{}: {} sets strategy, minReadySeconds, progressDeadlineSeconds or paused of Deployment {}. Applying that again while traffic moves would take pods away, and the window guard that refuses it is off. Draft the guard on (chart value windowGuard.mode), or take the fields out of the manifest.",
+                    "{}: {} sets strategy, minReadySeconds, progressDeadlineSeconds or paused of Deployment {}. Applying that again while traffic moves would take pods away, and the window guard that refuses it is off. Turn the guard on (chart value windowGuard.mode), or take the fields out of the manifest.",
                     self.field,
                     managers.join(", "),
                     deployment.name
@@ -319,7 +319,7 @@ pub(super) fn task_labels(observed: &Observed, plan: &Plan) -> Check {
             return Err(Finding::wrong(
                 StopReason::TaskLabelsSelected,
                 format!(
-                    "the labels of task {} are selected by {what}, which would take its pod for one of its own. Choose other labels.",
+                    "The labels of task {} are selected by {what}, which would take its pod for one of its own. Choose other labels.",
                     task.name
                 ),
             ));

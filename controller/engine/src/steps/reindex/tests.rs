@@ -1,7 +1,10 @@
 use slipway_crds::v1alpha1::Phase;
+use slipway_crds::v1alpha1::status::TaskOutcome;
 
 use crate::fixture::{Row, Scene, table};
 use crate::observed::{JobState, TaskPodPhase};
+use crate::question::Question;
+use crate::search::Counts;
 
 fn ended(scene: &mut Scene, exit: i32) {
     let (job, pod) = if exit == 0 {
@@ -97,4 +100,22 @@ fn reindex_while_the_build_runs() {
         },
     ];
     table(&Scene::full(Phase::Reindex), &rows);
+}
+
+/// A refresh makes the engine write out what a build has sent so far: it would disturb one that runs.
+#[test]
+fn documents_are_counted_as_they_are_until_the_new_index_is_verified() {
+    let asked = |scene: &Scene| {
+        let asked = crate::questions(&scene.intent, &scene.committed, &scene.observed, scene.now);
+        asked.into_iter().find_map(|question| match question {
+            Question::Search(question) => Some(question.counts),
+            Question::VolumeClaims(_) | Question::Autoscalers | Question::PodTroubles(_) => None,
+        })
+    };
+    let mut scene = Scene::full(Phase::Reindex);
+    assert_eq!(asked(&scene), Some(Counts::AsTheyAre));
+    scene.committed.task_mut("shop-2-build-1").unwrap().outcome = Some(TaskOutcome::Succeeded);
+    assert_eq!(asked(&scene), Some(Counts::Refreshed));
+    assert_eq!(asked(&Scene::full(Phase::Preboot)), None);
+    assert_eq!(asked(&Scene::full(Phase::Cutover)), Some(Counts::No));
 }

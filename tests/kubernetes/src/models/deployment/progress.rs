@@ -5,13 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        super::{clock, fields},
-        Wake,
-    },
-    Rollout, size,
-};
+use super::{Rollout, size};
+use crate::{clock, fields, models::Wake};
 
 /// Whether a status says that every wanted pod is new and available, for the current generation.
 pub(super) fn is_complete(deployment: &Value, status: &Value) -> bool {

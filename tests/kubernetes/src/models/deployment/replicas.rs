@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{
-    super::super::{
-        fields,
-        kind::Kind,
-        random,
-        store::{Key, Part},
-    },
-    HASH, REVISION, Rollout, Write, same_template, scaling, size,
+use super::{HASH, REVISION, Rollout, Write, same_template, scaling, size};
+use crate::{
+    fields,
+    kind::Kind,
+    random,
+    store::{Key, Part},
 };
 
 /// The annotation with the revisions that a ReplicaSet had before its present one.

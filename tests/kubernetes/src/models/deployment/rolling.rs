@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{
-    super::super::{fields, kind::Kind},
-    HASH, Rollout, progress, size,
-};
+use super::{HASH, Rollout, progress, size};
+use crate::{fields, kind::Kind};
 
 impl Rollout<'_> {
     /// One step of a rolling update: up if possible, else down if possible, else clean up when complete.

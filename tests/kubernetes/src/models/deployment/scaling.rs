@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{
-    super::super::{
-        fields,
-        kind::Kind,
-        store::{Key, Part},
-    },
-    Rollout, created, size,
+use super::{Rollout, created, size};
+use crate::{
+    fields,
+    kind::Kind,
+    store::{Key, Part},
 };
 
 /// The size of the Deployment when its ReplicaSet was scaled last.

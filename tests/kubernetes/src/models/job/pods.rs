@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::super::{clock, fields};
+use crate::{clock, fields};
 
 /// The finalizer that keeps a pod until it is counted.
 pub(super) const TRACKING: &str = "batch.kubernetes.io/job-tracking";

@@ -3,12 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{
-    super::super::{
-        clock,
-        fields::{self, set_count},
-    },
-    pods::Counts,
+use super::pods::Counts;
+use crate::{
+    clock,
+    fields::{self, set_count},
 };
 
 /// The condition that says how the Job will end, once everything has stopped.

@@ -3,13 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        super::{clock, fields},
-        behaviour::Exit,
-    },
-    Sandbox, Stage,
-};
+use super::{Sandbox, Stage};
+use crate::{clock, fields, models::behaviour::Exit};
 
 impl Sandbox {
     pub(super) fn status(&self, pod: &Value, sick: bool, now: Timestamp) -> Value {

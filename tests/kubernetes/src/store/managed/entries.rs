@@ -5,10 +5,8 @@ use std::{cmp::Ordering, collections::BTreeMap};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{
-    super::super::{clock, fields, kind::Kind},
-    Fields, Path,
-};
+use super::{Fields, Path};
+use crate::{clock, fields, kind::Kind};
 
 /// One manager's fields.
 #[derive(Clone, Debug)]
