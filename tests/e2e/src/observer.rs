@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use serde_json::Value;
+use serde_json::{Value, json};
 use slipway_crds::names::SERVICE_NAME;
 use slipway_judge::observer::aliases::Aliases;
 use slipway_judge::observer::audit::AuditEvent;
@@ -94,7 +94,7 @@ impl Observer {
         };
         for (resource, group) in BASELINE {
             let list = list(&client, resource, group, &config.namespace).await?;
-            gathered.baseline.add(resource, &list);
+            gathered.baseline.add(&config.namespace, resource, &list);
         }
         let engine = config.engine.clone();
         gathered.aliases = Aliases::new(engine.as_ref().map_or(&[], |engine| &engine.aliases));
@@ -234,10 +234,10 @@ async fn follow_endpoints(client: Client, config: ObserverConfig, shared: Arc<Sh
         let at = Timestamp::now();
         match event {
             Ok(Some(watcher::Event::Init)) => listed.clear(),
-            Ok(Some(watcher::Event::InitApply(slice))) => listed.push(slice),
+            Ok(Some(watcher::Event::InitApply(slice))) => listed.push(json!(slice)),
             Ok(Some(watcher::Event::InitDone)) => shared.gathered().endpoints.replace(&listed, at),
-            Ok(Some(watcher::Event::Apply(slice))) => shared.gathered().endpoints.apply(&slice, at),
-            Ok(Some(watcher::Event::Delete(slice))) => shared.gathered().endpoints.delete(&slice, at),
+            Ok(Some(watcher::Event::Apply(slice))) => shared.gathered().endpoints.apply(&json!(slice), at),
+            Ok(Some(watcher::Event::Delete(slice))) => shared.gathered().endpoints.delete(&json!(slice), at),
             Ok(None) => return,
             // The watch goes on by itself after a pause; its next list says what was missed.
             Err(error) => tracing::debug!(%error, "the watch of EndpointSlices broke off"),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use slipway_kubernetes::{clock, kind::Kind, random};
 
 /// One call of a client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Call {
     /// When it was made.
     pub at: Timestamp,

@@ -1,21 +1,27 @@
-//! What must hold of every history, seen from outside: the store's changes, the log of calls, what happened in
-//! the search engine, and the processes that ran. The controller is not asked.
+//! What must hold of every history, seen from outside: changes of objects, calls, what happened in the search engine,
+//! and the processes that ran. The controller is not asked.
 
-mod data;
+mod bounded;
+mod leader;
+mod own;
+mod search;
+mod serving;
+mod status;
 mod tasks;
-mod traffic;
 mod window;
-mod words;
-mod writes;
-
-pub use self::traffic::GENERATION;
 
 use std::fmt;
 
 use jiff::Timestamp;
 use slipway_kubernetes::{clock, cluster::Process, search::NameChange, store::Change};
 
-use super::{calls::Call, past::Past};
+use super::{
+    calls::Call,
+    past::{CONTROLLER, Past},
+};
+
+/// The variable that tells a pod which indices to read.
+pub const GENERATION: &str = "SEARCH_INDEX_GENERATION";
 
 /// A statement that a history breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,31 +36,31 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}: {} (at {})",
-            self.invariant,
-            self.what,
-            clock::micros(self.at)
-        )
+        let (invariant, what, at) = (self.invariant, &self.what, clock::micros(self.at));
+        write!(formatter, "{invariant}: {what} (at {at})")
     }
 }
 
-/// What was seen of a run.
-#[derive(Clone, Copy, Debug)]
+/// What was seen of a run, by a simulator or on a real cluster. The names of the controller's processes begin with
+/// [`CONTROLLER`].
+#[derive(Clone, Copy, Debug, Default)]
 pub struct History<'a> {
-    /// Every change of the store.
+    /// Changes of objects in the order in which the server made them.
     pub changes: &'a [Change],
-    /// Every call of every client.
+    /// The calls of clients.
     pub calls: &'a [Call],
     /// What happened in the search engine.
     pub name_changes: &'a [(Timestamp, NameChange)],
-    /// Every process that ran.
+    /// The processes that ran; of a real cluster those of task Jobs.
     pub processes: &'a [Process],
+    /// Whether every change of every object is here, as a simulator's store has it. An audit log has not: statuses of
+    /// Deployments and ReplicaSets, leases and EndpointSlices are not kept with their bodies, and nothing of a write
+    /// whose caller died. What rests on these is only judged of a complete history.
+    pub complete: bool,
 }
 
 /// How gently the traffic has to be treated in a scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tolerance {
     /// The fewest ready endpoints that the Service may ever have; 0 where the scenario itself kills pods.
     pub floor: usize,
@@ -69,20 +75,37 @@ pub fn check(history: History<'_>, tolerance: Tolerance) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut past = Past::default();
     let mut window = window::Window::new(tolerance);
-    let mut data = data::Data::new(history.name_changes, history.processes);
+    let mut names = search::Names::new(history);
+    let mut tasks = tasks::Tasks::new(history.complete);
+    let mut status = status::Status::default();
+    let mut templates = own::Templates::default();
     for change in history.changes {
-        data.until(change, &past, &mut found);
-        window.see(change, &past, &mut found);
-        tasks::see(change, &past, &mut found);
-        words::see(change, &mut found);
-        writes::see(change, &mut found);
-        past.take(change);
-        traffic::see(change, &past, history.name_changes, &mut found);
+        tasks.see(change, &past, &mut found);
+        status.see(change, &mut found);
+        templates.see(change, &mut found);
+        if history.complete {
+            names.until(change.at, &past, &mut found);
+            window.see(change, &past, &mut found);
+            past.take(change);
+            search::pairing(change, &past, history, &mut found);
+        }
     }
-    data.end(&past, &mut found);
-    tasks::at_most_once(history, &mut found);
+    if history.complete {
+        names.until(Timestamp::MAX, &past, &mut found);
+        serving::floor(history, tolerance.floor, &mut found);
+    }
+    search::one_index(history, &mut found);
     tasks::no_overlap(history, &mut found);
-    writes::calls(history, &mut found);
-    traffic::floor(history, tolerance.floor, &mut found);
+    let calls = history.calls.iter();
+    let mut own: Vec<&Call> = calls.filter(|call| call.actor.starts_with(CONTROLLER)).collect();
+    // One that was stopped while it sent left later than it began.
+    own.sort_by_key(|call| call.at);
+    own.iter()
+        .filter(|call| call.mutating())
+        .for_each(|call| own::written(call, &mut found));
+    bounded::calls(&own, history, &mut found);
+    if history.complete {
+        leader::writes(&own, history, &mut found);
+    }
     found
 }

@@ -1,9 +1,10 @@
 //! What must hold of every history of a cluster on which Slipway works, judged from outside: nothing is believed that
 //! the controller says of itself.
 //!
-//! - [`invariants`]: of a simulated history, replayed by [`past`] from the store's changes and the log of [`calls`];
-//! - [`oracle`]: traffic, sizes and Jobs in such a history;
-//! - [`observer`]: of a real cluster's audit log, `EndpointSlices` and aliases.
+//! - [`invariants`]: each promise once, over a history: changes, [`calls`], what happened in a search engine, processes;
+//! - [`observer`]: such a history of a real cluster, read from its audit log and its aliases, and the questions that
+//!   tests ask of it;
+//! - [`oracle`]: questions that tests ask of a simulated history.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -15,6 +16,8 @@
 )]
 
 pub mod calls;
+pub mod differences;
+pub mod endpoints;
 pub mod invariants;
 pub mod observer;
 pub mod oracle;

@@ -1,16 +1,14 @@
 //! What is gathered on a real cluster: the API server's audit log, `EndpointSlices`, the aliases of a search engine.
 //!
-//! Reading and judging are plain functions over what was gathered ([`audit`], [`moves`], [`jobs`], [`status`],
-//! [`requests`], [`endpoints`], [`aliases`]).
+//! All are plain functions over what was gathered: [`reader`] makes a history of it, which is judged by
+//! [`crate::invariants`]; [`moves`], [`jobs`], [`status`] and [`requests`] say what tests want to know besides.
 
 pub mod aliases;
 pub mod audit;
-pub mod difference;
-pub mod endpoints;
 pub mod jobs;
 pub mod moves;
-pub mod objects;
 pub mod observation;
+pub mod reader;
 pub mod requests;
 pub mod status;
 mod unanswered;
@@ -65,8 +63,6 @@ pub struct ObserverConfig {
     pub engine: Option<Engine>,
     /// Services whose endpoints are watched.
     pub services: Vec<String>,
-    /// Environment variables that the controller may set in a pod template.
-    pub variables: Vec<String>,
 }
 
 impl ObserverConfig {
@@ -78,7 +74,6 @@ impl ObserverConfig {
             controller_user: "system:serviceaccount:slipway-system:slipway".to_owned(),
             engine: None,
             services: Vec::new(),
-            variables: vec!["SEARCH_INDEX_GENERATION".to_owned()],
         }
     }
 

@@ -1,9 +1,6 @@
 //! The cluster as it was at some point of its history.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 use slipway_kubernetes::{
@@ -27,7 +24,6 @@ pub const HOLD: i64 = 2_147_483_646;
 #[derive(Debug, Default)]
 pub struct Past {
     objects: BTreeMap<Key, Arc<Value>>,
-    ended_well: BTreeSet<(String, String)>,
 }
 
 /// A workload of a Release whose traffic is moved.
@@ -44,26 +40,12 @@ pub struct Pinned {
 impl Past {
     /// Takes a change in.
     pub fn take(&mut self, change: &Change) {
-        let pod = change.object.as_ref();
-        if change.key.kind == Kind::Pod
-            && fields::text(pod, "/status/phase") == "Succeeded"
-            && !fields::is_true(pod, "DisruptionTarget")
-        {
-            let job = fields::label(pod, "batch.kubernetes.io/job-name");
-            self.ended_well
-                .insert((change.key.namespace.clone(), job.to_owned()));
-        }
         if change.event == Event::Deleted {
             self.objects.remove(&change.key);
         } else {
             self.objects
                 .insert(change.key.clone(), Arc::clone(&change.object));
         }
-    }
-
-    /// Whether a pod of a Job was seen to have ended well and undisturbed, whatever became of it later.
-    pub fn ended_well(&self, namespace: &str, job: &str) -> bool {
-        self.ended_well.contains(&(namespace.to_owned(), job.to_owned()))
     }
 
     /// An object.

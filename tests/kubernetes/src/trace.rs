@@ -56,15 +56,6 @@ pub fn difference(before: &Value, after: &Value) -> Vec<String> {
     found
 }
 
-/// The paths of the fields that differ.
-pub fn paths(before: &Value, after: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    compare("", Some(before), Some(after), &mut |path, _, _| {
-        found.push(path.to_owned());
-    });
-    found
-}
-
 /// Takes the path of a field that differs, with its values before and after.
 type Tell<'a> = dyn FnMut(&str, Option<&Value>, Option<&Value>) + 'a;
 

@@ -76,7 +76,7 @@ async fn goes_from_one_to_two(setup: Setup) -> Result<()> {
         json!(0),
         "the stable alias leads to the same: {through_alias}"
     );
-    let steps: Vec<_> = seen.jobs.iter().map(|job| job.attempt.step.as_str()).collect();
+    let steps: Vec<_> = seen.jobs.iter().map(|job| job.step()).collect();
     assert_eq!(&steps[..3], ["prepare", "expand", "reindex"]);
     Ok(())
 }

@@ -31,9 +31,9 @@ const BORROWED: [&str; 4] = [
 ];
 
 /// What has to be remembered from write to write.
+#[derive(Default)]
 pub(super) struct Window {
-    disturbed: bool,
-    timed: bool,
+    tolerance: Tolerance,
     /// When the new side of a Deployment began to boot, and for which generation of the Release.
     boots: BTreeMap<Key, (jiff::Timestamp, i64)>,
     /// The user's own values of the borrowed fields, by Deployment.
@@ -49,13 +49,8 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(tolerance: Tolerance) -> Self {
         Self {
-            disturbed: tolerance.disturbed,
-            timed: tolerance.timed,
-            boots: BTreeMap::new(),
-            own: BTreeMap::new(),
-            first: BTreeMap::new(),
-            moved: BTreeMap::new(),
-            emptied: BTreeMap::new(),
+            tolerance,
+            ..Self::default()
         }
     }
 
@@ -100,7 +95,7 @@ impl Window {
         }
         match (held(before), held(after)) {
             // A side that a stranger took away is brought back with the template that is there.
-            (false, true) if !template && self.disturbed => {}
+            (false, true) if !template && self.tolerance.disturbed => {}
             (false, true) if !template => {
                 say("hold without the new template in the same write".to_owned());
             }
@@ -114,7 +109,7 @@ impl Window {
                 self.boots
                     .entry(change.key.clone())
                     .or_insert((change.at, generation));
-                for service in self.services(past, change, name) {
+                for service in services(past, change) {
                     if pin(&service).is_empty() {
                         let service = fields::name(&service);
                         say(format!(
@@ -137,32 +132,20 @@ impl Window {
         let observed = fields::count(before, "/status/observedGeneration") >= generation(before);
         let sides = past.sides(before);
         let sides = sides.filter(|side| fields::count(side, "/spec/replicas") > 0);
-        if (!observed || sides.count() > 1) && !self.disturbed {
+        if (!observed || sides.count() > 1) && !self.tolerance.disturbed {
             say("the window opens on a Deployment whose rollout is under way".to_owned());
         }
-    }
-
-    fn services(&self, past: &Past, change: &Change, deployment: &str) -> Vec<Arc<Value>> {
-        let _: &Self = self;
-        let namespace = &change.key.namespace;
-        let own = past
-            .pinned(namespace)
-            .into_iter()
-            .filter(|pinned| fields::name(&pinned.deployment) == deployment);
-        own.flat_map(|pinned| pinned.services)
-            .filter_map(|service| past.get(Kind::Service, namespace, &service).cloned())
-            .collect()
     }
 
     /// The way out: what has the traffic is what the Deployment goes on with.
     fn settle(&self, change: &Change, past: &Past, say: &mut impl FnMut(String)) {
         let after = change.object.as_ref();
         let replicas = fields::count(after, "/spec/replicas");
-        for service in self.services(past, change, fields::name(after)) {
+        for service in services(past, change) {
             let name = fields::name(&service);
             let Some(side) = past.side(after, pin(&service)) else {
                 // A stranger may delete it in the moment of the patch.
-                if replicas > 0 && !self.disturbed {
+                if replicas > 0 && !self.tolerance.disturbed {
                     say(format!(
                         "a side goes while Service {name} is pinned to none that exists"
                     ));
@@ -175,14 +158,15 @@ impl Window {
                     "the side that Service {name} sends its traffic to is the one that goes"
                 ));
             }
-            if ready(side) == 0 && replicas > 0 && !self.disturbed {
+            if ready(side) == 0 && replicas > 0 && !self.tolerance.disturbed {
                 say(format!(
                     "a side goes while the one behind Service {name} has no ready pod"
                 ));
             }
             let key = Key::of(Kind::Service, &service);
             let moved = self.moved.get(&key);
-            if self.timed && moved.is_some_and(|moved| change.at.duration_since(*moved) < AFTER_PIN) {
+            if self.tolerance.timed && moved.is_some_and(|moved| change.at.duration_since(*moved) < AFTER_PIN)
+            {
                 say(format!(
                     "a side goes at once after the pin of Service {name} moved"
                 ));
@@ -192,7 +176,7 @@ impl Window {
 
     fn close(&self, change: &Change, past: &Past, say: &mut impl FnMut(String)) {
         let after = change.object.as_ref();
-        for service in self.services(past, change, fields::name(after)) {
+        for service in services(past, change) {
             if !pin(&service).is_empty() {
                 say(format!(
                     "the window closes while Service {} is pinned",
@@ -203,7 +187,7 @@ impl Window {
         let now = borrowed(after);
         if let Some(own) = self.own.get(&change.key)
             && *own != now
-            && !self.disturbed
+            && !self.tolerance.disturbed
         {
             say(format!(
                 "the user's values were {} and are now {}",
@@ -234,7 +218,7 @@ impl Window {
             return;
         }
         let Some(side) = past.side(deployment, to) else {
-            if !self.disturbed {
+            if !self.tolerance.disturbed {
                 say(format!(
                     "pinned to {to}, which is no ReplicaSet of the Deployment"
                 ));
@@ -242,7 +226,7 @@ impl Window {
             return;
         };
         // It is not paused while a side that a stranger took away is made again.
-        let still = fields::flag(deployment, "/spec/paused") || self.disturbed && held(deployment);
+        let still = fields::flag(deployment, "/spec/paused") || self.tolerance.disturbed && held(deployment);
         if !open(deployment) || !still {
             say("pinned while the Deployment is not in a window, paused".to_owned());
         }
@@ -253,13 +237,13 @@ impl Window {
             // back to them.
             let emptied = self.emptied.get(&Key::of(Kind::ReplicaSet, side));
             let just_now = emptied.is_some_and(|emptied| change.at.duration_since(*emptied) < INSTANT);
-            let kept = self.disturbed && (from.is_empty() || just_now);
+            let kept = self.tolerance.disturbed && (from.is_empty() || just_now);
             if ready == 0 && wanted > 0 && !kept {
                 say(format!("traffic to {to}, which has no ready pod"));
             }
             return;
         }
-        if !full(side, wanted) && !self.disturbed {
+        if !full(side, wanted) && !self.tolerance.disturbed {
             say(format!(
                 "traffic to {to}, which is not ready in full ({ready} of {wanted})"
             ));
@@ -275,7 +259,9 @@ impl Window {
             say("the traffic moves without the hold".to_owned());
         }
         let old = past.side(deployment, from);
-        if old.is_some_and(|old| fields::count(old, "/spec/minReadySeconds") != HOLD) && !self.disturbed {
+        if old.is_some_and(|old| fields::count(old, "/spec/minReadySeconds") != HOLD)
+            && !self.tolerance.disturbed
+        {
             say("the traffic moves without the bolt on the old side".to_owned());
         }
         if !fields::has(&behind.release, "/status/cutover/intentAt") {
@@ -292,8 +278,19 @@ impl Window {
         let wanted = fields::text(&behind.release, "/spec/preboot/minimumWait")
             .parse()
             .ok()?;
-        (self.timed && !self.disturbed && same).then(|| (change.at.duration_since(*since), wanted))
+        (self.tolerance.timed && !self.tolerance.disturbed && same)
+            .then(|| (change.at.duration_since(*since), wanted))
     }
+}
+
+/// The Services that take traffic to a Deployment.
+fn services(past: &Past, change: &Change) -> Vec<Arc<Value>> {
+    let Key { namespace, name, .. } = &change.key;
+    let own = past.pinned(namespace).into_iter();
+    own.filter(|pinned| fields::name(&pinned.deployment) == name)
+        .flat_map(|pinned| pinned.services)
+        .filter_map(|service| past.get(Kind::Service, namespace, &service).cloned())
+        .collect()
 }
 
 fn generation(object: &Value) -> i64 {

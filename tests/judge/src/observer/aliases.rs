@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
+use slipway_kubernetes::search::NameChange;
 
 /// From a moment on: the indices that an alias stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,28 +61,29 @@ impl Aliases {
         self.polls
     }
 
-    /// Moments at which an alias stood on more than one index, or on none after it had stood on one.
-    pub fn violations(&self) -> Vec<String> {
-        let mut violations = Vec::new();
+    /// Each alias's ways from the last indices that it stood on, silence left out.
+    pub fn name_changes(&self) -> Vec<(Timestamp, NameChange)> {
+        let mut changes = Vec::new();
         for (alias, timeline) in &self.timelines {
-            let mut installed = false;
+            let mut before = BTreeSet::new();
             for standing in timeline {
-                let Some(indices) = &standing.indices else {
+                let Some(after) = standing.indices.clone().filter(|after| *after != before) else {
                     continue;
                 };
-                match indices.len() {
-                    0 if !installed => {}
-                    0 => violations.push(format!("alias {alias} stood on no index at {}", standing.at)),
-                    1 => installed = true,
-                    _ => violations.push(format!(
-                        "alias {alias} stood on {} at {}",
-                        join(indices),
-                        standing.at
-                    )),
-                }
+                let last = if after.is_empty() {
+                    before.clone()
+                } else {
+                    after.clone()
+                };
+                let change = NameChange::Alias {
+                    alias: alias.clone(),
+                    before: std::mem::replace(&mut before, last),
+                    after,
+                };
+                changes.push((standing.at, change));
             }
         }
-        violations
+        changes
     }
 }
 
@@ -109,6 +111,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::invariants::{History, Tolerance, check};
+
+    fn judge(aliases: &Aliases) -> Vec<String> {
+        let history = History {
+            name_changes: &aliases.name_changes(),
+            ..History::default()
+        };
+        let found = check(history, Tolerance::default());
+        found.iter().map(ToString::to_string).collect()
+    }
 
     fn watched(answers: &[Option<Value>]) -> Aliases {
         let mut aliases = Aliases::new(&["products".to_owned()]);
@@ -137,7 +149,7 @@ mod tests {
             Some(on(&["products_g2"])),
         ];
         let aliases = watched(&answers);
-        assert_eq!(aliases.violations(), Vec::<String>::new());
+        assert_eq!(judge(&aliases), Vec::<String>::new());
         assert_eq!(aliases.path("products"), ["none", "products_g1", "products_g2"]);
         assert_eq!((aliases.polls(), aliases.timeline("products").len()), (6, 5));
     }
@@ -150,10 +162,10 @@ mod tests {
             Some(on(&[])),
         ]);
         assert_eq!(
-            aliases.violations(),
+            judge(&aliases),
             [
-                "alias products stood on products_g1 and products_g2 at 1970-01-01T00:00:01Z",
-                "alias products stood on no index at 1970-01-01T00:00:02Z",
+                "alias: products stood on products_g1 and products_g2 (at 1970-01-01T00:00:01.000000Z)",
+                "alias: products stood on no index (at 1970-01-01T00:00:02.000000Z)",
             ]
         );
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -35,10 +36,10 @@ pub struct AuditEvent {
     pub response_status: ResponseStatus,
     /// The body of the request, when the audit policy keeps it.
     #[serde(default)]
-    pub request_object: Value,
+    pub request_object: Arc<Value>,
     /// The body of the answer, when the audit policy keeps it.
     #[serde(default)]
-    pub response_object: Value,
+    pub response_object: Arc<Value>,
     /// When the request came in.
     #[serde(rename = "requestReceivedTimestamp")]
     pub received_at: Timestamp,
@@ -164,8 +165,11 @@ pub(super) mod tests {
         verb: &str,
         (resource, name): (&str, &str),
         code: u16,
-        (request, response): (Value, Value),
+        (request, mut response): (Value, Value),
     ) -> AuditEvent {
+        if response.is_object() && response["metadata"]["resourceVersion"].is_null() {
+            response["metadata"]["resourceVersion"] = json!(millisecond.to_string());
+        }
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let at = Timestamp::from_millisecond(1_760_000_000_000 + millisecond).unwrap();
         let line = json!({
@@ -185,6 +189,11 @@ pub(super) mod tests {
         AuditEvent::parse(&line.to_string()).unwrap()
     }
 
+    /// An event without bodies.
+    pub(crate) fn bare(millisecond: i64, user: &str, verb: &str, object: (&str, &str)) -> AuditEvent {
+        event(millisecond, user, verb, object, 200, (Value::Null, Value::Null))
+    }
+
     #[test]
     fn a_line_as_the_server_writes_it_is_read() {
         let line = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"0a","stage":"ResponseStarted","requestURI":"/apis/apps/v1/deployments?watch=true","verb":"watch","user":{"username":"u"},"objectRef":{"resource":"deployments","apiGroup":"apps","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-11-22T01:02:03.000001Z","stageTimestamp":"2026-11-22T01:02:03.100000Z"}"#;
@@ -201,14 +210,7 @@ pub(super) mod tests {
 
     #[test]
     fn who_acts_in_anothers_name_counts_as_the_other() {
-        let mut event = event(
-            5,
-            "admin",
-            "get",
-            ("services", "web"),
-            200,
-            (Value::Null, Value::Null),
-        );
+        let mut event = bare(5, "admin", "get", ("services", "web"));
         assert_eq!(event.username(), "admin");
         event.impersonated_user = Some(User {
             username: CONTROLLER.to_owned(),
@@ -218,24 +220,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_request_logged_at_two_stages_counts_once() {
-        let request = || {
-            event(
-                5,
-                "u",
-                "watch",
-                ("deployments", ""),
-                200,
-                (Value::Null, Value::Null),
-            )
-        };
-        let earlier = event(
-            1,
-            "u",
-            "get",
-            ("services", "web"),
-            200,
-            (Value::Null, Value::Null),
-        );
+        let request = || bare(5, "u", "watch", ("deployments", ""));
+        let earlier = bare(1, "u", "get", ("services", "web"));
         let events = [request(), request(), earlier];
         let verbs: Vec<_> = one_each(&events).iter().map(|event| event.verb.clone()).collect();
         assert_eq!(verbs, ["get", "watch"]);

@@ -1,68 +1,19 @@
-//! The lives of task Jobs: at most one for each attempt, and no two migrations at a time.
+//! The lives of task Jobs, as far as the audit log tells.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use slipway_crds::names::{ATTEMPT, RELEASE, REVISION, STEP, TASK};
+use slipway_crds::names::{RELEASE, REVISION, STEP};
+use slipway_kubernetes::{cluster::Process, fields};
 
 use super::audit::AuditEvent;
-
-/// Steps whose tasks change the database; lower case as in the label.
-const MIGRATIONS: [&str; 4] = ["expand", "backfill", "contract", "undo"];
-
-/// Which attempt a Job is for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Attempt {
-    /// Name of the Release.
-    pub release: String,
-    /// Number of the revision.
-    pub revision: String,
-    /// The step.
-    pub step: String,
-    /// The task within the step.
-    pub task: String,
-    /// Number of the attempt or pass.
-    pub attempt: String,
-}
-
-impl Attempt {
-    /// Reads the labels; `None` for a Job that is none of ours.
-    fn of(job: &Value) -> Option<Self> {
-        let label = |key| job["metadata"]["labels"][key].as_str().map(str::to_owned);
-        Some(Self {
-            release: label(RELEASE)?,
-            revision: label(REVISION)?,
-            step: label(STEP)?.to_lowercase(),
-            task: label(TASK).unwrap_or_default(),
-            attempt: label(ATTEMPT).unwrap_or_default(),
-        })
-    }
-
-    fn is_migration(&self) -> bool {
-        MIGRATIONS.contains(&self.step.as_str())
-    }
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            release,
-            revision,
-            step,
-            task,
-            attempt,
-        } = self;
-        write!(formatter, "{release}-{revision} {step}/{task} attempt {attempt}")
-    }
-}
 
 /// One Job from its creation on.
 #[derive(Clone, Debug)]
 pub struct JobLife {
-    /// What it was for.
-    pub attempt: Attempt,
+    /// Its labels: what it was for.
+    pub labels: BTreeMap<String, String>,
     /// Its name.
     pub name: String,
     /// Its UID.
@@ -78,6 +29,24 @@ pub struct JobLife {
 }
 
 impl JobLife {
+    /// The step that it was for.
+    pub fn step(&self) -> &str {
+        self.labels.get(STEP).map_or("", String::as_str)
+    }
+
+    /// It as a process, for a judge: it may have run from its creation on.
+    pub fn process(&self) -> Process {
+        let failed = self.ended.as_ref().is_none_or(|(end, _)| end != "Complete");
+        Process {
+            pod: self.name.clone(),
+            uid: self.uid.clone(),
+            labels: self.labels.clone(),
+            image: String::new(),
+            started: self.created_at,
+            ended: self.stopped_at().map(|at| (at, i64::from(failed))),
+        }
+    }
+
     /// The end of its work: its terminal condition, or when it was deleted before, the end of its last pod.
     /// `None` when nothing of that was seen.
     pub fn stopped_at(&self) -> Option<Timestamp> {
@@ -104,9 +73,7 @@ pub fn lives(requests: &[&AuditEvent]) -> Vec<JobLife> {
                 }
             }
             ("jobs", _) => {
-                let uid = event.response_object["metadata"]["uid"]
-                    .as_str()
-                    .unwrap_or_default();
+                let uid = fields::uid(&event.response_object);
                 for life in lives
                     .iter_mut()
                     .filter(|life| life.uid == uid && life.ended.is_none())
@@ -129,15 +96,19 @@ pub fn lives(requests: &[&AuditEvent]) -> Vec<JobLife> {
 
 fn begin(event: &AuditEvent) -> Option<JobLife> {
     let job = &event.response_object;
-    Some(JobLife {
-        attempt: Attempt::of(job)?,
-        name: event.name().to_owned(),
-        uid: job["metadata"]["uid"].as_str()?.to_owned(),
-        created_at: event.received_at,
-        ended: None,
-        deleted_at: None,
-        pods_ended: BTreeMap::new(),
-    })
+    let labels: BTreeMap<String, String> = serde_json::from_value(job["metadata"]["labels"].clone()).ok()?;
+    [RELEASE, REVISION, STEP]
+        .iter()
+        .all(|key| labels.contains_key(*key))
+        .then(|| JobLife {
+            labels,
+            name: event.name().to_owned(),
+            uid: fields::uid(job).to_owned(),
+            created_at: event.received_at,
+            ended: None,
+            deleted_at: None,
+            pods_ended: BTreeMap::new(),
+        })
 }
 
 /// Whether nothing of a pod can run any more: its node says so, or it is deleted and never had one.
@@ -151,11 +122,10 @@ fn ends_pod(event: &AuditEvent) -> bool {
 }
 
 fn terminal(job: &Value) -> Option<String> {
-    let conditions = job["status"]["conditions"].as_array()?;
-    let is_end = |condition: &&Value| {
-        condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
-    };
-    Some(conditions.iter().find(is_end)?["type"].as_str()?.to_owned())
+    let end = ["Complete", "Failed"]
+        .into_iter()
+        .find(|end| fields::is_true(job, end));
+    end.map(str::to_owned)
 }
 
 /// A Job's pods are named by the Job and five random characters.
@@ -165,45 +135,15 @@ fn is_pod_of(pod: &str, job: &str) -> bool {
         .is_some_and(|rest| rest.len() == 5)
 }
 
-/// Attempts with more than one Job, and migrations of one Release that ran at the same time.
-pub fn violations(lives: &[JobLife]) -> Vec<String> {
-    let mut violations = Vec::new();
-    let mut first: BTreeMap<&Attempt, &JobLife> = BTreeMap::new();
-    for life in lives {
-        let Some(earlier) = first.insert(&life.attempt, life) else {
-            continue;
-        };
-        let again = if earlier.deleted_at.is_some() {
-            "created again after its deletion"
-        } else {
-            "created twice"
-        };
-        violations.push(format!(
-            "{}: Job {} {again} (UIDs {} and {})",
-            life.attempt, life.name, earlier.uid, life.uid
-        ));
-    }
-    let migrations: Vec<_> = lives.iter().filter(|life| life.attempt.is_migration()).collect();
-    for (place, life) in migrations.iter().enumerate() {
-        for later in migrations.iter().skip(place + 1) {
-            let same = later.attempt.release == life.attempt.release;
-            if same && life.stopped_at().is_none_or(|stopped| stopped > later.created_at) {
-                violations.push(format!(
-                    "{} began while {} had not ended",
-                    later.attempt, life.attempt
-                ));
-            }
-        }
-    }
-    violations
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use slipway_crds::names::{ATTEMPT, TASK};
+
     use super::super::audit::one_each;
     use super::super::audit::tests::{CONTROLLER, event};
+    use super::super::observation::tests::judge;
     use super::*;
 
     const JOB_CONTROLLER: &str = "system:serviceaccount:kube-system:job-controller";
@@ -234,18 +174,8 @@ mod tests {
     }
 
     fn deleted(at: i64, user: &str, resource: &str, name: &str) -> AuditEvent {
-        event(
-            at,
-            user,
-            "delete",
-            (resource, name),
-            200,
-            (Value::Null, Value::Null),
-        )
-    }
-
-    fn judge(events: &[AuditEvent]) -> Vec<String> {
-        violations(&lives(&one_each(events)))
+        let body = json!({"preconditions": {"uid": "a"}});
+        event(at, user, "delete", (resource, name), 200, (body, Value::Null))
     }
 
     #[test]
@@ -274,9 +204,10 @@ mod tests {
             deleted(3, "alice", "jobs", "shop-7-expand-1"),
             again.clone(),
         ]);
-        let expected = "shop-7 expand/expand attempt 1: Job shop-7-expand-1 created again after its deletion (UIDs a and b)";
+        let expected =
+            "at most once: Job shop/shop-7-expand-1 is the second start of its attempt (UIDs a and b)";
         assert_eq!(found, [expected]);
-        assert!(judge(&[once.clone(), end, again.clone()])[0].contains("created twice"));
+        assert_eq!(judge(&[once.clone(), end, again.clone()]), [expected]);
         let mut refused = again;
         refused.response_status.code = 409;
         assert!(judge(&[once, refused]).is_empty());
@@ -286,8 +217,7 @@ mod tests {
     fn migrations_that_overlap_are_seen_also_when_the_first_job_was_deleted() {
         let first = created(1, "shop-7-expand-1", "1", "a");
         let second = created(6, "shop-7-expand-2", "2", "b");
-        let expected =
-            "shop-7 expand/expand attempt 2 began while shop-7 expand/expand attempt 1 had not ended";
+        let expected = "no overlap: shop-7-expand-2 runs beside shop-7-expand-1";
         assert_eq!(judge(&[first.clone(), second.clone()]), [expected]);
         let gone = deleted(2, "alice", "jobs", "shop-7-expand-1");
         let pod = |at| deleted(at, "system:node:node", "pods", "shop-7-expand-1-x7k2p");

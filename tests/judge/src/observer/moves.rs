@@ -7,18 +7,17 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use slipway_crds::names::{CLAIM, POD_TEMPLATE_HASH, WINDOW, WINDOW_OPEN};
+use slipway_crds::names::{CLAIM, POD_TEMPLATE_HASH, WINDOW};
+use slipway_kubernetes::{
+    fields,
+    kind::Kind,
+    store::{Change, Event},
+};
 
-use super::audit::AuditEvent;
-use super::difference::{Difference, Path};
-use super::objects::{Baseline, Change, changes};
-
-/// `minReadySeconds` of a hold and of a bolt: written out here once more, because an observer that took
-/// it from the controller would not notice a wrong one.
-const HOLD: i64 = 2_147_483_646;
-
-/// Plurals of the objects that a window touches.
-const RESOURCES: [&str; 3] = ["deployments", "replicasets", "services"];
+use crate::{
+    differences::{Difference, differences},
+    past::{HOLD, open, ours, pin},
+};
 
 /// One write of a window.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,8 +65,8 @@ pub enum Move {
 pub struct Moved {
     /// When the request came in.
     pub at: Timestamp,
-    /// Plural of the object's kind.
-    pub resource: String,
+    /// The object's kind.
+    pub kind: Kind,
     /// Its name.
     pub name: String,
     /// What the write was.
@@ -76,47 +75,34 @@ pub struct Moved {
     pub changed: Vec<Difference>,
 }
 
-/// The moves, and what is wrong with them.
-#[derive(Clone, Debug, Default)]
-pub struct Moves {
-    /// In the order in which the server made them.
-    pub moves: Vec<Moved>,
-    /// Writes of fields that are not ours, or without a resourceVersion.
-    pub violations: Vec<String>,
-}
-
-/// Reads the moves of `controller`. `variables` are the environment variables that it may set in a pod
-/// template.
-pub fn moves(baseline: &Baseline, requests: &[&AuditEvent], controller: &str, variables: &[String]) -> Moves {
-    let mut result = Moves::default();
-    let mut memory = Memory::of(baseline);
-    for change in changes(baseline, requests, &RESOURCES) {
-        if change.event.username() != controller {
-            memory.foreign(&change);
-            continue;
+/// Reads the controller's moves, in the order in which the server made them.
+pub fn moves(changes: &[Change]) -> Vec<Moved> {
+    let mut moves = Vec::new();
+    let mut memory = Memory::default();
+    let window = changes.iter().filter(|change| {
+        matches!(
+            change.key.kind,
+            Kind::Deployment | Kind::ReplicaSet | Kind::Service
+        )
+    });
+    for change in window {
+        if ours(change) {
+            let before = change.before.as_deref().unwrap_or(&Value::Null);
+            let differences = differences(before, &change.object);
+            moves.push(Moved {
+                at: change.at,
+                kind: change.key.kind,
+                name: change.key.name.clone(),
+                what: memory.read(change, before, &differences),
+                changed: differences,
+            });
+            memory.own(change, before);
+        } else if change.event == Event::Added && !pin(&change.object).is_empty() {
+            let side = pin(&change.object).to_owned();
+            memory.pins.insert(change.key.name.clone(), (side.clone(), side));
         }
-        let moved = Moved {
-            at: change.event.received_at,
-            resource: change.event.object_ref.resource.clone(),
-            name: change.event.name().to_owned(),
-            what: memory.read(&change),
-            changed: change.differences.clone(),
-        };
-        let place = format!("{:?} of {} {}", moved.what, moved.resource, moved.name);
-        if change.event.verb == "patch" && !has_resource_version(&change.event.request_object) {
-            result
-                .violations
-                .push(format!("{place} was sent without a resourceVersion"));
-        }
-        for difference in foreign_fields(&change, &memory, variables) {
-            result
-                .violations
-                .push(format!("{place} changed a field that is not ours: {difference}"));
-        }
-        memory.own(&change);
-        result.moves.push(moved);
     }
-    result
+    moves
 }
 
 /// What has to be known of earlier writes to read the next one.
@@ -126,91 +112,52 @@ struct Memory {
     pins: BTreeMap<String, (String, String)>,
     /// By Deployment: the template of our last hold.
     held: BTreeMap<String, Value>,
-    /// By Deployment: templates that were the user's or ours, and may be written again in full.
-    templates: BTreeMap<String, Vec<Value>>,
 }
 
 impl Memory {
-    fn of(baseline: &Baseline) -> Self {
-        let mut memory = Self::default();
-        for ((resource, name), object) in &baseline.0 {
-            match resource.as_str() {
-                "deployments" => memory.know_template(name, object),
-                "services" => {
-                    if let Some(side) = pin(object) {
-                        memory
-                            .pins
-                            .insert(name.clone(), (side.to_owned(), side.to_owned()));
-                    }
-                }
-                _ => {}
-            }
-        }
-        memory
-    }
-
-    fn know_template(&mut self, deployment: &str, object: &Value) {
-        let known = self.templates.entry(deployment.to_owned()).or_default();
-        let template = &object["spec"]["template"];
-        if !known.contains(template) {
-            known.push(template.clone());
-        }
-    }
-
-    /// Somebody else's write: outside of a window the template is the user's to choose.
-    fn foreign(&mut self, change: &Change<'_>) {
-        if change.event.object_ref.resource == "deployments" && !in_window(change.after()) {
-            self.know_template(change.event.name(), change.after());
-        }
-    }
-
     /// Our write, after it was read.
-    fn own(&mut self, change: &Change<'_>) {
-        let (name, after) = (change.event.name(), change.after());
-        match change.event.object_ref.resource.as_str() {
-            "deployments" => {
-                self.know_template(name, after);
-                if held(after) && !change.before.is_some_and(held) {
-                    self.held
-                        .insert(name.to_owned(), after["spec"]["template"].clone());
-                }
+    fn own(&mut self, change: &Change, before: &Value) {
+        let (name, after) = (&change.key.name, change.object.as_ref());
+        match change.key.kind {
+            Kind::Deployment if held(after) && !held(before) => {
+                let template = after["spec"]["template"].clone();
+                self.held.insert(name.clone(), template);
             }
-            "services" => match pin(after) {
-                Some(side) => {
-                    let first = self.pins.get(name).map_or(side, |(first, _)| first).to_owned();
-                    self.pins.insert(name.to_owned(), (first, side.to_owned()));
-                }
-                None => drop(self.pins.remove(name)),
-            },
+            Kind::Service if pin(after).is_empty() => drop(self.pins.remove(name)),
+            Kind::Service => {
+                let side = pin(after);
+                let first = self.pins.get(name).map_or(side, |(first, _)| first).to_owned();
+                self.pins.insert(name.clone(), (first, side.to_owned()));
+            }
             _ => {}
         }
     }
 
-    fn read(&self, change: &Change<'_>) -> Move {
-        let move_ = match change.event.object_ref.resource.as_str() {
-            "deployments" => self.read_deployment(change),
-            "services" => self.read_service(change),
-            _ => read_replica_set(change),
+    fn read(&self, change: &Change, before: &Value, changed: &[Difference]) -> Move {
+        let (after, touched) = (change.object.as_ref(), touched(changed));
+        let name = &change.key.name;
+        let what = match change.key.kind {
+            Kind::Deployment => self.read_deployment(name, before, after, &touched),
+            Kind::Service => self.read_service(name, before, after, &touched),
+            _ => read_replica_set(before, after),
         };
-        move_.unwrap_or_else(|| Move::Other(list(&change.differences)))
+        what.unwrap_or_else(|| Move::Other(list(changed)))
     }
 
-    fn read_deployment(&self, change: &Change<'_>) -> Option<Move> {
-        let (before, after) = (change.before.unwrap_or(&Value::Null), change.after());
-        let touched = touched(change);
+    fn read_deployment(&self, name: &str, before: &Value, after: &Value, touched: &Touched) -> Option<Move> {
         let template = touched.contains("template");
         if touched.contains("window") {
-            return Some(if in_window(after) { Move::Open } else { Move::Close });
+            return Some(if open(after) { Move::Open } else { Move::Close });
         }
         match (held(before), held(after)) {
             (false, true) => return Some(Move::Hold),
             (true, true) if template || (touched.contains("paused") && !paused(after)) => {
                 return Some(Move::Repair);
             }
-            (true, false) => return Some(self.end_of_hold(change, template)),
+            (true, false) => return Some(self.end_of_hold(name, after, template)),
             // Somebody took the hold's values off before us: the template alone tells.
-            (false, false) if in_window(after) && template => {
-                return Some(self.end_of_hold(change, template));
+            (false, false) if open(after) && template => {
+                return Some(self.end_of_hold(name, after, template));
             }
             _ => {}
         }
@@ -222,41 +169,38 @@ impl Memory {
         }
     }
 
-    fn end_of_hold(&self, change: &Change<'_>, template_changed: bool) -> Move {
-        let ours = match self.held.get(change.event.name()) {
-            Some(template) => *template == change.after()["spec"]["template"],
+    fn end_of_hold(&self, name: &str, after: &Value, template_changed: bool) -> Move {
+        let ours = match self.held.get(name) {
+            Some(template) => *template == after["spec"]["template"],
             None => !template_changed,
         };
         if ours { Move::Retire } else { Move::Revert }
     }
 
-    fn read_service(&self, change: &Change<'_>) -> Option<Move> {
-        let (after, touched) = (change.after(), touched(change));
-        let Some(side) = pin(after) else {
+    fn read_service(&self, name: &str, before: &Value, after: &Value, touched: &Touched) -> Option<Move> {
+        let side = pin(after);
+        if side.is_empty() {
             let unpinned = touched.contains("pin") || touched.contains("window");
             return if unpinned {
                 Some(Move::Unpin)
             } else {
                 touched.contains("claim").then(|| claim(after))
             };
-        };
+        }
         if !touched.contains("pin") {
             return None;
         }
-        Some(match self.pins.get(change.event.name()) {
-            None => match change.before.and_then(pin) {
-                None => Move::Pin,
-                Some(_) => Move::Flip,
-            },
+        Some(match self.pins.get(name) {
+            None if pin(before).is_empty() => Move::Pin,
             Some((_, last)) if last == side => Move::Repin,
             Some((first, _)) if first == side => Move::FlipBack,
-            Some(_) => Move::Flip,
+            None | Some(_) => Move::Flip,
         })
     }
 }
 
-fn read_replica_set(change: &Change<'_>) -> Option<Move> {
-    match (change.before.is_some_and(held), held(change.after())) {
+fn read_replica_set(before: &Value, after: &Value) -> Option<Move> {
+    match (held(before), held(after)) {
         (false, true) => Some(Move::Bolt),
         (true, false) => Some(Move::Unbolt),
         _ => None,
@@ -264,9 +208,10 @@ fn read_replica_set(change: &Change<'_>) -> Option<Move> {
 }
 
 /// The parts of our vocabulary that a change touches.
-fn touched(change: &Change<'_>) -> BTreeSet<&'static str> {
-    let parts = change
-        .differences
+type Touched = BTreeSet<&'static str>;
+
+fn touched(changed: &[Difference]) -> Touched {
+    let parts = changed
         .iter()
         .filter_map(|difference| match difference.path.keys()[..] {
             ["metadata", "labels", WINDOW] => Some("window"),
@@ -280,31 +225,20 @@ fn touched(change: &Change<'_>) -> BTreeSet<&'static str> {
 }
 
 fn claim(after: &Value) -> Move {
-    if after["metadata"]["labels"][CLAIM].is_string() {
-        Move::Claim
-    } else {
+    if fields::label(after, CLAIM).is_empty() {
         Move::Unclaim
+    } else {
+        Move::Claim
     }
 }
 
-fn in_window(object: &Value) -> bool {
-    object["metadata"]["labels"][WINDOW] == WINDOW_OPEN
-}
-
+/// Whether a Deployment is held, or a ReplicaSet bolted.
 fn held(object: &Value) -> bool {
     object["spec"]["minReadySeconds"] == HOLD
 }
 
 fn paused(object: &Value) -> bool {
     object["spec"]["paused"] == true
-}
-
-fn pin(service: &Value) -> Option<&str> {
-    service["spec"]["selector"][POD_TEMPLATE_HASH].as_str()
-}
-
-fn has_resource_version(patch: &Value) -> bool {
-    patch["metadata"]["resourceVersion"].is_string()
 }
 
 fn list(differences: &[Difference]) -> String {
@@ -318,55 +252,6 @@ fn list(differences: &[Difference]) -> String {
     }
 }
 
-/// The changed fields that are none of ours ("Own things only" in `docs/reliability.md`).
-fn foreign_fields<'a>(change: &'a Change<'_>, memory: &Memory, variables: &[String]) -> Vec<&'a Difference> {
-    let name = change.event.name();
-    let template = &change.after()["spec"]["template"];
-    let known = memory
-        .templates
-        .get(name)
-        .is_some_and(|templates| templates.contains(template));
-    let resource = change.event.object_ref.resource.as_str();
-    let is_ours = |path: &Path| match (resource, &path.keys()[..]) {
-        ("deployments" | "services", ["metadata", "labels", CLAIM | WINDOW])
-        | ("services", ["spec", "selector", POD_TEMPLATE_HASH])
-        | ("replicasets", ["spec", "minReadySeconds"])
-        | (
-            "deployments",
-            ["spec", "paused" | "minReadySeconds" | "progressDeadlineSeconds"]
-            | ["spec", "strategy", ..]
-            | [
-                "spec",
-                "template",
-                "spec",
-                "containers" | "initContainers",
-                _,
-                "image",
-            ],
-        ) => true,
-        (
-            "deployments",
-            [
-                "spec",
-                "template",
-                "spec",
-                "containers" | "initContainers",
-                _,
-                "env",
-                variable,
-                ..,
-            ],
-        ) => known || variables.iter().any(|ours| ours == variable),
-        ("deployments", ["spec", "template", ..]) => known,
-        _ => false,
-    };
-    change
-        .differences
-        .iter()
-        .filter(|difference| !is_ours(&difference.path))
-        .collect()
-}
-
 /// The story as text, one line a move, with times from `origin` on.
 pub fn transcript(moves: &[Moved], origin: Timestamp) -> String {
     let lines = moves.iter().map(|moved| {
@@ -378,13 +263,7 @@ pub fn transcript(moves: &[Moved], origin: Timestamp) -> String {
 
 impl fmt::Display for Moved {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.resource.as_str() {
-            "deployments" => "Deployment",
-            "replicasets" => "ReplicaSet",
-            "services" => "Service",
-            other => other,
-        };
-        let object = format!("{kind} {}", self.name);
+        let object = format!("{} {}", self.kind.traits().kind, self.name);
         if let Move::Other(changed) = &self.what {
             return write!(formatter, "{object:<32} Other     {changed}");
         }

@@ -4,18 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use slipway_kubernetes::kind::Kind;
 
 use super::Mark;
 use super::ObserverConfig;
 use super::aliases::Aliases;
 use super::audit::{AuditEvent, one_each};
-use super::endpoints::Endpoints;
 use super::jobs::{self, JobLife};
 use super::moves::{Move, Moved, moves, transcript};
-use super::objects::Baseline;
-use super::requests::{self, Requests};
+use super::reader::{self, Baseline};
+use super::requests::Requests;
 use super::status::{Claimed, claims};
 use super::unanswered;
+use crate::endpoints::Endpoints;
+use crate::invariants::{History, Tolerance, check};
 
 /// Everything that the observer saw, read and judged.
 #[derive(Clone, Debug)]
@@ -79,13 +81,26 @@ impl Observation {
             .filter(|event| event.object_ref.namespace == config.namespace)
             .collect();
         let controller = &config.controller_user;
+        let changes = reader::changes(&baseline, &here, controller);
         let jobs = jobs::lives(&here);
-        let moves = moves(&baseline, &here, controller, &config.variables);
-        let (claims, claim_violations) = claims(&baseline, &here, controller, &jobs);
+        let history = History {
+            changes: &changes,
+            calls: &reader::calls(&here, controller),
+            name_changes: &aliases.name_changes(),
+            processes: &jobs.iter().map(JobLife::process).collect::<Vec<_>>(),
+            complete: false,
+        };
+        let mut violations = unreadable;
+        violations.extend(
+            check(history, Tolerance::default())
+                .iter()
+                .map(ToString::to_string),
+        );
+        let claims = claims(&changes);
         let progress: BTreeSet<_> = claims
             .iter()
             .filter(|claimed| claimed.only_progress)
-            .map(|claimed| claimed.id.as_str())
+            .map(|claimed| claimed.version)
             .collect();
         let concerns_us = |event: &&AuditEvent| {
             let object = &event.object_ref;
@@ -93,16 +108,7 @@ impl Observation {
         };
         let concerning: Vec<_> = all.iter().copied().filter(concerns_us).collect();
         let requests = Requests::of(&concerning, controller, &progress);
-        let violations = [
-            unreadable,
-            jobs::violations(&jobs),
-            aliases.violations(),
-            moves.violations,
-            claim_violations,
-            requests::violations(&here, controller),
-        ]
-        .concat();
-        let moves = moves.moves;
+        let moves = moves(&changes);
         Self {
             started_at,
             marks,
@@ -176,9 +182,9 @@ impl Observation {
 
 fn order<'a>(moves: impl IntoIterator<Item = &'a Moved>) -> Vec<Move> {
     let mut order: Vec<Move> = Vec::new();
-    let mut done: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut done: BTreeSet<(Kind, &str)> = BTreeSet::new();
     for moved in moves {
-        let object = (moved.resource.as_str(), moved.name.as_str());
+        let object = (moved.kind, moved.name.as_str());
         let new_object = done.insert(object);
         if order.last() == Some(&moved.what) && new_object {
             continue;
@@ -189,4 +195,28 @@ fn order<'a>(moves: impl IntoIterator<Item = &'a Moved>) -> Vec<Move> {
         order.push(moved.what.clone());
     }
     order
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// What is wrong with these events, without times.
+    pub(crate) fn judge(events: &[AuditEvent]) -> Vec<String> {
+        judge_after(&Baseline::default(), events)
+    }
+
+    /// What is wrong with these events after what was there, without times.
+    pub(crate) fn judge_after(baseline: &Baseline, events: &[AuditEvent]) -> Vec<String> {
+        let gathered = Gathered {
+            baseline: baseline.clone(),
+            events: events.iter().cloned().map(Arc::new).collect(),
+            ..Gathered::default()
+        };
+        let seen = Observation::of(gathered, &ObserverConfig::new("", "shop"));
+        let violations = seen.violations().iter();
+        violations
+            .map(|violation| violation.split(" (at ").next().unwrap().to_owned())
+            .collect()
+    }
 }

@@ -48,8 +48,9 @@ pub struct Asked {
 pub struct Requests(pub Vec<Asked>);
 
 impl Requests {
-    /// Sorts the controller's requests by purpose. `progress` has the ids of progress-only status writes.
-    pub fn of(requests: &[&AuditEvent], controller: &str, progress: &BTreeSet<&str>) -> Self {
+    /// Sorts the controller's requests by purpose. `progress` has the versions that progress-only status
+    /// writes made.
+    pub fn of(requests: &[&AuditEvent], controller: &str, progress: &BTreeSet<u64>) -> Self {
         let own = requests.iter().filter(|event| event.username() == controller);
         Self(own.map(|event| asked(event, progress)).collect())
     }
@@ -87,18 +88,6 @@ impl Requests {
         self.0.len()
     }
 
-    /// Verbs that were used, by resource: what the chart's role has to grant, and no more.
-    pub fn verbs(&self) -> BTreeMap<String, BTreeSet<String>> {
-        let mut verbs: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for asked in &self.0 {
-            verbs
-                .entry(asked.resource.clone())
-                .or_default()
-                .insert(asked.verb.clone());
-        }
-        verbs
-    }
-
     /// One line a request, in order, with times from `origin` on.
     pub fn list(&self, origin: Timestamp) -> String {
         let line = |asked: &Asked| {
@@ -117,13 +106,19 @@ impl Requests {
     }
 }
 
-fn asked(event: &AuditEvent, progress: &BTreeSet<&str>) -> Asked {
+fn asked(event: &AuditEvent, progress: &BTreeSet<u64>) -> Asked {
     let purpose = match (event.object_ref.resource.as_str(), event.verb.as_str()) {
         ("leases", _) => Purpose::Lease,
         (_, "watch") => Purpose::Watch,
         ("events", _) => Purpose::Event,
-        _ if progress.contains(event.id.as_str()) => Purpose::Progress,
-        _ if event.is_write() && event.object_ref.subresource == "status" => Purpose::Status,
+        _ if event.is_write() && event.object_ref.subresource == "status" => {
+            let version = event.resource_version();
+            if version.is_some_and(|version| progress.contains(&version)) {
+                Purpose::Progress
+            } else {
+                Purpose::Status
+            }
+        }
         _ if event.is_write() => Purpose::Write,
         _ => Purpose::Read,
     };
@@ -175,67 +170,17 @@ impl fmt::Display for Requests {
     }
 }
 
-/// Writes of objects that are none of the controller's business, deletions that would hit whatever bears
-/// the name by then, and changes of pods beyond their finalizers.
-pub fn violations(requests: &[&AuditEvent], controller: &str) -> Vec<String> {
-    let mut violations = Vec::new();
-    let writes = requests
-        .iter()
-        .filter(|event| event.username() == controller && event.is_write());
-    for event in writes {
-        let place = format!("{} of {} {}", event.verb, event.resource(), event.name());
-        let resource = event.object_ref.resource.as_str();
-        let allowed = match resource {
-            "deployments" | "replicasets" | "services" => matches!(event.verb.as_str(), "patch" | "update"),
-            "pods" => event.verb == "patch" && touches_only_finalizers(event),
-            "jobs" => matches!(event.verb.as_str(), "create" | "delete" | "patch"),
-            "releases" => !matches!(event.verb.as_str(), "create" | "delete" | "deletecollection"),
-            "events" | "leases" => true,
-            _ => false,
-        };
-        if !allowed {
-            violations.push(format!("{place} is none of the controller's business"));
-        }
-        let options = &event.request_object;
-        if event.verb == "delete" && resource != "leases" && !options["preconditions"]["uid"].is_string() {
-            violations.push(format!("{place} carries no UID"));
-        }
-    }
-    violations
-}
-
-/// Judged by the patch, because bodies of pods are not kept by every audit policy; no body passes.
-fn touches_only_finalizers(event: &AuditEvent) -> bool {
-    let patch = &event.request_object;
-    let in_metadata = |key: &String| matches!(key.as_str(), "finalizers" | "resourceVersion" | "uid");
-    let Some(fields) = patch.as_object() else {
-        let operations = patch.as_array().into_iter().flatten();
-        return operations
-            .filter_map(|operation| operation["path"].as_str())
-            .all(|path| {
-                path.starts_with("/metadata/finalizers")
-                    || path == "/metadata/uid"
-                    || path == "/metadata/resourceVersion"
-            });
-    };
-    fields
-        .keys()
-        .all(|key| matches!(key.as_str(), "metadata" | "apiVersion" | "kind"))
-        && patch["metadata"]
-            .as_object()
-            .is_none_or(|metadata| metadata.keys().all(in_metadata))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::super::audit::one_each;
-    use super::super::audit::tests::{CONTROLLER, event};
+    use super::super::audit::tests::{CONTROLLER, bare, event};
+    use super::super::observation::tests::judge;
     use super::*;
 
     fn asked(at: i64, verb: &str, object: (&str, &str), code: u16, body: Value) -> AuditEvent {
-        event(at, CONTROLLER, verb, object, code, (body, Value::Null))
+        event(at, CONTROLLER, verb, object, code, (body, json!({})))
     }
 
     #[test]
@@ -249,16 +194,9 @@ mod tests {
             asked(6, "get", ("jobs", "shop-7-expand-1"), 404, Value::Null),
             asked(7, "patch", ("services", "web"), 409, Value::Null),
             asked(8, "patch", ("services", "web"), 200, Value::Null),
-            event(
-                9,
-                "alice",
-                "get",
-                ("services", "web"),
-                200,
-                (Value::Null, Value::Null),
-            ),
+            bare(9, "alice", "get", ("services", "web")),
         ];
-        let progress = BTreeSet::from([events[4].id.as_str()]);
+        let progress = BTreeSet::from([5]);
         let requests = Requests::of(&one_each(&events), CONTROLLER, &progress);
         assert_eq!(
             (
@@ -275,7 +213,6 @@ mod tests {
             "{table}"
         );
         assert!(table.ends_with("8 requests, 4 of them in the budget"), "{table}");
-        assert_eq!(requests.verbs()["services"], BTreeSet::from(["patch".to_owned()]));
         assert_eq!(requests.list(events[0].received_at).lines().count(), 8);
     }
 
@@ -288,7 +225,7 @@ mod tests {
             asked(2, "patch", ("pods", "shop-7-expand-1-x7k2p"), 200, finalizers),
             asked(3, "patch", ("releases", "shop"), 200, Value::Null),
         ];
-        assert_eq!(violations(&one_each(&well), CONTROLLER), Vec::<String>::new());
+        assert_eq!(judge(&well), Vec::<String>::new());
         let wrong = [
             asked(
                 1,
@@ -306,13 +243,26 @@ mod tests {
             ),
             asked(3, "create", ("secrets", "s"), 201, Value::Null),
         ];
-        assert_eq!(
-            violations(&one_each(&wrong), CONTROLLER),
-            [
-                "delete of jobs shop-7-expand-1 carries no UID",
-                "patch of pods web-1 is none of the controller's business",
-                "create of secrets s is none of the controller's business",
-            ]
-        );
+        let found = judge(&wrong);
+        let said = [
+            (
+                "unconditional",
+                "delete /apis/apps/v1/namespaces/shop/jobs/shop-7-expand-1",
+            ),
+            (
+                "none of the controller's business",
+                "patch /apis/apps/v1/namespaces/shop/pods/web-1",
+            ),
+            ("unconditional", "patch /apis/apps/v1/namespaces/shop/pods/web-1"),
+            (
+                "none of the controller's business",
+                "create /apis/apps/v1/namespaces/shop/secrets/s",
+            ),
+        ];
+        assert_eq!(found.len(), said.len(), "{found:#?}");
+        for (found, (what, call)) in found.iter().zip(said) {
+            let begins = found.starts_with(&format!("own things only: {what}: "));
+            assert!(begins && found.contains(call), "{found}");
+        }
     }
 }

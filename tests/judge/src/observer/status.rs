@@ -1,23 +1,18 @@
-//! What the controller claims in a Release's status: never less than before, never another end of a task,
-//! never a success that the cluster does not show.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! What the controller claims in a Release's status.
 
 use jiff::Timestamp;
 use serde_json::Value;
+use slipway_kubernetes::{kind::Kind, store::Change};
 
-use super::audit::AuditEvent;
-use super::difference::differences;
-use super::jobs::JobLife;
-use super::objects::{Baseline, Change, changes};
+use crate::{differences::differences, past::ours};
 
 /// One status that the controller wrote.
 #[derive(Clone, Debug)]
 pub struct Claimed {
     /// When.
     pub at: Timestamp,
-    /// Id of the request.
-    pub id: String,
+    /// The version that it made.
+    pub version: u64,
     /// Name of the Release.
     pub release: String,
     /// The whole status.
@@ -26,52 +21,26 @@ pub struct Claimed {
     pub only_progress: bool,
 }
 
-/// Every status that the controller wrote, and what is wrong with them.
-pub fn claims(
-    baseline: &Baseline,
-    requests: &[&AuditEvent],
-    controller: &str,
-    jobs: &[JobLife],
-) -> (Vec<Claimed>, Vec<String>) {
-    let mut claims = Vec::new();
-    let mut violations = Vec::new();
-    let mut memories: BTreeMap<String, Memory> = BTreeMap::new();
-    for change in changes(baseline, requests, &["releases"]) {
-        if change.event.object_ref.subresource != "status" {
-            continue;
-        }
-        let release = change.event.name().to_owned();
-        // A Release that was deleted and made again is another one.
-        let uid = change.after()["metadata"]["uid"].to_string();
-        if change.event.username() != controller {
-            // Somebody stripped or restored it: what it said before binds no longer.
-            memories.remove(&uid);
-            continue;
-        }
-        let claimed = claimed(&change, release);
-        let memory = memories.entry(uid).or_default();
-        violations.extend(memory.check(&claimed, jobs));
-        claims.push(claimed);
-    }
-    (claims, violations)
+/// Every status that the controller wrote.
+pub(super) fn claims(changes: &[Change]) -> Vec<Claimed> {
+    let own = changes
+        .iter()
+        .filter(|change| change.key.kind == Kind::Release && ours(change));
+    own.filter_map(claimed).collect()
 }
 
-fn claimed(change: &Change<'_>, release: String) -> Claimed {
-    let status = change.after()["status"].clone();
-    let before = change
-        .before
-        .map_or(Value::Null, |object| object["status"].clone());
-    let changed = differences(&before, &status);
-    let only_progress = changed
-        .iter()
-        .all(|difference| is_progress(&difference.path.keys()));
-    Claimed {
-        at: change.event.received_at,
-        id: change.event.id.clone(),
-        release,
-        status,
-        only_progress: only_progress && !changed.is_empty(),
-    }
+fn claimed(change: &Change) -> Option<Claimed> {
+    let before = change.before.as_deref().unwrap_or(&Value::Null);
+    let changed = differences(&before["status"], &change.object["status"]);
+    (!changed.is_empty()).then(|| Claimed {
+        at: change.at,
+        version: change.version,
+        release: change.key.name.clone(),
+        status: change.object["status"].clone(),
+        only_progress: changed
+            .iter()
+            .all(|difference| is_progress(&difference.path.keys())),
+    })
 }
 
 fn is_progress(path: &[&str]) -> bool {
@@ -84,71 +53,16 @@ fn is_progress(path: &[&str]) -> bool {
     )
 }
 
-/// The highest and the final things that were said of one Release.
-#[derive(Default)]
-struct Memory {
-    uid_seen: BTreeSet<String>,
-    generation: i64,
-    revision: i64,
-    outcomes: BTreeMap<String, String>,
-}
-
-impl Memory {
-    fn check(&mut self, claimed: &Claimed, jobs: &[JobLife]) -> Vec<String> {
-        let mut violations = Vec::new();
-        let Claimed { release, status, .. } = claimed;
-        for (field, highest, now) in [
-            (
-                "observedGeneration",
-                &mut self.generation,
-                &status["observedGeneration"],
-            ),
-            (
-                "revision.number",
-                &mut self.revision,
-                &status["revision"]["number"],
-            ),
-        ] {
-            let Some(now) = now.as_i64() else { continue };
-            if now < *highest {
-                violations.push(format!(
-                    "status of {release}: {field} fell from {highest} to {now}"
-                ));
-            }
-            *highest = now.max(*highest);
-        }
-        for task in status["tasks"].as_array().into_iter().flatten() {
-            violations.extend(self.check_task(release, task, jobs));
-        }
-        violations
-    }
-
-    fn check_task(&mut self, release: &str, task: &Value, jobs: &[JobLife]) -> Option<String> {
-        let outcome = task["outcome"].as_str()?;
-        let job = task["job"].as_str().unwrap_or_default();
-        let uid = task["jobUid"].as_str().unwrap_or_default();
-        match self.outcomes.insert(job.to_owned(), outcome.to_owned()) {
-            Some(before) if before != outcome => {
-                return Some(format!(
-                    "status of {release}: the end of {job} changed from {before} to {outcome}"
-                ));
-            }
-            _ => {}
-        }
-        let life = jobs.iter().find(|life| life.uid == uid)?;
-        let first_time = self.uid_seen.insert(uid.to_owned());
-        let complete = life.ended.as_ref().is_some_and(|(end, _)| end == "Complete");
-        (first_time && outcome == "Succeeded" && !complete)
-            .then(|| format!("status of {release}: {job} Succeeded, but its Job was never seen Complete"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::audit::one_each;
-    use super::super::audit::tests::{CONTROLLER, event};
+    use super::super::audit::{
+        AuditEvent, one_each,
+        tests::{CONTROLLER, event},
+    };
+    use super::super::observation::tests::judge;
+    use super::super::reader::{Baseline, changes};
     use super::*;
 
     fn wrote(at: i64, user: &str, status: &Value) -> AuditEvent {
@@ -162,10 +76,6 @@ mod tests {
             200,
             (release.clone(), release),
         )
-    }
-
-    fn judge(events: &[AuditEvent], jobs: &[JobLife]) -> (Vec<Claimed>, Vec<String>) {
-        claims(&Baseline::default(), &one_each(events), CONTROLLER, jobs)
     }
 
     fn status(generation: i64, revision: i64, outcome: Option<&str>) -> Value {
@@ -182,11 +92,11 @@ mod tests {
             wrote(3, CONTROLLER, &status(2, 6, Some("Succeeded"))),
         ];
         assert_eq!(
-            judge(&events, &[]).1,
+            judge(&events),
             [
-                "status of shop: observedGeneration fell from 3 to 2",
-                "status of shop: revision.number fell from 7 to 6",
-                "status of shop: the end of shop-7-expand-1 changed from Failed to Succeeded",
+                "monotone: status of shop: /observedGeneration falls from 3 to 2",
+                "monotone: status of shop: /revision/number falls from 7 to 6",
+                "monotone: status of shop: the outcome of shop-7-expand-1 changes from \"Failed\" to \"Succeeded\"",
             ]
         );
         let stripped = [
@@ -194,7 +104,7 @@ mod tests {
             wrote(3, "alice", &json!({})),
             wrote(4, CONTROLLER, &status(3, 1, None)),
         ];
-        assert!(judge(&stripped, &[]).1.is_empty());
+        assert!(judge(&stripped).is_empty());
     }
 
     #[test]
@@ -209,12 +119,17 @@ mod tests {
             201,
             (Value::Null, created),
         );
-        let mut lives = super::super::jobs::lives(&[&creation]);
-        let succeeded = [wrote(5, CONTROLLER, &status(3, 7, Some("Succeeded")))];
-        let expected = "status of shop: shop-7-expand-1 Succeeded, but its Job was never seen Complete";
-        assert_eq!(judge(&succeeded, &lives).1, [expected]);
-        lives[0].ended = Some(("Complete".to_owned(), lives[0].created_at));
-        assert!(judge(&succeeded, &lives).1.is_empty());
+        let succeeded = wrote(5, CONTROLLER, &status(3, 7, Some("Succeeded")));
+        let expected =
+            "unknown is not success: shop-7-expand-1 is recorded as succeeded, and its pod has not";
+        assert_eq!(judge(&[creation.clone(), succeeded.clone()]), [expected]);
+        let mut complete = creation.response_object.as_ref().clone();
+        complete["metadata"]["resourceVersion"] = json!("2");
+        complete["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+        let user = "system:serviceaccount:kube-system:job-controller";
+        let job = ("jobs/status", "shop-7-expand-1");
+        let complete = event(2, user, "update", job, 200, (Value::Null, complete));
+        assert!(judge(&[creation, complete, succeeded]).is_empty());
     }
 
     #[test]
@@ -225,8 +140,7 @@ mod tests {
             wrote(2, CONTROLLER, &step("2%", "Running")),
             wrote(3, CONTROLLER, &step("done", "Succeeded")),
         ];
-        let kinds: Vec<_> = judge(&events, &[])
-            .0
+        let kinds: Vec<_> = claims(&changes(&Baseline::default(), &one_each(&events), CONTROLLER))
             .iter()
             .map(|claimed| claimed.only_progress)
             .collect();

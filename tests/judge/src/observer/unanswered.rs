@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use slipway_kubernetes::store::Key;
 
 use super::audit::{AuditEvent, resource_version};
-use super::objects::{Baseline, Key, key};
+use super::reader::{Baseline, changes, key};
 
 /// What the log says of a request whose caller went away.
 const GATEWAY_TIMEOUT: u16 = 504;
 
 /// The states of each object that are known, by resource version.
-type Known = BTreeMap<Key, BTreeMap<u64, Value>>;
+type Known = BTreeMap<Key, BTreeMap<u64, Arc<Value>>>;
 
 /// Gives patches without an answer the object that they made, where a later write shows that they were carried out:
 /// it is based on a version that no other write has made.
@@ -27,16 +28,19 @@ pub(super) fn answer(baseline: &Baseline, events: &mut [Arc<AuditEvent>]) {
     lost.sort_by_key(|at| based_on(&events[*at]));
     for at in lost {
         let event = &events[at];
-        let Some(base) = based_on(event) else { continue };
-        let states = known.entry(key(event)).or_default();
+        let (Some(base), Some(key)) = (based_on(event), key(event)) else {
+            continue;
+        };
+        let states = known.entry(key).or_default();
         let (Some(before), Some(version)) = (states.get(&base), next_unknown(events, event, states, base))
         else {
             continue;
         };
-        let mut object = before.clone();
+        let mut object = before.as_ref().clone();
         json_patch::merge(&mut object, &event.request_object);
         object["metadata"]["resourceVersion"] = json!(version.to_string());
-        states.insert(version, object.clone());
+        let object = Arc::new(object);
+        states.insert(version, Arc::clone(&object));
         let mut answered = AuditEvent::clone(event);
         (answered.response_status.code, answered.response_object) = (200, object);
         events[at] = Arc::new(answered);
@@ -56,16 +60,12 @@ fn is_lost(event: &AuditEvent) -> bool {
 
 fn known(baseline: &Baseline, events: &[Arc<AuditEvent>]) -> Known {
     let mut known = Known::new();
-    let written = events
-        .iter()
-        .filter(|event| event.is_write() && event.succeeded())
-        .filter(|event| matches!(event.object_ref.subresource.as_str(), "" | "status"))
-        .map(|event| (key(event), &event.response_object));
-    let listed = baseline.0.iter().map(|(key, object)| (key.clone(), object));
-    for (key, object) in listed.chain(written) {
-        if let Some(version) = resource_version(object) {
-            known.entry(key).or_default().insert(version, object.clone());
-        }
+    let events: Vec<_> = events.iter().map(Arc::as_ref).collect();
+    for change in changes(baseline, &events, "") {
+        known
+            .entry(change.key)
+            .or_default()
+            .insert(change.version, change.object);
     }
     known
 }
@@ -74,7 +74,7 @@ fn known(baseline: &Baseline, events: &[Arc<AuditEvent>]) -> Known {
 fn next_unknown(
     events: &[Arc<AuditEvent>],
     lost: &AuditEvent,
-    states: &BTreeMap<u64, Value>,
+    states: &BTreeMap<u64, Arc<Value>>,
     base: u64,
 ) -> Option<u64> {
     let same = events
@@ -110,7 +110,7 @@ mod tests {
     /// A pin, a flip whose caller dies, and what comes after it.
     fn answered(after: Option<Arc<AuditEvent>>) -> Vec<Arc<AuditEvent>> {
         let mut baseline = Baseline::default();
-        baseline.add("services", &json!({"items": [service("5", "none")]}));
+        baseline.add("shop", "services", &json!({"items": [service("5", "none")]}));
         let pin = patch(1, "5", "old", 200, service("7", "old"));
         let flip = patch(2, "7", "new", 504, Value::Null);
         let mut events = [pin, flip].into_iter().chain(after).collect::<Vec<_>>();
@@ -122,7 +122,7 @@ mod tests {
     fn a_write_that_a_later_one_rests_on_was_carried_out() {
         let events = answered(Some(patch(3, "9", "none", 200, service("12", "none"))));
         assert!(events[1].succeeded());
-        assert_eq!(events[1].response_object, service("9", "new"));
+        assert_eq!(*events[1].response_object, service("9", "new"));
     }
 
     #[test]

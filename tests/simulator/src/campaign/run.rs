@@ -262,6 +262,7 @@ impl<'a> Run<'a> {
             calls: cluster.calls.all(),
             name_changes: &cluster.search.name_changes,
             processes: &cluster.processes,
+            complete: true,
         };
         let violations = invariants::check(history, tolerance);
         let own = cluster.calls.all().iter();

@@ -135,11 +135,11 @@ impl Stage {
     }
 
     pub(crate) fn ready(&mut self) -> usize {
-        self.world.oracle().ready("default", "web").values().sum()
+        self.world.oracle().ready("default", "web")
     }
 
     pub(crate) fn outage(&mut self) -> bool {
-        !self.world.oracle().outages("default", "web").is_empty()
+        self.world.oracle().outage("default", "web")
     }
 
     /// Changes the Deployment.

@@ -2,16 +2,24 @@
 
 use serde_json::json;
 
+use std::sync::Arc;
+
+use slipway_kubernetes::store::Key;
+
 use super::*;
-use crate::observer::audit::{
-    one_each,
-    tests::{CONTROLLER, event},
+use crate::observer::{
+    audit::{
+        AuditEvent, one_each,
+        tests::{CONTROLLER, event},
+    },
+    observation::tests::judge_after,
+    reader::{Baseline, changes},
 };
 
 /// Plays a story: every step is a patch, and the object after it is made by merging.
 struct Story {
     baseline: Baseline,
-    present: BTreeMap<(String, String), Value>,
+    present: BTreeMap<Key, Arc<Value>>,
     events: Vec<AuditEvent>,
     version: i64,
 }
@@ -38,7 +46,7 @@ impl Story {
             ("services", service),
             ("replicasets", old),
         ] {
-            baseline.add(resource, &json!({"items": [object]}));
+            baseline.add("shop", resource, &json!({"items": [object]}));
         }
         Self {
             present: baseline.0.clone(),
@@ -49,10 +57,12 @@ impl Story {
     }
 
     fn by(&mut self, user: &str, resource: &str, name: &str, mut patch: Value) -> &mut Self {
-        let object = self
-            .present
-            .get_mut(&(resource.to_owned(), name.to_owned()))
-            .unwrap();
+        let kind = match resource {
+            "deployments" => Kind::Deployment,
+            "services" => Kind::Service,
+            _ => Kind::ReplicaSet,
+        };
+        let object = Arc::make_mut(self.present.get_mut(&Key::new(kind, "shop", name)).unwrap());
         if user == CONTROLLER {
             patch["metadata"]["resourceVersion"] = object["metadata"]["resourceVersion"].clone();
         }
@@ -98,15 +108,17 @@ impl Story {
             .deployment(json!({"metadata": {"labels": {WINDOW: null}}, "spec": {"paused": false}}))
     }
 
-    fn read(&self) -> Moves {
-        let variables = ["SEARCH_INDEX_GENERATION".to_owned()];
-        moves(&self.baseline, &one_each(&self.events), CONTROLLER, &variables)
+    fn read(&self) -> Vec<Moved> {
+        moves(&changes(&self.baseline, &one_each(&self.events), CONTROLLER))
+    }
+
+    fn violations(&self) -> Vec<String> {
+        judge_after(&self.baseline, &self.events)
     }
 
     fn order(&self) -> Vec<Move> {
-        let moves = self.read();
-        assert_eq!(moves.violations, Vec::<String>::new());
-        moves.moves.into_iter().map(|moved| moved.what).collect()
+        assert_eq!(self.violations(), Vec::<String>::new());
+        self.read().into_iter().map(|moved| moved.what).collect()
     }
 }
 
@@ -151,7 +163,7 @@ fn a_whole_window_is_read_as_its_moves() {
             Claim, Claim, Open, Pin, Hold, Lock, Bolt, Flip, Retire, Unpin, Close
         ]
     );
-    let moves = story.read().moves;
+    let moves = story.read();
     let text = transcript(&moves, moves[0].at);
     assert!(text.contains("+0.002s  Deployment web "), "{text}");
     assert!(
@@ -248,17 +260,20 @@ fn fields_that_are_not_ours_and_blind_writes_are_violations() {
             "spec": {"replicas": 3, "minReadySeconds": HOLD}}),
         ),
     ));
+    let mut found = story.violations();
+    let blind = found.pop().unwrap();
+    let begins = blind.starts_with("own things only: unconditional: ");
+    assert!(begins && blind.contains("replicasets/web-old"), "{blind}");
     assert_eq!(
-        story.read().violations,
+        found,
         [
-            "Lock of deployments web changed a field that is not ours: spec.replicas: 3 → 5",
-            "Other(\"spec.ports.0.port: 80 → 81\") of services web changed a field that is not ours: \
-             spec.ports.0.port: 80 → 81",
-            "Roll of deployments web changed a field that is not ours: \
+            "Deployment shop/web changes a field that is not ours: spec.replicas: 3 → 5",
+            "Service shop/web changes a field that is not ours: spec.ports.0.port: 80 → 81",
+            "Deployment shop/web changes a field that is not ours: \
              spec.template.spec.containers.web.env.LOG_LEVEL.name: none → LOG_LEVEL",
-            "Roll of deployments web changed a field that is not ours: \
+            "Deployment shop/web changes a field that is not ours: \
              spec.template.spec.containers.web.env.LOG_LEVEL.value: none → g7",
-            "Bolt of replicasets web-old was sent without a resourceVersion",
         ]
+        .map(|what| format!("own things only: {what}"))
     );
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::Value;
 use slipway_crds::names::SERVICE_NAME;
+use slipway_kubernetes::fields;
 
 /// Ready endpoints of one Service from a moment on: their number by side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,31 +33,25 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// A slice was made or changed.
-    pub fn apply(&mut self, slice: &EndpointSlice, at: Timestamp) {
-        let labels = slice.metadata.labels.as_ref();
-        let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) else {
-            return;
-        };
-        let name = slice.metadata.name.clone().unwrap_or_default();
-        self.slices
-            .insert(name, (service.clone(), ready_endpoints(slice)));
-        self.note(service, at);
+    pub fn apply(&mut self, slice: &Value, at: Timestamp) {
+        let service = fields::label(slice, SERVICE_NAME);
+        if !service.is_empty() {
+            let state = (service.to_owned(), ready_endpoints(slice));
+            self.slices.insert(fields::name(slice).to_owned(), state);
+            self.note(service, at);
+        }
     }
 
     /// A slice is gone.
-    pub fn delete(&mut self, slice: &EndpointSlice, at: Timestamp) {
-        let name = slice.metadata.name.clone().unwrap_or_default();
-        if let Some((service, _)) = self.slices.remove(&name) {
+    pub fn delete(&mut self, slice: &Value, at: Timestamp) {
+        if let Some((service, _)) = self.slices.remove(fields::name(slice)) {
             self.note(&service, at);
         }
     }
 
     /// The watch began anew, and these are all slices that there are.
-    pub fn replace(&mut self, slices: &[EndpointSlice], at: Timestamp) {
-        let there: BTreeSet<_> = slices
-            .iter()
-            .filter_map(|slice| slice.metadata.name.as_deref())
-            .collect();
+    pub fn replace(&mut self, slices: &[Value], at: Timestamp) {
+        let there: BTreeSet<_> = slices.iter().map(fields::name).collect();
         let gone: Vec<_> = self
             .slices
             .extract_if(.., |name, _| !there.contains(name.as_str()))
@@ -72,11 +67,6 @@ impl Endpoints {
     /// What was seen of one Service, oldest first; empty when it never had a slice.
     pub fn timeline(&self, service: &str) -> &[Ready] {
         self.timelines.get(service).map_or(&[], Vec::as_slice)
-    }
-
-    /// Services that were seen.
-    pub fn services(&self) -> impl Iterator<Item = &str> {
-        self.timelines.keys().map(String::as_str)
     }
 
     /// The states of one Service from a moment on, the one that held at that moment included.
@@ -112,26 +102,14 @@ impl Endpoints {
 }
 
 /// Ready endpoints of a slice; an absent condition means ready.
-fn ready_endpoints(slice: &EndpointSlice) -> BTreeSet<String> {
-    let is_ready = |ready: Option<bool>| ready.unwrap_or(true);
-    let endpoints = slice.endpoints.iter();
-    endpoints
-        .filter(|endpoint| {
-            is_ready(
-                endpoint
-                    .conditions
-                    .as_ref()
-                    .and_then(|conditions| conditions.ready),
-            )
-        })
-        .filter_map(|endpoint| {
-            let pod = endpoint
-                .target_ref
-                .as_ref()
-                .and_then(|target| target.name.clone());
-            pod.or_else(|| endpoint.addresses.first().cloned())
-        })
-        .collect()
+fn ready_endpoints(slice: &Value) -> BTreeSet<String> {
+    let endpoints = fields::list(slice, "/endpoints").iter();
+    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false);
+    let name = |endpoint: &Value| match fields::text(endpoint, "/targetRef/name") {
+        "" => fields::text(endpoint, "/addresses/0").to_owned(),
+        pod => pod.to_owned(),
+    };
+    ready.map(name).collect()
 }
 
 /// The `pod-template-hash` in the name of a `ReplicaSet`'s pod: `web-59bcf55688-x7k2p`.
@@ -153,7 +131,7 @@ mod tests {
         Timestamp::from_second(1_760_000_000 + second).unwrap()
     }
 
-    fn slice(name: &str, pods: &[(&str, bool)]) -> EndpointSlice {
+    fn slice(name: &str, pods: &[(&str, bool)]) -> Value {
         let endpoints: Vec<_> = pods
             .iter()
             .map(|(pod, ready)| {
@@ -161,11 +139,10 @@ mod tests {
                     "targetRef": {"kind": "Pod", "name": pod}})
             })
             .collect();
-        serde_json::from_value(json!({
+        json!({
             "metadata": {"name": name, "labels": {SERVICE_NAME: "web"}},
             "addressType": "IPv4", "endpoints": endpoints
-        }))
-        .unwrap()
+        })
     }
 
     #[test]

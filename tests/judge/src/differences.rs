@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
+use slipway_kubernetes::fields;
 
 /// Fields that the server keeps by itself.
 const KEPT_BY_SERVER: [&str; 6] = [
@@ -29,11 +30,6 @@ impl Path {
     /// The keys, to be matched with a slice pattern.
     pub fn keys(&self) -> Vec<&str> {
         self.0.iter().map(String::as_str).collect()
-    }
-
-    /// True if one of both contains the other.
-    fn meets(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).all(|(one, other)| one == other)
     }
 }
 
@@ -72,7 +68,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Every changed field, in the order of paths; what the server keeps by itself and `status` left out.
+/// Every changed field, in the order of paths; what the server keeps by itself left out.
 pub fn differences(before: &Value, after: &Value) -> Vec<Difference> {
     let [mut was, is] = [before, after].map(leaves);
     let mut changed = Vec::new();
@@ -96,20 +92,44 @@ pub fn differences(before: &Value, after: &Value) -> Vec<Difference> {
     changed
 }
 
-/// Of these differences the ones in fields that the request's body names: another writer may have changed
-/// something in between. An update names everything.
-pub fn asked_for(differences: Vec<Difference>, verb: &str, body: &Value) -> Vec<Difference> {
-    if verb != "patch" {
-        return differences;
-    }
-    let named = named_fields(body);
-    let asked = |difference: &Difference| named.iter().any(|path| path.meets(&difference.path));
-    differences.into_iter().filter(asked).collect()
+/// An object as it was right before a write that made it what it is: of the object that was known before, only the
+/// fields that the write names, because another writer may have changed something in between. A replacement names
+/// everything, of the status or of all the rest.
+pub fn right_before(
+    known: Option<&Value>,
+    after: &Value,
+    (verb, subresource): (&str, &str),
+    body: &Value,
+) -> Value {
+    let named = match (verb, subresource) {
+        ("patch", _) => named_fields(body),
+        (_, "status") => vec![Path::default().child("status")],
+        _ => {
+            let before = known.cloned().unwrap_or_default();
+            let kept = Path::default().child("status");
+            return with(before, &kept, after);
+        }
+    };
+    let known = known.unwrap_or(&Value::Null);
+    named
+        .iter()
+        .fold(after.clone(), |object, path| with(object, path, known))
 }
 
-/// The fields that a patch names: the leaves of a merge patch (a list counts as one leaf), or the paths of
-/// a JSON patch (up to the first list index).
-fn named_fields(patch: &Value) -> Vec<Path> {
+/// An object with one field as it is in another.
+fn with(mut object: Value, path: &Path, other: &Value) -> Value {
+    let keys: Vec<_> = path.0.iter().map(|key| fields::escape(key)).collect();
+    let pointer = format!("/{}", keys.join("/"));
+    match fields::at(other, &pointer) {
+        Some(value) => fields::set(&mut object, &pointer, value.clone()),
+        None => drop(fields::remove(&mut object, &pointer)),
+    }
+    object
+}
+
+/// The fields that a patch names, but for what the server keeps: the leaves of a merge patch (a list counts as one
+/// leaf), or the paths of a JSON patch (up to the first list index).
+pub fn named_fields(patch: &Value) -> Vec<Path> {
     let mut named = Vec::new();
     if let Value::Array(operations) = patch {
         for pointer in operations
@@ -144,11 +164,7 @@ fn name_leaves(value: &Value, path: &Path, named: &mut Vec<Path>) {
 /// The leaves of an object by path. Nulls, empty maps and empty lists are nothing at all.
 fn leaves(object: &Value) -> BTreeMap<Path, Value> {
     let mut leaves = BTreeMap::new();
-    if let Value::Object(fields) = object {
-        for (key, value) in fields.iter().filter(|(key, _)| *key != "status") {
-            collect_leaves(value, Path::default().child(key), &mut leaves);
-        }
-    }
+    collect_leaves(object, Path::default(), &mut leaves);
     leaves
 }
 
@@ -190,7 +206,7 @@ fn element_keys(elements: &[Value]) -> Vec<String> {
 fn is_kept_by_server(path: &Path) -> bool {
     match path.keys()[..] {
         ["metadata", field, ..] => KEPT_BY_SERVER.contains(&field),
-        ["status" | "kind" | "apiVersion", ..] => true,
+        ["kind" | "apiVersion"] => true,
         _ => false,
     }
 }
@@ -227,6 +243,7 @@ mod tests {
                 "metadata.labels[slipway.dev/window]: none → open",
                 "spec.paused: true → false",
                 "spec.template.spec.containers.web.image: shop:1 → shop:2",
+                "status.replicas: 3 → 6",
             ]
         );
         assert!(differences(&after, &after).is_empty());
@@ -234,19 +251,31 @@ mod tests {
 
     #[test]
     fn a_patch_answers_only_for_the_fields_that_it_names() {
-        let changed = || differences(&deployment("shop:1", true), &deployment("shop:2", false));
+        let (before, after) = (deployment("shop:1", true), deployment("shop:2", false));
+        let asked_for = |verb, body| {
+            shown(&differences(
+                &right_before(Some(&before), &after, (verb, ""), &body),
+                &after,
+            ))
+        };
         let merge = json!({"metadata": {"resourceVersion": "7"}, "spec": {"paused": false}});
-        assert_eq!(
-            shown(&asked_for(changed(), "patch", &merge)),
-            ["spec.paused: true → false"]
-        );
+        assert_eq!(asked_for("patch", merge), ["spec.paused: true → false"]);
+        let image = ["spec.template.spec.containers.web.image: shop:1 → shop:2"];
         let whole_list = json!({"spec": {"template": {"spec": {"containers": [{"name": "web"}]}}}});
-        assert_eq!(asked_for(changed(), "patch", &whole_list).len(), 1);
+        assert_eq!(asked_for("patch", whole_list), image);
         let pointer = "/spec/template/spec/containers/0/image";
         let json_patch = json!([{"op": "replace", "path": pointer, "value": "shop:2"}]);
-        assert_eq!(asked_for(changed(), "patch", &json_patch).len(), 1);
+        assert_eq!(asked_for("patch", json_patch), image);
         let label = json!([{"op": "add", "path": "/metadata/labels/slipway.dev~1window", "value": "open"}]);
-        assert!(asked_for(changed(), "patch", &label).is_empty());
-        assert_eq!(asked_for(changed(), "update", &Value::Null).len(), 2);
+        assert!(asked_for("patch", label).is_empty());
+        assert_eq!(asked_for("update", Value::Null).len(), 2);
+    }
+
+    #[test]
+    fn a_replacement_of_the_status_answers_for_nothing_else() {
+        let (before, mut after) = (deployment("shop:1", true), deployment("shop:2", false));
+        after["status"]["replicas"] = json!(6);
+        let before = right_before(Some(&before), &after, ("update", "status"), &Value::Null);
+        assert_eq!(shown(&differences(&before, &after)), ["status.replicas: 3 → 6"]);
     }
 }
