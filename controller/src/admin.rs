@@ -95,13 +95,11 @@ pub struct Admin {
     pub readiness: Readiness,
     /// For `/metrics`.
     pub metrics: Metrics,
-    /// For `/debug/releases`.
-    pub decisions: LastDecisions,
 }
 
 /// The admin server could not listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot serve health and metrics on {address}: choose another --admin-address")]
+#[error("cannot listen on {address}: choose another --admin-address or --debug-address")]
 pub struct BindError {
     /// The address that was asked for.
     pub address: SocketAddr,
@@ -127,9 +125,20 @@ fn router(admin: Admin) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(encoded_metrics))
+        .with_state(admin)
+}
+
+/// Serves the last decisions until the future is dropped. They repeat pod templates and what tasks printed: the address
+/// is to be one that is reached through the API server alone, by `kubectl port-forward`.
+pub async fn serve_debug(listener: TcpListener, decisions: LastDecisions) -> std::io::Result<()> {
+    axum::serve(listener, debug_router(decisions)).await
+}
+
+fn debug_router(decisions: LastDecisions) -> Router {
+    Router::new()
         .route("/debug/releases", get(releases))
         .route("/debug/releases/{namespace}/{name}", get(release))
-        .with_state(admin)
+        .with_state(decisions)
 }
 
 async fn healthz(State(admin): State<Admin>) -> (StatusCode, String) {
@@ -160,15 +169,15 @@ async fn encoded_metrics(State(admin): State<Admin>) -> Response {
     }
 }
 
-async fn releases(State(admin): State<Admin>) -> Json<BTreeMap<String, Value>> {
-    Json(admin.decisions.all())
+async fn releases(State(decisions): State<LastDecisions>) -> Json<BTreeMap<String, Value>> {
+    Json(decisions.all())
 }
 
 async fn release(
-    State(admin): State<Admin>,
+    State(decisions): State<LastDecisions>,
     Path((namespace, name)): Path<(String, String)>,
 ) -> (StatusCode, Json<Vec<Value>>) {
-    let decisions = admin.decisions.of(&Key::new(namespace, name));
+    let decisions = decisions.of(&Key::new(namespace, name));
     let status = if decisions.is_empty() {
         StatusCode::NOT_FOUND
     } else {
@@ -191,13 +200,16 @@ mod tests {
             heartbeat: Heartbeat::new(),
             readiness: Readiness::new(),
             metrics: Metrics::new(),
-            decisions: LastDecisions::new(),
         }
     }
 
     async fn get(admin: &Admin, path: &str) -> (u16, String) {
+        ask(router(admin.clone()), path).await
+    }
+
+    async fn ask(router: Router, path: &str) -> (u16, String) {
         let request = Request::builder().uri(path).body(Body::empty()).unwrap();
-        let response = router(admin.clone()).oneshot(request).await.unwrap();
+        let response = router.oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -236,24 +248,30 @@ mod tests {
 
     #[tokio::test]
     async fn decisions_are_shown_until_forgotten() {
-        let admin = admin();
+        let decisions = LastDecisions::new();
+        let shown = async |path| ask(debug_router(decisions.clone()), path).await;
         let key = Key::new("apps", "shop");
         for phase in ["Expand", "Watch"] {
             let record = json!({ "at": "now", "decision": {"progress": {"phase": phase}, "effects": [{"purpose": "Flip"}]} });
-            admin.decisions.record(&key, true, &record);
+            decisions.record(&key, true, &record);
         }
-        let (_, body) = get(&admin, "/debug/releases").await;
+        let (_, body) = shown("/debug/releases").await;
         assert_eq!(
             body,
             r#"{"apps/shop":{"at":"now","broken":null,"effects":["Flip"],"phase":"Watch","waitingFor":null}}"#
         );
-        let (_, body) = get(&admin, "/debug/releases/apps/shop").await;
+        let (_, body) = shown("/debug/releases/apps/shop").await;
         let both: Vec<Value> = serde_json::from_str(&body).unwrap();
         assert_eq!(both.len(), 2);
         assert_eq!(both[0]["decision"]["progress"]["phase"], "Expand");
-        admin.decisions.forget(&key);
-        assert_eq!(get(&admin, "/debug/releases").await.1, "{}");
-        assert_eq!(get(&admin, "/debug/releases/apps/shop").await, (404, "[]".into()));
+        decisions.forget(&key);
+        assert_eq!(shown("/debug/releases").await.1, "{}");
+        assert_eq!(shown("/debug/releases/apps/shop").await, (404, "[]".into()));
+        assert_eq!(
+            get(&admin(), "/debug/releases").await.0,
+            404,
+            "not where all can see it"
+        );
     }
 
     #[tokio::test]

@@ -50,9 +50,14 @@ pub struct Args {
     #[arg(long, env = "SLIPWAY_WATCH_NAMESPACE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub watch_namespace: Option<String>,
 
-    /// Where /healthz, /readyz, /metrics and /debug/releases are served.
+    /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "SLIPWAY_ADMIN_ADDRESS", default_value = "0.0.0.0:8080")]
     pub admin_address: SocketAddr,
+
+    /// Where /debug/releases is served. It repeats pod templates and what tasks printed: on the loopback address it is
+    /// reached by kubectl port-forward alone, which the API server authorizes.
+    #[arg(long, env = "SLIPWAY_DEBUG_ADDRESS", default_value = "127.0.0.1:8081")]
+    pub debug_address: SocketAddr,
 
     /// How many Releases are worked on at the same time.
     #[arg(long, env = "SLIPWAY_CONCURRENCY", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]

@@ -54,6 +54,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         lease_name,
         watch_namespace,
         admin_address,
+        debug_address,
         concurrency,
         log_format: _,
         log: _,
@@ -75,10 +76,16 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         heartbeat: heartbeat.clone(),
         readiness: readiness.clone(),
         metrics: metrics.clone(),
-        decisions: decisions.clone(),
     };
+    let shown = decisions.clone();
     let listener = admin::bind(admin_address).await?;
-    let admin = tokio::spawn(admin::serve(listener, admin));
+    let debug = admin::bind(debug_address).await?;
+    let admin = tokio::spawn(async move {
+        tokio::select! {
+            ended = admin::serve(listener, admin) => ended,
+            ended = admin::serve_debug(debug, shown) => ended,
+        }
+    });
 
     let (keeper, leadership) = leadership();
     let client = client::connect(leadership.fence(), metrics.clone()).await?;

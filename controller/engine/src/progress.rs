@@ -202,6 +202,10 @@ pub fn facts(mut status: ReleaseStatus) -> ReleaseStatus {
     for condition in &mut status.conditions {
         condition.message = String::new();
     }
+    for task in &mut status.tasks {
+        // Told while it waits; in the end it is the reason, and its outcome a fact.
+        task.trouble = None;
+    }
     let candidate = status
         .search
         .as_mut()

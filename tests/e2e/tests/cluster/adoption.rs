@@ -115,7 +115,12 @@ async fn a_first_installation_prepares_everything_before_its_pods_serve() -> Res
     let web = stage.deployment("web").await?;
     assert_eq!(web.status.and_then(|status| status.available_replicas), Some(2));
     let account = stage.close().await?;
-    let steps: Vec<_> = account.seen.jobs.iter().map(|job| job.step()).collect();
+    let steps: Vec<_> = account
+        .seen
+        .jobs
+        .iter()
+        .map(slipway_judge::observer::jobs::JobLife::step)
+        .collect();
     assert_eq!(&steps[..3], ["prepare", "expand", "reindex"]);
     assert_eq!(account.seen.order(), [Move::Claim, Move::Roll]);
     Ok(())

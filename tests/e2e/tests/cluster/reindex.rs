@@ -76,7 +76,11 @@ async fn goes_from_one_to_two(setup: Setup) -> Result<()> {
         json!(0),
         "the stable alias leads to the same: {through_alias}"
     );
-    let steps: Vec<_> = seen.jobs.iter().map(|job| job.step()).collect();
+    let steps: Vec<_> = seen
+        .jobs
+        .iter()
+        .map(slipway_judge::observer::jobs::JobLife::step)
+        .collect();
     assert_eq!(&steps[..3], ["prepare", "expand", "reindex"]);
     Ok(())
 }

@@ -57,7 +57,11 @@ impl<'a> Names<'a> {
 
     /// Looks at what happened until a time.
     pub(super) fn until(&mut self, end: Timestamp, past: &Past, found: &mut Vec<Violation>) {
-        while let Some((at, name_change)) = self.left.next_if(|(at, _)| *at < end) {
+        // A deletion may be followed in the same instant by the status that forgets the index.
+        let before = |(at, change): &&(Timestamp, NameChange)| {
+            *at < end || *at == end && matches!(change, NameChange::Deleted { .. })
+        };
+        while let Some((at, name_change)) = self.left.next_if(|known| before(known)) {
             for release in past.all(Kind::Release) {
                 let wrong = match name_change {
                     NameChange::Alias { alias, before, after }
