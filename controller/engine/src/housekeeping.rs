@@ -128,12 +128,13 @@ pub fn old_indices(input: &StepInput<'_>, draft: &mut Draft) {
     if let Some(next) = times.filter(|time| *time > input.now).min() {
         draft.wake_after(next.duration_since(input.now));
     }
+    let (url, due) = due_indices(input, reindex);
     let facts = match input.observed.answers.search() {
         Known::Is(facts) => facts,
+        Known::Unknown(why) if url != reindex.url => return leave(draft, &due, url, why),
         Known::Unknown(_) => return draft.wake_after(ENGINE_AWAY),
         Known::NotAsked => return,
     };
-    let (url, due) = due_indices(input, reindex);
     for index in due {
         let own_alias = index
             .token
@@ -196,6 +197,21 @@ fn delete(draft: &mut Draft, index: &RetiredIndex, own_alias: Option<String>, ur
         index.index.clone(),
         format!("index {} is deleted: nothing needs it any more", index.index),
     );
+}
+
+/// An engine that the spec does not name any more, and that is away, is not asked for ever.
+fn leave(draft: &mut Draft, due: &[&RetiredIndex], url: &str, why: &str) {
+    for index in due {
+        draft.warn(
+            "IndexLeft",
+            index.index.clone(),
+            format!(
+                "The search engine {url}, which the spec does not name any more, gives no answer ({why}). Index {} may be left there: delete it.",
+                index.index
+            ),
+        );
+        forget(draft, index);
+    }
 }
 
 fn forget(draft: &mut Draft, index: &RetiredIndex) {

@@ -153,6 +153,7 @@ fn another_engine_in_the_spec_of_a_running_release_waits_for_the_next_version() 
 #[test]
 fn another_engine_means_another_build_with_the_next_version() {
     let mut world = reindexing();
+    world.reach(Phase::Reindex);
     completes(&mut world);
     world.engine = "http://other:9200".to_owned();
     world.indices.clear();
