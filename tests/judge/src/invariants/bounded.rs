@@ -16,19 +16,20 @@ const HURRY: usize = 150;
 
 /// Looks at all calls of the controller, in order.
 pub(super) fn calls(own: &[&Call], history: History<'_>, found: &mut Vec<Violation>) {
-    restless(own, found);
+    let created: Vec<Timestamp> = history
+        .changes
+        .iter()
+        .filter(|change| change.key.kind == Kind::Release && change.event == Event::Added)
+        .map(|change| change.at)
+        .collect();
+    restless(own, &created, found);
     let mut seconds: BTreeMap<(&str, i64), usize> = BTreeMap::new();
     for call in own {
         let second = (call.actor.as_ref(), call.at.as_second());
         *seconds.entry(second).or_default() += 1;
     }
-    let releases = history
-        .changes
-        .iter()
-        .filter(|change| change.key.kind == Kind::Release && change.event == Event::Added)
-        .count();
     for ((actor, second), count) in seconds {
-        if count > HURRY * releases.max(1) {
+        if count > HURRY * created.len().max(1) {
             found.push(Violation {
                 invariant: "bounded",
                 at: Timestamp::from_second(second).unwrap_or_default(),
@@ -38,8 +39,9 @@ pub(super) fn calls(own: &[&Call], history: History<'_>, found: &mut Vec<Violati
     }
 }
 
-/// An object of a user that is written again and again.
-fn restless(own: &[&Call], found: &mut Vec<Violation>) {
+/// An object of a user that is written again and again for one Release: where one is created meanwhile, its writes are
+/// its own.
+fn restless(own: &[&Call], created: &[Timestamp], found: &mut Vec<Violation>) {
     let mut writes: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
     for call in own.iter().filter(|call| call.effective()) {
         if let Some(Kind::Deployment | Kind::ReplicaSet | Kind::Service) = call.kind {
@@ -48,7 +50,11 @@ fn restless(own: &[&Call], found: &mut Vec<Violation>) {
     }
     for (path, times) in writes {
         let mut rushes = times.windows(RESTLESS + 1);
-        let rush = rushes.find(|rush| rush[RESTLESS].duration_since(rush[0]) < SignedDuration::from_secs(10));
+        let rush = rushes.find(|rush| {
+            let (first, last) = (rush[0], rush[RESTLESS]);
+            let one_release = !created.iter().any(|at| (first..=last).contains(at));
+            one_release && last.duration_since(first) < SignedDuration::from_secs(10)
+        });
         if let Some(rush) = rush {
             found.push(Violation {
                 invariant: "bounded",
