@@ -264,7 +264,7 @@ fn mistakes() -> Vec<Mistake> {
             vec![pair, service("pair", json!({"app": "pair"}))],
             workload("pair", &["pair"]),
             "InvalidSpec",
-            &["2 containers (shop, proxy)", "name the one"],
+            &["2 containers (shop, proxy)", "Name the one"],
         ),
         mistake(
             vec![service("lost", json!({"app": "nobody"}))],
@@ -276,7 +276,7 @@ fn mistakes() -> Vec<Mistake> {
             vec![service("metrics", json!({"app": "web"}))],
             json!({}),
             "ServiceUnlisted",
-            &["Service metrics", "add it to services, or to leave"],
+            &["Service metrics", "Add it to services, or to leave"],
         ),
         mistake(
             vec![

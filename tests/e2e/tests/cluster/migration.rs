@@ -208,7 +208,7 @@ async fn a_job_deleted_by_hand_leaves_its_outcome_unknown() -> Result<()> {
         .await?;
     stage
         .until("the word on the pod that lives on", |release| {
-            waiting(release).contains("its pod still runs")
+            waiting(release).contains("Waiting for its pod to end")
         })
         .await?;
     assert!(stage.api::<Pod>().get_opt(&pod.name_any()).await?.is_some());

@@ -13,12 +13,9 @@ use super::stage::{PATIENCE, Setup, phase, revision};
 /// The writes of a window, in the order in which they keep every request safe.
 pub(crate) const STORY: [Move; 10] = [Claim, Open, Pin, Hold, Lock, Bolt, Flip, Retire, Unpin, Close];
 
-/// The most that a plain release may ask of the API server.
-const BUDGET: usize = 20;
-
-/// How many of them may meet an object that its own controller has just changed. That depends on how busy the cluster
-/// is, so more of them do not fail the test.
-const OUTRUN: usize = 2;
+/// What a plain release asks of the API server at most, without what is sent again: 18, and one status write for the
+/// user's `minReadySeconds`. docs/measurements.md lists them.
+const BUDGET: usize = 19;
 
 #[tokio::test]
 #[ignore = "needs the cluster: cargo verify"]
@@ -60,15 +57,14 @@ async fn a_release_loses_no_request_and_leaves_no_trace() -> Result<()> {
         0
     );
     let budgeted = seen.requests_since(&started).budgeted();
-    println!(
-        "{} requests, at most {BUDGET} allowed\n{}",
-        budgeted.count(),
-        budgeted.list(started.at)
-    );
-    let accepted = budgeted.count() - budgeted.outrun().count();
+    println!("{} requests\n{}", budgeted.count(), budgeted.list(started.at));
+    let outrun = budgeted.outrun().count();
+    let accepted = budgeted.count() - outrun;
+    // A window whose opening was outrun records again what it has to put back.
+    let recorded_again = outrun.min(1);
     assert!(
-        accepted + OUTRUN <= BUDGET,
-        "{accepted} requests, and up to {OUTRUN} again"
+        accepted <= BUDGET + recorded_again,
+        "{accepted} accepted requests, {outrun} outrun"
     );
     Ok(())
 }
