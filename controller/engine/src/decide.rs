@@ -147,12 +147,7 @@ fn pass(
             verdict,
         };
     }
-    if !intent
-        .meta
-        .finalizers
-        .iter()
-        .any(|name| name == RELEASE_FINALIZER)
-    {
+    if !intent.meta.guarded() {
         guard(intent, draft);
         return View {
             phase: Phase::Pending,

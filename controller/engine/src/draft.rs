@@ -26,6 +26,16 @@ pub struct StepInput<'a> {
     pub now: Timestamp,
 }
 
+impl StepInput<'_> {
+    /// Whether the last revision has ended and the spec describes another version, which may begin.
+    pub fn begins(&self) -> bool {
+        self.committed
+            .revision()
+            .is_some_and(|last| last.ended.is_some() && last.digest != self.plan.digest)
+            && !self.intent.live.suspend
+    }
+}
+
 /// What a step says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {

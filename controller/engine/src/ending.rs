@@ -18,23 +18,21 @@ use crate::window::{self, Side, WorkloadWindow, bring_back, every, hold_again, k
 /// Given up before its cutover: what runs is stopped or waited for, the new side goes, the old side serves
 /// unchanged.
 pub fn stop(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
+    clean_up(input, draft).map(|left| Verdict::working("cleaning up", left))
+}
+
+/// Stops what runs or waits for it, and ends every window on the old side. Says what is left to do.
+fn clean_up(input: &StepInput<'_>, draft: &mut Draft) -> Option<String> {
     let mut waits = stop_all(input, draft);
     for workload in &input.committed.status.workloads {
         window::end(workload, input.observed, Side::Old, &mut waits, draft);
     }
     rollouts::roll_back(input, draft, &mut waits);
-    if !waits.is_empty() || input.committed.window_open() || input.committed.open_tasks().next().is_some() {
-        return Some(Verdict::working("cleaning up", left(&waits)));
+    if !waits.is_empty() {
+        return Some(format!("Cleaning up. Waiting for {}.", waits.join("; ")));
     }
-    None
-}
-
-fn left(waits: &[String]) -> String {
-    if waits.is_empty() {
-        "Waiting for the end of the clean-up to be recorded.".to_owned()
-    } else {
-        format!("Cleaning up. Waiting for {}.", waits.join("; "))
-    }
+    let unrecorded = input.committed.window_open() || input.committed.open_tasks().next().is_some();
+    unrecorded.then(|| "Waiting for the end of the clean-up to be recorded.".to_owned())
 }
 
 /// Taken back after its cutover: the traffic first, then everything else.
@@ -47,18 +45,12 @@ pub fn roll_back(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
     if let Some(verdict) = traffic_back(input, draft, &open) {
         return Some(verdict);
     }
-    let mut waits = stop_all(input, draft);
-    for workload in &input.committed.status.workloads {
-        window::end(workload, input.observed, Side::Old, &mut waits, draft);
-    }
-    rollouts::roll_back(input, draft, &mut waits);
-    if !waits.is_empty() || input.committed.window_open() || input.committed.open_tasks().next().is_some() {
-        return Some(Verdict::working(
+    clean_up(input, draft).map(|left| {
+        Verdict::working(
             "rolled back, cleaning up",
-            format!("The traffic is back on the old side. {}", left(&waits)),
-        ));
-    }
-    None
+            format!("The traffic is back on the old side. {left}"),
+        )
+    })
 }
 
 fn traffic_back(input: &StepInput<'_>, draft: &mut Draft, open: &[WorkloadWindow<'_>]) -> Option<Verdict> {

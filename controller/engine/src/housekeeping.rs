@@ -76,35 +76,37 @@ pub fn due(retired: &[RetiredIndex], index: &RetiredIndex, keep: usize, now: jif
     index.delete_after <= now || place.is_some_and(|place| place >= keep.max(1) && keep > 0) || keep == 0
 }
 
+/// Address of the engine that a retired index is on.
+fn engine<'a>(reindex: &'a ReindexPlan, index: &'a RetiredIndex) -> &'a str {
+    index.url.as_deref().unwrap_or(&reindex.url)
+}
+
 /// The indices whose time is over, of one engine: others have their turn when it is done.
 fn due_indices<'a>(input: &StepInput<'a>, reindex: &'a ReindexPlan) -> (&'a str, Vec<&'a RetiredIndex>) {
     let search = input.committed.status.search.as_ref();
     let retired = search.map_or(&[][..], |search| &search.retired);
     let keep = reindex.live.keep_generations;
-    let url = |index: &'a RetiredIndex| index.url.as_deref().unwrap_or(&reindex.url);
     let mut all = retired
         .iter()
         .filter(|index| due(retired, index, keep, input.now));
     let Some(first) = all.next() else {
         return (&reindex.url, Vec::new());
     };
-    let same = all.filter(|index| url(index) == url(first));
-    (url(first), std::iter::once(first).chain(same).collect())
+    let url = engine(reindex, first);
+    let same = all.filter(|index| engine(reindex, index) == url);
+    (url, std::iter::once(first).chain(same).collect())
 }
 
 /// At rest, what the indices are whose time is over.
 pub fn asks(input: &StepInput<'_>) -> Option<Question> {
     let reindex = input.plan.reindex.as_ref()?;
-    let begins = input.committed.revision()?.digest != input.plan.digest && !input.intent.live.suspend;
-    if begins || input.committed.running().is_some() {
+    if input.committed.revision()?.ended.is_none() || input.begins() {
         return None;
     }
     let (url, due) = due_indices(input, reindex);
     let retired = &input.committed.status.search.as_ref()?.retired;
     // All of this engine: one that is due a moment later must not be taken for gone.
-    let on_it = retired
-        .iter()
-        .filter(|index| index.url.as_deref().unwrap_or(&reindex.url) == url);
+    let on_it = retired.iter().filter(|index| engine(reindex, index) == url);
     (!due.is_empty()).then(|| {
         Question::Search(SearchQuestion {
             url: url.to_owned(),

@@ -1,5 +1,6 @@
 //! What the Release asks for, parsed once. Nothing after this reads the raw spec.
 
+mod identity;
 mod parse;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,15 @@ pub struct Meta {
     pub deleting: bool,
     /// All its finalizers, in order.
     pub finalizers: Vec<String>,
+}
+
+impl Meta {
+    /// Whether our finalizer is on it.
+    pub fn guarded(&self) -> bool {
+        self.finalizers
+            .iter()
+            .any(|name| name == names::RELEASE_FINALIZER)
+    }
 }
 
 /// Annotations by which people steer a revision: `<revision>` or `<revision>/<anything>`.

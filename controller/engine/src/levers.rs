@@ -123,11 +123,8 @@ fn retry(draft: &mut Draft) {
         return;
     }
     let candidate = draft.progress.candidate().is_some();
-    let mut route = route_of(&draft.progress).iter().copied();
-    let from_boot: Vec<StepName> = route
-        .by_ref()
-        .skip_while(|step| *step != StepName::Preboot)
-        .collect();
+    let route = route_of(&draft.progress).iter().copied();
+    let from_boot: Vec<StepName> = route.skip_while(|step| *step != StepName::Preboot).collect();
     let status = &mut draft.progress.status;
     for step in status.steps.iter().map(|step| step.name).collect::<Vec<_>>() {
         let last = status.tasks.iter_mut().rfind(|task| task.step == step);

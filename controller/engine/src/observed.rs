@@ -238,6 +238,11 @@ impl TaskPodView {
         }
     }
 
+    /// Whether nobody has deleted or evicted it: what it reports counts.
+    pub fn undisturbed(&self) -> bool {
+        !self.deleting && self.disrupted.is_none()
+    }
+
     /// Whether it goes without ever having run.
     pub fn never_ran(&self) -> bool {
         self.deleting && self.started_at.is_none() && !self.at_work()
@@ -289,6 +294,17 @@ pub enum NameView {
     Alias(Vec<String>),
     /// An index of that name itself.
     Index,
+}
+
+impl NameView {
+    /// Where a name stands, as a sentence says it; `None` is a name that stands for nothing.
+    pub fn place(view: Option<&Self>) -> String {
+        match view {
+            None => "nothing".to_owned(),
+            Some(Self::Index) => "an index of its own name".to_owned(),
+            Some(Self::Alias(indices)) => indices.join(" and "),
+        }
+    }
 }
 
 /// An index.

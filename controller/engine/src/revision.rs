@@ -12,15 +12,9 @@ use crate::draft::{Draft, StepInput, Verdict};
 use crate::ending::past;
 use crate::intent::{Intent, Plan};
 use crate::levers::give_up_candidate;
-use crate::observed::{DeploymentView, Observed};
+use crate::observed::Observed;
 use crate::steps::route;
-use crate::workloads;
-
-fn deployments<'a>(observed: &'a Observed, plan: &'a Plan) -> impl Iterator<Item = &'a DeploymentView> {
-    plan.workloads
-        .iter()
-        .filter_map(|workload| observed.deployments.get(&workload.deployment))
-}
+use crate::workloads::{container, deployments};
 
 /// No pod is ready, so there is nothing whose traffic could be moved. One that is ready has traffic already, also
 /// while it does not count as available yet.
@@ -34,7 +28,7 @@ fn nothing_runs(observed: &Observed, plan: &Plan) -> bool {
 fn running_image(observed: &Observed, plan: &Plan) -> Option<String> {
     let workload = plan.workloads.first()?;
     let template = &observed.deployments.get(&workload.deployment)?.template;
-    template.image(&workloads::container(workload, template)?)
+    template.image(&container(workload, template)?)
 }
 
 fn revision(intent: &Intent, plan: &Plan, number: i64, now: jiff::Timestamp) -> Revision {
@@ -113,6 +107,14 @@ fn outline(plan: &Plan, first_installation: bool) -> String {
     words.join(", ")
 }
 
+/// Puts the revision that has ended into the history.
+fn file_away(input: &StepInput<'_>, draft: &mut Draft) {
+    if let Some(past) = past(&draft.progress) {
+        draft.progress.status.history.insert(0, past);
+        draft.progress.status.history.truncate(input.intent.live.history);
+    }
+}
+
 /// At rest: begins the version that the spec describes, if that is another one.
 pub fn next(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
     let revision = input.committed.revision()?;
@@ -130,10 +132,7 @@ pub fn next(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
         ));
     }
     let number = revision.number + 1;
-    if let Some(past) = past(input.committed) {
-        draft.progress.status.history.insert(0, past);
-        draft.progress.status.history.truncate(input.intent.live.history);
-    }
+    file_away(input, draft);
     begin(input.intent, input.plan, input.observed, number, draft);
     Some(Verdict::working("begins", "Waiting for the revision to begin."))
 }

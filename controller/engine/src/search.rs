@@ -8,7 +8,7 @@ use crate::draft::{StepInput, Verdict};
 use crate::intent::{Meta, Plan, ReindexPlan, TaskPlan};
 use crate::observed::{NameView, SearchFacts};
 use crate::progress::Progress;
-use crate::question::Known;
+use crate::question::{Known, Question};
 use crate::sentence::unchanged;
 use crate::task::{TaskRun, task_run};
 use crate::template::digest;
@@ -106,6 +106,12 @@ pub fn question(plan: &Plan, progress: &Progress, counts: Counts) -> Option<Sear
         }
     }
     Some(question)
+}
+
+/// The same as questions of a step.
+pub(crate) fn asks(input: &StepInput<'_>, counts: Counts) -> Vec<Question> {
+    let asked = question(input.plan, input.committed, counts);
+    asked.map(Question::Search).into_iter().collect()
 }
 
 /// What the engine said; else what is waited for.
@@ -221,12 +227,7 @@ pub fn moved<'a>(
             }
             (Some(_) | None, _) => false,
         };
-        let place = match now {
-            None => "nothing".to_owned(),
-            Some(NameView::Index) => "an index of its own name".to_owned(),
-            Some(NameView::Alias(indices)) => indices.join(" and "),
-        };
-        (!same).then_some((alias.as_str(), place))
+        (!same).then(|| (alias.as_str(), NameView::place(now)))
     })
 }
 

@@ -151,9 +151,8 @@ fn drift(observed: &Observed, view: &View, draft: &Draft) -> Option<Condition> {
         .progress
         .revision()
         .filter(|_| view.phase == Phase::Complete)?;
-    let workloads = revision.inputs.0.workloads.iter();
     let plans = crate::intent::Plan::parse(&revision.inputs.0).ok()?.workloads;
-    let drifted = workloads.zip(plans).find_map(|(_, plan)| {
+    let drifted = plans.into_iter().find_map(|plan| {
         let template = &observed.deployments.get(&plan.deployment)?.template;
         let image = template.image(&container(&plan, template)?)?;
         (image != revision.image).then(|| {

@@ -70,16 +70,11 @@ fn dispatch(step: StepName, input: &StepInput<'_>, draft: &mut Draft) -> Verdict
 
 /// What the step at work has to know; before a revision begins, what its first step will.
 pub(crate) fn asks(input: &StepInput<'_>) -> Vec<Question> {
-    let Some(revision) = input.committed.revision() else {
+    if input.committed.revision().is_none() {
         return preflight::asks_of_objects(input);
-    };
-    if revision.ended.is_some() {
-        let begins = revision.digest != input.plan.digest && !input.intent.live.suspend;
-        return if begins {
-            preflight::asks(input)
-        } else {
-            Vec::new()
-        };
+    }
+    if input.begins() {
+        return preflight::asks(input);
     }
     if !input.committed.forward() {
         return Vec::new();

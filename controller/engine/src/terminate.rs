@@ -34,12 +34,7 @@ pub fn terminate(
     input: Option<&StepInput<'_>>,
     draft: &mut Draft,
 ) -> Verdict {
-    if !intent
-        .meta
-        .finalizers
-        .iter()
-        .any(|name| name == RELEASE_FINALIZER)
-    {
+    if !intent.meta.guarded() {
         return Verdict::Done;
     }
     if let Some(input) = input

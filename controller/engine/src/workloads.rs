@@ -3,10 +3,16 @@
 use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::{ImageChange, PinnedService, VariableChange, WorkloadStatus};
 
-use crate::intent::WorkloadPlan;
+use crate::intent::{Plan, WorkloadPlan};
 use crate::observed::{DeploymentView, Observed};
 use crate::template::Template;
 use crate::window::side_of;
+
+/// The Deployments of a version, as far as they are there.
+pub fn deployments<'a>(observed: &'a Observed, plan: &'a Plan) -> impl Iterator<Item = &'a DeploymentView> {
+    let named = plan.workloads.iter();
+    named.filter_map(|workload| observed.deployments.get(&workload.deployment))
+}
 
 /// The container of a workload that gets the image.
 pub fn container(workload: &WorkloadPlan, template: &Template) -> Option<String> {

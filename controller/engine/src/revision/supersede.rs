@@ -3,9 +3,8 @@
 use slipway_crds::v1alpha1::RebuildWhen;
 use slipway_crds::v1alpha1::status::{Cause, Course, Ended, Outcome, Pending, StepName, StopReason};
 
-use super::begin;
+use super::{begin, file_away};
 use crate::draft::{Draft, StepInput};
-use crate::ending::past;
 use crate::intent::Plan;
 use crate::task;
 
@@ -100,10 +99,7 @@ fn hand_over(input: &StepInput<'_>, wanted: &Plan, draft: &mut Draft) {
             at: now,
         });
     }
-    if let Some(past) = past(&draft.progress) {
-        draft.progress.status.history.insert(0, past);
-        draft.progress.status.history.truncate(input.intent.live.history);
-    }
+    file_away(input, draft);
     let candidate = draft
         .progress
         .status

@@ -8,16 +8,17 @@ use crate::draft::{Draft, StepInput, Verdict};
 use crate::intent::ReindexPlan;
 use crate::observed::SearchFacts;
 use crate::question::Question;
-use crate::search::{Counts, facts, question};
+use crate::search::{self, Counts, facts};
 use crate::sentence::{again, human, unchanged};
 use crate::window::{Kept, Side, WorkloadWindow, bolt, every, in_the_way, keep, pin, windows};
 use crate::workloads::moves_traffic;
 
 /// Whether the new generation is still what was verified.
 pub fn asks(input: &StepInput<'_>) -> Vec<Question> {
-    let candidate = input.committed.candidate();
-    let asked = candidate.and_then(|_| question(input.plan, input.committed, Counts::No));
-    asked.map(Question::Search).into_iter().collect()
+    if input.committed.candidate().is_none() {
+        return Vec::new();
+    }
+    search::asks(input, Counts::No)
 }
 
 /// The last catch-up pass, the intent, the bolt, the flip.
@@ -147,7 +148,7 @@ fn pairing(input: &StepInput<'_>) -> Option<Verdict> {
             ));
         }
     }
-    if let Some((alias, place)) = crate::search::moved(reindex, candidate, seen) {
+    if let Some((alias, place)) = search::moved(reindex, candidate, seen) {
         return Some(Verdict::failed(
             StopReason::LiveAliasMoved,
             format!(

@@ -14,9 +14,9 @@ use crate::draft::{Draft, StepInput, Verdict};
 use crate::intent::Plan;
 use crate::observed::Observed;
 use crate::question::Question;
-use crate::search::{Counts, baseline, facts, question};
+use crate::search::{self, Counts, baseline, facts};
 use crate::window::patches;
-use crate::workloads::workload_status;
+use crate::workloads::{deployments, workload_status};
 
 /// What a check finds.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,9 +51,7 @@ impl Finding {
 
 /// Volume claims and autoscalers.
 pub fn asks_of_objects(input: &StepInput<'_>) -> Vec<Question> {
-    let workloads = input.plan.workloads.iter();
-    let deployments = workloads.filter_map(|workload| input.observed.deployments.get(&workload.deployment));
-    let claims: BTreeSet<String> = deployments
+    let claims: BTreeSet<String> = deployments(input.observed, input.plan)
         .flat_map(|deployment| deployment.template.volume_claims())
         .collect();
     let claims = (!claims.is_empty()).then(|| Question::VolumeClaims(claims.into_iter().collect()));
@@ -63,7 +61,7 @@ pub fn asks_of_objects(input: &StepInput<'_>) -> Vec<Question> {
 /// Volume claims, autoscalers, and what the stable aliases are.
 pub fn asks(input: &StepInput<'_>) -> Vec<Question> {
     let mut asked = asks_of_objects(input);
-    asked.extend(question(input.plan, input.committed, Counts::AsTheyAre).map(Question::Search));
+    asked.extend(search::asks(input, Counts::AsTheyAre));
     asked
 }
 
@@ -88,9 +86,7 @@ pub fn step(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
         );
     }
     let first = input.committed.first_installation();
-    let workloads = input.plan.workloads.iter();
-    let mut deployments =
-        workloads.filter_map(|workload| input.observed.deployments.get(&workload.deployment));
+    let mut deployments = deployments(input.observed, input.plan);
     if let Some(deployment) = deployments.find(|deployment| !deployment.at_rest() && !first) {
         return Verdict::rolls(deployment);
     }

@@ -13,7 +13,7 @@ use crate::intent::ReindexPlan;
 use crate::observed::{NameView, SearchFacts};
 use crate::question::Question;
 use crate::search::{
-    Counts, baseline, facts, generation_run, index_of, moved, question, rebuilds, retire, seen, token,
+    self, Counts, baseline, facts, generation_run, index_of, moved, rebuilds, retire, seen, token,
 };
 use crate::sentence::{again, at_work_for, human, unchanged};
 use crate::task::{self, TaskState, failed_before_boot};
@@ -31,8 +31,7 @@ pub fn asks(input: &StepInput<'_>) -> Vec<Question> {
     } else {
         Counts::AsTheyAre
     };
-    let asked = question(input.plan, input.committed, counts);
-    asked.map(Question::Search).into_iter().collect()
+    search::asks(input, counts)
 }
 
 /// Build, proof that no live alias moved, catch-up, verification.
@@ -40,8 +39,8 @@ pub fn step(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
     let Some(reindex) = &input.plan.reindex else {
         return Verdict::Skipped;
     };
-    let search = input.committed.status.search.clone().unwrap_or_default();
-    if search.candidate.is_none() && !rebuilds(reindex, search.live.as_ref()) {
+    let known = input.committed.status.search.clone().unwrap_or_default();
+    if known.candidate.is_none() && !rebuilds(reindex, known.live.as_ref()) {
         draft.tell(
             "ReindexSkipped",
             "fingerprint",
@@ -53,7 +52,7 @@ pub fn step(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
         Ok(facts) => facts,
         Err(verdict) => return verdict,
     };
-    match &search.candidate {
+    match &known.candidate {
         None => begin(input, draft, reindex, facts),
         Some(candidate) => build(input, draft, reindex, candidate, facts),
     }

@@ -2,7 +2,7 @@
 
 use slipway_crds::names;
 use slipway_crds::v1alpha1::status::{
-    Candidate, Generation, RetireIntent, RollbackState, RollbackStatus, StepName, StopReason,
+    Candidate, Generation, GenerationIndex, RetireIntent, RollbackState, RollbackStatus, StepName, StopReason,
 };
 
 use crate::catch_up::{Pass, pass_since, waits_for_a_person};
@@ -11,16 +11,16 @@ use crate::draft::{Draft, StepInput, Verdict};
 use crate::intent::ReindexPlan;
 use crate::observed::{NameView, SearchFacts};
 use crate::question::Question;
-use crate::search::{Counts, facts, question, retire};
+use crate::search::{self, Counts, facts, retire};
 use crate::sentence::{ask, at_work_for};
 use crate::window::{self, Side, windows};
 
 /// Where the stable aliases are.
 pub fn asks(input: &StepInput<'_>) -> Vec<Question> {
-    let begun = input.committed.started(StepName::Retire);
-    let candidate = input.committed.candidate().filter(|_| begun);
-    let asked = candidate.and_then(|_| question(input.plan, input.committed, Counts::No));
-    asked.map(Question::Search).into_iter().collect()
+    if input.committed.candidate().is_none() || !input.committed.started(StepName::Retire) {
+        return Vec::new();
+    }
+    search::asks(input, Counts::No)
 }
 
 /// The old side down, unpin, close, the last pass, the stable alias.
@@ -120,14 +120,7 @@ fn stable_alias(input: &StepInput<'_>, draft: &mut Draft, candidate: &Candidate)
         Err(verdict) => return verdict,
     };
     for index in &candidate.indices {
-        match move_alias(
-            &reindex.url,
-            candidate,
-            &index.alias,
-            &index.index,
-            &index.uuid,
-            facts,
-        ) {
+        match move_alias(&reindex.url, candidate, index, facts) {
             Step::There => {}
             Step::Move(call) => {
                 draft.call(Purpose::MoveAlias, call);
@@ -149,22 +142,18 @@ enum Step {
     Conflict(String),
 }
 
-fn move_alias(
-    url: &str,
-    candidate: &Candidate,
-    alias: &str,
-    index: &str,
-    uuid: &str,
-    facts: &SearchFacts,
-) -> Step {
-    let before = candidate.baseline.iter().find(|before| before.alias == alias);
-    if facts.indices.get(index).is_none_or(|view| view.uuid != uuid) {
+fn move_alias(url: &str, candidate: &Candidate, target: &GenerationIndex, facts: &SearchFacts) -> Step {
+    let GenerationIndex {
+        alias, index, uuid, ..
+    } = target;
+    let before = candidate.baseline.iter().find(|before| before.alias == *alias);
+    if facts.indices.get(index).is_none_or(|view| view.uuid != *uuid) {
         return Step::Conflict(format!(
             "Index {index}, which the new pods read, was deleted or replaced. Build it again: change the fingerprint or the image."
         ));
     }
     let from = match (facts.names.get(alias), before) {
-        (Some(NameView::Alias(indices)), _) if indices.as_slice() == [index.to_owned()] => {
+        (Some(NameView::Alias(indices)), _) if indices.as_slice() == [index.clone()] => {
             return Step::There;
         }
         (Some(NameView::Alias(indices)), Some(before)) if indices.as_slice() == [before.index.clone()] => {
@@ -172,11 +161,7 @@ fn move_alias(
         }
         (None, None) => None,
         (other, before) => {
-            let place = match other {
-                None => "nothing".to_owned(),
-                Some(NameView::Index) => "an index of its own name".to_owned(),
-                Some(NameView::Alias(indices)) => indices.join(" and "),
-            };
+            let place = NameView::place(other);
             let expected = before.map_or_else(|| "nothing".to_owned(), |before| before.index.clone());
             return Step::Conflict(format!(
                 "Alias {alias} is on {place}, where {expected} was expected: somebody else moved it. Point it to {index} yourself, or back to {expected}."
@@ -185,10 +170,10 @@ fn move_alias(
     };
     Step::Move(Call::MoveAlias {
         url: url.to_owned(),
-        alias: alias.to_owned(),
+        alias: alias.clone(),
         from,
-        to: index.to_owned(),
-        to_uuid: uuid.to_owned(),
+        to: index.clone(),
+        to_uuid: uuid.clone(),
     })
 }
 

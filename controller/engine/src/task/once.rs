@@ -131,7 +131,7 @@ fn ran_before_status_was_lost(input: &StepInput<'_>, digest: &str) -> bool {
         jobs.filter(|job| job.input_digest.as_deref() == Some(digest) && job.state == JobState::Complete);
     same.any(|job| {
         let mut pods = input.observed.task_pods.iter().filter(|pod| pod.job == job.name);
-        pods.any(|pod| pod.phase == TaskPodPhase::Succeeded && !pod.deleting && pod.disrupted.is_none())
+        pods.any(|pod| pod.phase == TaskPodPhase::Succeeded && pod.undisturbed())
     })
 }
 

@@ -53,13 +53,12 @@ fn record(
         *stored = ended.clone();
     }
     let took = human(since(now, ended.started_at.unwrap_or(ended.intent_at)));
+    let action = about(task);
     match outcome {
         TaskOutcome::Succeeded => {
-            let action = format!("{}-{}", task.name, task.attempt);
             draft.tell("TaskSucceeded", action, format!("{} in {took}", task.name));
         }
         TaskOutcome::Failed if reason == Some(TaskReason::Stopped) => {
-            let action = format!("{}-{}", task.name, task.attempt);
             draft.tell("TaskStopped", action, format!("{} after {took}", task.name));
         }
         // Whoever runs the task tells of it, with what follows from it.
@@ -68,11 +67,15 @@ fn record(
             // Only a person can take it back: a watch that lags is no reason for it.
             draft.read_again(ReadAgain::TaskPods);
             draft.read_again(ReadAgain::Job(task.job.clone()));
-            let action = format!("{}-{}", task.name, task.attempt);
             draft.warn("TaskUnknown", action, doubt(&input.intent.meta, &ended));
         }
     }
     ended
+}
+
+/// What an event of a task is about: its attempt.
+pub(super) fn about(task: &TaskStatus) -> String {
+    format!("{}-{}", task.name, task.attempt)
 }
 
 /// What a failed attempt says, in the task's own words.
@@ -107,8 +110,7 @@ pub(crate) fn failure(meta: &Meta, task: &TaskStatus) -> String {
 
 /// Tells of a failed attempt that does not end its revision.
 pub(crate) fn tell_failure(input: &StepInput<'_>, draft: &mut Draft, task: &TaskStatus) {
-    let action = format!("{}-{}", task.name, task.attempt);
-    draft.warn("TaskFailed", action, failure(&input.intent.meta, task));
+    draft.warn("TaskFailed", about(task), failure(&input.intent.meta, task));
 }
 
 /// The command that shows all that a task said.
@@ -150,10 +152,8 @@ pub(super) fn complete(
     task: &TaskStatus,
     pods: &[&TaskPodView],
 ) -> TaskState {
-    let undisturbed =
-        |pod: &TaskPodView| pod.phase == TaskPodPhase::Succeeded && !pod.deleting && pod.disrupted.is_none();
     match pods {
-        [pod] if undisturbed(pod) => TaskState::Succeeded(record(
+        [pod] if pod.phase == TaskPodPhase::Succeeded && pod.undisturbed() => TaskState::Succeeded(record(
             input,
             draft,
             task,
@@ -222,9 +222,7 @@ pub(super) fn failed(
         return ended_badly(input, draft, task, pod, stopped);
     }
     let lagging = pod.is_some_and(|pod| {
-        matches!(pod.phase, TaskPodPhase::Pending | TaskPodPhase::Running)
-            && !pod.deleting
-            && pod.disrupted.is_none()
+        matches!(pod.phase, TaskPodPhase::Pending | TaskPodPhase::Running) && pod.undisturbed()
     });
     if lagging {
         draft.wake_after(SignedDuration::from_secs(1));
@@ -233,7 +231,7 @@ pub(super) fn failed(
             task.name
         ));
     }
-    let reported = pod.is_some_and(|pod| pod.exit_code.is_some() && !pod.deleting && pod.disrupted.is_none());
+    let reported = pod.is_some_and(|pod| pod.exit_code.is_some() && pod.undisturbed());
     if reported {
         return ended_badly(input, draft, task, pod, TaskReason::Exited);
     }

@@ -2,7 +2,8 @@
 
 use slipway_crds::v1alpha1::status::{StepName, TaskReason, TaskStatus};
 
-use super::{TaskState, at_work, foreign, idle, note, outcome, pods_of, stray};
+use super::attempt::{at_work, foreign, idle, note, pods_of, stray};
+use super::{TaskState, outcome};
 use crate::decision::{Kind, Purpose};
 use crate::draft::{Draft, StepInput};
 use crate::observed::{JobState, TaskPodView};

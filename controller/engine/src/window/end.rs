@@ -28,20 +28,9 @@ pub fn end(
     if !status.window && status.remembered.is_none() {
         return true;
     }
-    let Some(window) = WorkloadWindow::find(status, observed) else {
-        return without_deployment(status, observed, waits, draft);
-    };
-    let remembered = status.remembered.clone().unwrap_or_default();
-    let begun = window.deployment.window
-        || patches::held(window.deployment)
-        || window
-            .services
-            .iter()
-            .any(|service| service.window || service.pin().is_some());
-    let done = if begun {
-        close_in_order(&window, keep, &remembered, waits, draft)
-    } else {
-        never_opens(window.deployment, &remembered, waits, draft)
+    let done = match WorkloadWindow::find(status, observed) {
+        Some(window) => end_found(&window, keep, waits, draft),
+        None => without_deployment(status, observed, waits, draft),
     };
     if done {
         draft.workload(&status.name, |status| {
@@ -50,6 +39,21 @@ pub fn end(
         });
     }
     done
+}
+
+fn end_found(window: &WorkloadWindow<'_>, keep: Side, waits: &mut Vec<String>, draft: &mut Draft) -> bool {
+    let remembered = window.status.remembered.clone().unwrap_or_default();
+    let begun = window.deployment.window
+        || patches::held(window.deployment)
+        || window
+            .services
+            .iter()
+            .any(|service| service.window || service.pin().is_some());
+    if begun {
+        close_in_order(window, keep, &remembered, waits, draft)
+    } else {
+        never_opens(window.deployment, &remembered, waits, draft)
+    }
 }
 
 /// A window that was recorded and is not to be seen: closed already, or never opened. The record goes only once no
@@ -266,12 +270,6 @@ fn without_deployment(
             waits.push(format!("Service {} to select as the user wrote it", service.name));
             done = false;
         }
-    }
-    if done {
-        draft.workload(&status.name, |status| {
-            status.window = false;
-            status.remembered = None;
-        });
     }
     done
 }
