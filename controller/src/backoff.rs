@@ -15,6 +15,12 @@ pub const FIRST: Duration = Duration::from_secs(1);
 /// No wait is longer, whatever a server asks for in `Retry-After`.
 pub const CAP: Duration = Duration::from_mins(5);
 
+/// The wait before an attempt, counted from one: `first`, doubled with each, up to `cap`.
+pub(crate) fn doubled(first: Duration, attempt: u32, cap: Duration) -> Duration {
+    let times = 2_u32.saturating_pow(attempt.saturating_sub(1));
+    first.saturating_mul(times).min(cap)
+}
+
 /// Counts failures per object and turns them into waits: doubled from [`FIRST`] up to [`CAP`], of which the upper
 /// half is jitter, forgotten at the first success.
 #[derive(Debug)]
@@ -45,8 +51,7 @@ impl<K: Hash + Eq + Clone> Backoff<K> {
             *count = count.saturating_add(1);
             *count
         };
-        let doubled = FIRST.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(CAP);
-        let half = doubled / 2;
+        let half = doubled(FIRST, attempt, CAP) / 2;
         let wait = half + half.mul_f64(self.jitter(key, attempt));
         wait.max(retry_after.unwrap_or_default().min(CAP))
     }

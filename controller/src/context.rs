@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     admin::LastDecisions,
+    backoff::doubled,
     cache::Key,
     caches::Caches,
     clock::Clock,
@@ -83,12 +84,20 @@ pub struct Context {
     pub guard: WindowGuard,
     /// What decides.
     pub planner: Box<dyn Planner>,
-    /// When only the words of a status were last written.
-    worded: Mutex<HashMap<Key, Instant>>,
+    /// What the last passes over each Release left behind.
+    left: Mutex<HashMap<Key, Left>>,
+}
+
+/// What the last passes over a Release left behind. It is lost with the process, and nothing rests on it but pauses
+/// and repeated reads.
+#[derive(Debug, Default)]
+struct Left {
+    /// When only the words of its status were last written.
+    worded: Option<Instant>,
     /// How often in a row a decision was outdated before it was carried out.
-    outdated: Mutex<HashMap<Key, u32>>,
-    /// What was read live for the last pass over each Release.
-    answers: Mutex<HashMap<Key, Vec<Answered>>>,
+    outdated: u32,
+    /// What was read live for the last pass.
+    answers: Vec<Answered>,
 }
 
 /// After an outdated decision the watch brings the newer state; in case it does not, this long. Doubled each time
@@ -145,52 +154,48 @@ impl Context {
             decisions,
             guard,
             planner: Box::new(Engine),
-            worded: Mutex::default(),
-            outdated: Mutex::default(),
-            answers: Mutex::default(),
+            left: Mutex::default(),
         }
     }
 
+    fn left(&self) -> MutexGuard<'_, HashMap<Key, Left>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How long ago only the words of a Release's status were written.
-    pub(crate) fn words_age(&self, key: &Key) -> Option<std::time::Duration> {
-        let worded = self.worded.lock().unwrap_or_else(PoisonError::into_inner);
-        worded.get(key).map(Instant::elapsed)
+    pub(crate) fn words_age(&self, key: &Key) -> Option<Duration> {
+        let worded = self.left().get(key)?.worded;
+        worded.as_ref().map(Instant::elapsed)
     }
 
     /// Takes note that the words of a Release's status were written.
     pub(crate) fn words_written(&self, key: &Key) {
-        self.worded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.clone(), Instant::now());
+        self.left().entry(key.clone()).or_default().worded = Some(Instant::now());
     }
 
     /// What was read live for the last pass over a Release.
     pub(crate) fn answers(&self, key: &Key) -> Vec<Answered> {
-        let known = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(key).cloned().unwrap_or_default()
+        let left = self.left();
+        left.get(key).map(|left| left.answers.clone()).unwrap_or_default()
     }
 
-    /// Keeps what was read live for the next pass; nothing is kept of a Release that asks nothing.
+    /// Keeps what was read live for the next pass.
     pub(crate) fn keep_answers(&self, key: Key, answers: Vec<Answered>) {
-        let mut known = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.is_empty() {
-            known.remove(&key);
-        } else {
-            known.insert(key, answers);
-        }
+        self.left().entry(key).or_default().answers = answers;
     }
 
     /// A decision about a Release was outdated before it was carried out. Says how long until the next pass.
     pub(crate) fn outdated(&self, key: &Key) -> Duration {
-        let mut outdated = self.outdated.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = outdated.entry(key.clone()).or_default();
-        *count = count.saturating_add(1);
-        let doubled = AGAIN.saturating_mul(2_u32.saturating_pow(*count - 1));
-        let pause = doubled.min(AGAIN_AT_MOST);
-        if *count >= STRANGE {
+        let times = {
+            let mut left = self.left();
+            let left = left.entry(key.clone()).or_default();
+            left.outdated = left.outdated.saturating_add(1);
+            left.outdated
+        };
+        let pause = doubled(AGAIN, times, AGAIN_AT_MOST);
+        if times >= STRANGE {
             tracing::warn!(
-                times = *count,
+                times,
                 ?pause,
                 "decisions are outdated again and again before they are carried out: somebody else changes the same objects"
             );
@@ -200,23 +205,14 @@ impl Context {
 
     /// A decision about a Release was carried out.
     pub(crate) fn up_to_date(&self, key: &Key) {
-        self.outdated
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        if let Some(left) = self.left().get_mut(key) {
+            left.outdated = 0;
+        }
     }
 
     /// Forgets a Release that is gone.
     pub fn forget(&self, key: &Key) {
-        self.up_to_date(key);
-        self.answers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
-        self.worded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        self.left().remove(key);
         self.decisions.forget(key);
         self.metrics.phase(&key.to_string(), None);
     }

@@ -21,8 +21,8 @@ use crate::{
     cache::{Key, Source},
     context::Context,
     observe::{live::dynamic, search_client},
-    search::{AliasMove, Deletion, IndexRef, SearchError},
-    watch::{enter_deployment, enter_job, enter_replica_set, enter_service, enter_task_pod},
+    search::{AliasMove, Deletion, IndexRef, SearchClient, SearchError},
+    watch::{enter_deployment, enter_job, enter_release, enter_replica_set, enter_service, enter_task_pod},
 };
 
 /// Why an effect was not carried out.
@@ -97,6 +97,18 @@ pub async fn execute(context: &Context, namespace: &str, effect: &Effect) -> Res
         name: name.to_owned(),
         source: Box::new(source),
     };
+    let of_search = |source| Error::Search {
+        what,
+        name: name.to_owned(),
+        source,
+    };
+    let connect = |url: &str| {
+        search_client(context, namespace, url).map_err(|why| Error::NoSearch {
+            what,
+            name: name.to_owned(),
+            why,
+        })
+    };
     match &effect.call {
         Call::Create { kind, name, body } => create(context, namespace, (*kind, name), body)
             .await
@@ -116,25 +128,6 @@ pub async fn execute(context: &Context, namespace: &str, effect: &Effect) -> Res
                 .await
                 .map_err(of_kubernetes)
         }
-        Call::MoveAlias { .. } | Call::DeleteIndex { .. } => of_engine(context, namespace, effect).await,
-    }
-}
-
-async fn of_engine(context: &Context, namespace: &str, effect: &Effect) -> Result<Outcome, Error> {
-    let (what, name) = (effect.word(), effect.call.name());
-    let refused = |source| Error::Search {
-        what,
-        name: name.to_owned(),
-        source,
-    };
-    let connect = |url: &str| {
-        search_client(context, namespace, url).map_err(|why| Error::NoSearch {
-            what,
-            name: name.to_owned(),
-            why,
-        })
-    };
-    match &effect.call {
         Call::MoveAlias {
             url,
             alias,
@@ -147,13 +140,8 @@ async fn of_engine(context: &Context, namespace: &str, effect: &Effect) -> Resul
                 name: to,
                 uuid: to_uuid,
             };
-            let root = client.root().await.map_err(refused)?;
-            let moved = client.move_alias(&root, alias, from.as_deref(), target).await;
-            Ok(match moved.map_err(refused)? {
-                AliasMove::Moved | AliasMove::AlreadyThere => Outcome::Done,
-                AliasMove::Conflict(found) => Outcome::Outdated(format!("the alias is elsewhere: {found:?}")),
-                AliasMove::TargetChanged => Outcome::Outdated(format!("{to} is another index by now")),
-            })
+            let moved = move_alias(&client, alias, from.as_deref(), target).await;
+            moved.map_err(of_search)
         }
         Call::DeleteIndex {
             url,
@@ -162,16 +150,38 @@ async fn of_engine(context: &Context, namespace: &str, effect: &Effect) -> Resul
             uuid,
         } => {
             let client = connect(url)?;
-            let own: Vec<&str> = own_alias.iter().map(String::as_str).collect();
-            let deleted = client.delete_index(IndexRef { name: index, uuid }, &own).await;
-            Ok(match deleted.map_err(refused)? {
-                Deletion::Deleted | Deletion::AlreadyGone => Outcome::Done,
-                Deletion::Foreign => Outcome::Outdated(format!("{index} is another index by now")),
-                Deletion::HeldBy(aliases) => Outcome::Outdated(format!("other aliases hold it: {aliases:?}")),
-            })
+            let target = IndexRef { name: index, uuid };
+            let deleted = delete_index(&client, own_alias.as_deref(), target).await;
+            deleted.map_err(of_search)
         }
-        Call::Create { .. } | Call::Patch(_) | Call::Delete { .. } => Ok(Outcome::Done),
     }
+}
+
+async fn move_alias(
+    client: &SearchClient,
+    alias: &str,
+    from: Option<&str>,
+    to: IndexRef<'_>,
+) -> Result<Outcome, SearchError> {
+    let root = client.root().await?;
+    Ok(match client.move_alias(&root, alias, from, to).await? {
+        AliasMove::Moved | AliasMove::AlreadyThere => Outcome::Done,
+        AliasMove::Conflict(found) => Outcome::Outdated(format!("the alias is elsewhere: {found:?}")),
+        AliasMove::TargetChanged => Outcome::Outdated(format!("{} is another index by now", to.name)),
+    })
+}
+
+async fn delete_index(
+    client: &SearchClient,
+    own_alias: Option<&str>,
+    index: IndexRef<'_>,
+) -> Result<Outcome, SearchError> {
+    let own: Vec<&str> = own_alias.into_iter().collect();
+    Ok(match client.delete_index(index, &own).await? {
+        Deletion::Deleted | Deletion::AlreadyGone => Outcome::Done,
+        Deletion::Foreign => Outcome::Outdated(format!("{} is another index by now", index.name)),
+        Deletion::HeldBy(aliases) => Outcome::Outdated(format!("other aliases hold it: {aliases:?}")),
+    })
 }
 
 /// 409 and 404 say that the object is not what it was when it was seen.
@@ -199,7 +209,7 @@ fn api(context: &Context, namespace: &str, kind: Kind) -> Api<DynamicObject> {
 /// Enters what an answer told.
 fn enter(context: &Context, kind: Kind, object: &DynamicObject) {
     match kind {
-        Kind::Release => enter_release(context, object),
+        Kind::Release => enter_release(&context.caches, object, Source::Answer),
         Kind::Deployment => enter_deployment(&context.caches, object, Source::Answer),
         Kind::ReplicaSet => enter_replica_set(&context.caches, object, Source::Answer),
         Kind::Service => enter_service(&context.caches, object, Source::Answer),
@@ -227,19 +237,6 @@ async fn patch(context: &Context, namespace: &str, order: &Patch) -> kube::Resul
             Ok(Outcome::Done)
         }
         Err(error) => outdated(error),
-    }
-}
-
-fn enter_release(context: &Context, object: &DynamicObject) {
-    let release = serde_json::to_value(object).and_then(serde_json::from_value::<Release>);
-    if let (Ok(release), Some(namespace), Some(name)) =
-        (release, &object.metadata.namespace, &object.metadata.name)
-    {
-        let version = object.metadata.resource_version.as_deref().unwrap_or_default();
-        context
-            .caches
-            .releases
-            .apply(Key::new(namespace, name), version, release.into(), Source::Answer);
     }
 }
 

@@ -77,12 +77,12 @@ async fn round(context: &Context, key: &Key, release: &Release) -> Result<Round,
         return Ok(Round::Rest(Some(context.outdated(key))));
     };
     let broken = context.planner.broken(&intent, &committed, &observed, &decision);
+    let change = commit::change(release.status.as_ref(), &decision.progress.status);
     let rests_on = (&intent, &committed, &observed);
-    report::remember(context, key, now, rests_on, &decision, &broken);
+    report::remember(context, key, now, rests_on, &decision, change, &broken);
     if !broken.is_empty() {
         return Err(Error::Invariant(broken.join("; ")));
     }
-    let change = commit::change(release.status.as_ref(), &decision.progress.status);
     let words_wait = commit::words_wait(context, key);
     // A patch of the Release itself carries the version that was read: a status written before would outdate it.
     let itself = decision

@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use slipway_crds::v1alpha1::Phase;
 use slipway_engine::{Intent, Observed, Progress, decide, transcript::lines};
-
-use crate::report::phase_word;
 
 /// A decision as the debug page shows it.
 #[derive(Debug, Deserialize)]
@@ -33,7 +32,7 @@ pub fn replay(recorded: &str) -> Result<String, serde_json::Error> {
 fn transcript(record: &Record) -> String {
     let decision = decide(&record.intent, &record.committed, &record.observed, record.at);
     let same = serde_json::to_value(&decision).is_ok_and(|again| again == record.decision);
-    let phase = decision.progress.status.phase.map_or("Pending", phase_word);
+    let phase = decision.progress.status.phase.unwrap_or(Phase::Pending).word();
     let broken = record
         .broken
         .iter()

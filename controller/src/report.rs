@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource as _, runtime::events::EventType};
 use serde_json::json;
-use slipway_crds::v1alpha1::{Phase, Release, status::StepName};
-use slipway_engine::{Because, Decision, Effect, Intent, Observed, Progress, progress::facts};
+use slipway_crds::v1alpha1::{Phase, Release};
+use slipway_engine::{Because, Decision, Effect, Intent, Observed, Progress, build::step_word};
 
-use crate::{cache::Key, context::Context, error::chain, execute};
+use crate::{cache::Key, commit::Change, context::Context, error::chain, execute};
 
 /// Tells what happened. Called once the decision is committed, never before.
 pub fn report(context: &Context, release: &Release, because: &[Because]) {
@@ -64,7 +64,7 @@ pub fn finished_steps(context: &Context, before: &Release, decision: &Decision) 
 
 /// Counts Releases by phase.
 pub fn phase(context: &Context, key: &Key, decision: &Decision) {
-    let phase = decision.progress.status.phase.map(phase_word);
+    let phase = decision.progress.status.phase.map(Phase::word);
     context.metrics.phase(&key.to_string(), phase);
 }
 
@@ -76,10 +76,10 @@ pub fn remember(
     at: Timestamp,
     (intent, committed, observed): (&Intent, &Progress, &Observed),
     decision: &Decision,
+    change: Change,
     broken: &[String],
 ) {
-    let words = facts(committed.status.clone()) == facts(decision.progress.status.clone());
-    if words && decision.effects.is_empty() && broken.is_empty() {
+    if change != Change::Facts && decision.effects.is_empty() && broken.is_empty() {
         return;
     }
     let record = json!({
@@ -92,42 +92,6 @@ pub fn remember(
     });
     let under_way = decision.progress.running().is_some();
     context.decisions.record(key, under_way, &record);
-}
-
-/// A step as metrics write it.
-fn step_word(step: StepName) -> &'static str {
-    match step {
-        StepName::Preflight => "preflight",
-        StepName::Prepare => "prepare",
-        StepName::Expand => "expand",
-        StepName::Reindex => "reindex",
-        StepName::Preboot => "preboot",
-        StepName::Cutover => "cutover",
-        StepName::Watch => "watch",
-        StepName::Retire => "retire",
-    }
-}
-
-/// A phase as metrics write it.
-pub(crate) fn phase_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Pending => "Pending",
-        Phase::Preflight => "Preflight",
-        Phase::Prepare => "Prepare",
-        Phase::Expand => "Expand",
-        Phase::Reindex => "Reindex",
-        Phase::Preboot => "Preboot",
-        Phase::Cutover => "Cutover",
-        Phase::Watch => "Watch",
-        Phase::Retire => "Retire",
-        Phase::Stopping => "Stopping",
-        Phase::RollingBack => "RollingBack",
-        Phase::Complete => "Complete",
-        Phase::Failed => "Failed",
-        Phase::RolledBack => "RolledBack",
-        Phase::Aborted => "Aborted",
-        Phase::Terminating => "Terminating",
-    }
 }
 
 #[cfg(test)]

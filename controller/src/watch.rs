@@ -24,7 +24,9 @@ use slipway_crds::{names, v1alpha1::Release};
 use tokio::sync::{mpsc, oneshot};
 
 use self::kinds::{DEPLOYMENTS, JOBS, RELEASES, REPLICA_SETS, SERVICES, SLICES, TASK_PODS, WatchedKind, key};
-pub use self::kinds::{enter_deployment, enter_job, enter_replica_set, enter_service, enter_task_pod};
+pub use self::kinds::{
+    enter_deployment, enter_job, enter_release, enter_replica_set, enter_service, enter_task_pod,
+};
 use crate::{admin::Readiness, caches::Caches, queue::Queue};
 
 /// What is watched, and whom the watches tell.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource as _, runtime::events::EventType};
+use slipway_crds::v1alpha1::Phase;
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use tracing::Instrument as _;
 
@@ -19,7 +20,6 @@ use crate::{
     panics,
     queue::Queue,
     reconcile::{Error, reconcile},
-    report::phase_word,
     watch::Relist,
 };
 
@@ -142,7 +142,7 @@ fn span(context: &Context, key: &Key) -> tracing::Span {
         namespace = key.namespace,
         name = key.name,
         revision = revision.map(|revision| revision.name.as_str()),
-        phase = status.and_then(|status| status.phase).map(phase_word),
+        phase = status.and_then(|status| status.phase).map(Phase::word),
     )
 }
 

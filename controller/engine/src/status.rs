@@ -138,10 +138,9 @@ fn ready(view: &View, intent: &Intent, draft: &Draft) -> Vec<Condition> {
 }
 
 fn reconciling(phase: Phase, message: &str) -> Vec<Condition> {
-    let word = format!("{phase:?}");
     vec![
-        truth("Ready", false, &word, message.to_owned()),
-        truth("Reconciling", true, &word, message.to_owned()),
+        truth("Ready", false, phase.word(), message.to_owned()),
+        truth("Reconciling", true, phase.word(), message.to_owned()),
     ]
 }
 

@@ -66,23 +66,8 @@ fn kept<V: Indexed>(
 pub const RELEASES: WatchedKind = WatchedKind {
     name: "releases",
     enter: |caches, object| {
-        let Some(key) = key(object) else {
-            return BTreeSet::new();
-        };
-        match serde_json::from_value::<Release>(json(object)) {
-            Ok(mut release) => {
-                release.metadata.managed_fields = None;
-                let release = Arc::new(release);
-                caches
-                    .releases
-                    .apply(key.clone(), version(object), release, Source::Watch);
-            }
-            // One that cannot be read, of a newer version say, is left alone and disturbs no other.
-            Err(error) => {
-                tracing::error!(release = %key, %error, "a Release cannot be read; it is left alone");
-            }
-        }
-        BTreeSet::from([key])
+        enter_release(caches, object, Source::Watch);
+        key(object).into_iter().collect()
     },
     leave: |caches, object| gone(&caches.releases, object, |key, _| BTreeSet::from([key.clone()])),
     keep: |caches, listed| kept(&caches.releases, listed, |key, _| BTreeSet::from([key.clone()])),
@@ -236,6 +221,22 @@ pub const TASK_PODS: WatchedKind = WatchedKind {
         })
     },
 };
+
+/// Enters a Release as the API server returned it. One that cannot be read, of a newer version say, is left alone and
+/// disturbs no other.
+pub fn enter_release(caches: &Caches, object: &DynamicObject, source: Source) {
+    let Some(key) = key(object) else {
+        return;
+    };
+    match serde_json::from_value::<Release>(json(object)) {
+        Ok(mut release) => {
+            release.metadata.managed_fields = None;
+            let releases = &caches.releases;
+            releases.apply(key, version(object), Arc::new(release), source);
+        }
+        Err(error) => tracing::error!(release = %key, %error, "a Release cannot be read; it is left alone"),
+    }
+}
 
 /// Enters a Deployment as the API server returned it.
 pub fn enter_deployment(caches: &Caches, object: &DynamicObject, source: Source) {

@@ -150,6 +150,30 @@ pub enum Phase {
     Terminating,
 }
 
+impl Phase {
+    /// As it is written.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Preflight => "Preflight",
+            Self::Prepare => "Prepare",
+            Self::Expand => "Expand",
+            Self::Reindex => "Reindex",
+            Self::Preboot => "Preboot",
+            Self::Cutover => "Cutover",
+            Self::Watch => "Watch",
+            Self::Retire => "Retire",
+            Self::Stopping => "Stopping",
+            Self::RollingBack => "RollingBack",
+            Self::Complete => "Complete",
+            Self::Failed => "Failed",
+            Self::RolledBack => "RolledBack",
+            Self::Aborted => "Aborted",
+            Self::Terminating => "Terminating",
+        }
+    }
+}
+
 /// The last value of each annotation that was acted upon: the same value twice is once.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
