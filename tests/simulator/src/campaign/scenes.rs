@@ -11,7 +11,7 @@ use slipway_kubernetes::{
     store::Propagation,
 };
 
-use super::scenario::{Act, Scenario, at, image, lever, pods, release, stalled};
+use super::scenario::{Act, Scenario, at, image, lever, patch, pods, release, stalled};
 use crate::world::World;
 
 /// Pods behind the Service.
@@ -257,6 +257,24 @@ pub const OLD_SIDE_DIES: Scenario = Scenario {
     ..PLAIN
 };
 
+/// A person points the spec to another search engine while the new index is built. Not one of [`ALL`]: it is the story
+/// of one fault. What was built goes live where it was built.
+pub const MOVED_ENGINE: Scenario = Scenario {
+    name: "moved-engine",
+    acts: &[
+        UPGRADE,
+        Act {
+            when: |world| at(world, 2, "Reindex"),
+            then: |world| {
+                let search = json!({"url": "http://other:9200"});
+                patch(world, json!({"spec": {"reindex": {"search": search}}}));
+            },
+        },
+    ],
+    end: |world| (WHOLE.end)(world) && world.cluster().other_search.indices.contains_key("products_1"),
+    ..WHOLE
+};
+
 /// Whether the worker runs version 2 alone.
 fn rolled(world: &World) -> bool {
     let worker = world.get(Kind::Deployment, "worker");
@@ -312,6 +330,7 @@ fn whole(world: &mut World) {
     apply(world, &deployment("worker", 1));
     apply(world, &service("web"));
     apply(world, &service("search"));
+    apply(world, &service("other"));
     let spec = json!({
         "workloads": [
             {"name": "web", "deployment": "web", "services": ["web"]},
@@ -331,10 +350,13 @@ fn whole(world: &mut World) {
     });
     apply(world, &shop(&spec));
     let mut cluster = world.cluster();
-    cluster.search.create("products_1");
-    cluster.search.write("products_1", DOCUMENTS);
-    cluster.search.refresh("products_1");
-    cluster.search.set_alias("products", &["products_1"]);
+    for host in ["search", "other"] {
+        let engine = cluster.engine(host).expect("there are two");
+        engine.create("products_1");
+        engine.write("products_1", DOCUMENTS);
+        engine.refresh("products_1");
+        engine.set_alias("products", &["products_1"]);
+    }
     let build = Behaviour::task(Duration::from_mins(2), 0)
         .says(&json!({"documents": DOCUMENTS}).to_string())
         .does(Duration::from_mins(1), |engine, pod| {
@@ -367,13 +389,13 @@ pub fn deployment(name: &str, replicas: usize) -> Value {
     })
 }
 
-/// A Service in front of a Deployment; `search` has none behind it.
+/// A Service in front of a Deployment; those of search engines have none behind them.
 pub fn service(name: &str) -> Value {
     let mut service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"ports": [{"port": 80, "targetPort": 8080}]},
     });
-    if name != "search" {
+    if !["search", "other"].contains(&name) {
         service["spec"]["selector"] = json!({"app": name});
     }
     service
