@@ -239,6 +239,8 @@ pub enum Purpose {
     Start,
     /// Our finalizer off a task's pod.
     FreePod,
+    /// A Job that has no pod gets none any more.
+    Suspend,
     /// The end of a Job of ours.
     DeleteJob,
     /// The stable alias follows the traffic.
@@ -285,6 +287,7 @@ impl Purpose {
             | Self::Unpin
             | Self::Close
             | Self::Roll
+            | Self::Suspend
             | Self::DeleteJob => false,
         }
     }
@@ -312,6 +315,7 @@ impl Purpose {
             Self::CreateJob => "CreateJob",
             Self::Start => "Start",
             Self::FreePod => "FreePod",
+            Self::Suspend => "Suspend",
             Self::DeleteJob => "DeleteJob",
             Self::MoveAlias => "MoveAlias",
             Self::DeleteIndex => "DeleteIndex",

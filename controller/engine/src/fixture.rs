@@ -86,6 +86,8 @@ pub(crate) struct World {
     /// Volume claims cannot be read.
     pub(crate) unreadable: bool,
     pub(crate) guard: WindowGuard,
+    /// Why no pod of a Job can be made.
+    pub(crate) no_pods: Option<String>,
     /// UIDs of other Releases.
     pub(crate) releases: BTreeSet<String>,
     /// Documents that a build writes into each index.
@@ -133,6 +135,7 @@ impl World {
             claims: BTreeMap::new(),
             autoscalers: BTreeMap::new(),
             unreadable: false,
+            no_pods: None,
             guard: WindowGuard::Deny,
             releases: BTreeSet::new(),
             built: 1000,
@@ -227,6 +230,7 @@ impl World {
             Question::VolumeClaims(_) => Ok(Answer::VolumeClaims(self.claims.clone())),
             Question::Autoscalers => Ok(Answer::Autoscalers(self.autoscalers.clone())),
             Question::PodTroubles(deployment) => Ok(Answer::PodTroubles(self.troubles(deployment))),
+            Question::JobTrouble(_) => Ok(Answer::JobTrouble(self.no_pods.clone())),
         }
     }
 

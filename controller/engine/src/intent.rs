@@ -156,6 +156,8 @@ pub struct TaskSettings {
     pub init_containers: InitContainers,
     /// Labels besides ours.
     pub labels: BTreeMap<String, String>,
+    /// Annotations besides ours.
+    pub annotations: BTreeMap<String, String>,
     /// Time for scheduling and image pull.
     pub start_deadline: SignedDuration,
     /// Expected running time.

@@ -115,6 +115,7 @@ fn patch_problem(
         | Purpose::Unbolt
         | Purpose::Unpin
         | Purpose::Close
+        | Purpose::Suspend
         | Purpose::Roll => None,
         Purpose::CreateJob | Purpose::DeleteJob | Purpose::MoveAlias | Purpose::DeleteIndex => {
             Some("this is no patch".to_owned())

@@ -168,6 +168,10 @@ pub struct JobView {
     pub suspended: bool,
     /// True while it is suspended as it was made, so that nothing of it ever ran.
     pub never_started: bool,
+    /// What the Job controller has written of its suspension; while it has not looked yet, what was before.
+    pub suspension_seen: Option<bool>,
+    /// How many pods of it the Job controller has counted, whatever became of them.
+    pub pods: i64,
     /// How it stands.
     pub state: JobState,
 }
@@ -221,21 +225,51 @@ pub struct TaskPodView {
     pub ran: Option<SignedDuration>,
     /// Why it does not start: the pod's own reason and message.
     pub trouble: Option<String>,
+    /// How the task container ended; none before.
+    pub end: Option<ContainerEnd>,
+    /// Other containers that have not ended, and keep pod and Job open. Native sidecars do not.
+    pub beside: Vec<String>,
     /// Exit code of the task container.
     pub exit_code: Option<i32>,
     /// Termination message of the task container.
     pub output: Option<String>,
 }
 
+/// How a container ended, in the words of the kubelet.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum ContainerEnd {
+    /// Its process exited, or was killed by a signal.
+    Exited,
+    /// It was killed because it needed more memory than it may have (`OOMKilled`).
+    OutOfMemory,
+    /// Its process could not be started: no such command, say (`StartError`).
+    NotStarted,
+    /// The kubelet does not find it any more, and cannot tell (`ContainerStatusUnknown`).
+    Lost,
+}
+
 impl TaskPodView {
     /// Whether it may still be at work. One that is deleted before it started is on its node until the kubelet gives
     /// it a terminal phase; without a node it never was.
     pub fn at_work(&self) -> bool {
-        match self.phase {
+        let open = match self.phase {
             TaskPodPhase::Running => true,
             TaskPodPhase::Pending => self.assigned || !self.deleting,
             TaskPodPhase::Succeeded | TaskPodPhase::Failed => false,
-        }
+        };
+        open && self.end.is_none()
+    }
+
+    /// Whether the task has ended and other containers keep its pod, and so its Job, from ending.
+    pub fn held_open(&self) -> bool {
+        let open = matches!(self.phase, TaskPodPhase::Pending | TaskPodPhase::Running);
+        open && self.end.is_some() && !self.beside.is_empty()
+    }
+
+    /// The signal that ended its process, as shells and container runtimes tell it: 128 and the signal's number.
+    pub fn signal(&self) -> Option<i32> {
+        let signal = self.exit_code? - 128;
+        (1..=64).contains(&signal).then_some(signal)
     }
 
     /// Whether nobody has deleted or evicted it: what it reports counts.

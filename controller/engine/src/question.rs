@@ -12,7 +12,7 @@ use crate::intent::Intent;
 use crate::observed::{Observed, PodTrouble, SearchFacts};
 use crate::progress::Progress;
 use crate::search::{Counts, SearchQuestion};
-use crate::{decide, housekeeping, steps, terminate};
+use crate::{decide, housekeeping, steps, task, terminate};
 
 /// Something that is read live.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -25,6 +25,8 @@ pub enum Question {
     Autoscalers,
     /// Why the pods of this Deployment are not ready.
     PodTroubles(String),
+    /// Why the Job of this UID has no pod.
+    JobTrouble(String),
 }
 
 impl Question {
@@ -37,6 +39,7 @@ impl Question {
             },
             Self::VolumeClaims(_) | Self::Autoscalers => SignedDuration::from_secs(10),
             Self::PodTroubles(_) => SignedDuration::from_secs(1),
+            Self::JobTrouble(_) => SignedDuration::from_secs(2),
         }
     }
 }
@@ -52,6 +55,8 @@ pub enum Answer {
     Autoscalers(BTreeMap<String, String>),
     /// In the words of the pods.
     PodTroubles(Vec<PodTrouble>),
+    /// What the Job controller says; none where it says nothing.
+    JobTrouble(Option<String>),
 }
 
 /// A question and what became of it.
@@ -102,7 +107,10 @@ impl Answers {
             |question| matches!(question, Question::Search(_)),
             |answer| match answer {
                 Answer::Search(facts) => Some(facts),
-                Answer::VolumeClaims(_) | Answer::Autoscalers(_) | Answer::PodTroubles(_) => None,
+                Answer::VolumeClaims(_)
+                | Answer::Autoscalers(_)
+                | Answer::PodTroubles(_)
+                | Answer::JobTrouble(_) => None,
             },
         )
     }
@@ -113,7 +121,10 @@ impl Answers {
             |question| matches!(question, Question::VolumeClaims(_)),
             |answer| match answer {
                 Answer::VolumeClaims(modes) => Some(modes),
-                Answer::Search(_) | Answer::Autoscalers(_) | Answer::PodTroubles(_) => None,
+                Answer::Search(_)
+                | Answer::Autoscalers(_)
+                | Answer::PodTroubles(_)
+                | Answer::JobTrouble(_) => None,
             },
         )
     }
@@ -124,7 +135,10 @@ impl Answers {
             |question| matches!(question, Question::Autoscalers),
             |answer| match answer {
                 Answer::Autoscalers(scaled) => Some(scaled),
-                Answer::Search(_) | Answer::VolumeClaims(_) | Answer::PodTroubles(_) => None,
+                Answer::Search(_)
+                | Answer::VolumeClaims(_)
+                | Answer::PodTroubles(_)
+                | Answer::JobTrouble(_) => None,
             },
         )
     }
@@ -134,9 +148,23 @@ impl Answers {
         let answers = self.0.iter().filter_map(|answered| answered.answer.as_ref().ok());
         let troubles = answers.filter_map(|answer| match answer {
             Answer::PodTroubles(troubles) => Some(troubles),
-            Answer::Search(_) | Answer::VolumeClaims(_) | Answer::Autoscalers(_) => None,
+            Answer::Search(_) | Answer::VolumeClaims(_) | Answer::Autoscalers(_) | Answer::JobTrouble(_) => {
+                None
+            }
         });
         troubles.flatten()
+    }
+
+    /// Why the Job of a UID has no pod, where that is known.
+    pub fn job_trouble(&self, uid: &str) -> Option<&str> {
+        let asked = |question: &Question| matches!(question, Question::JobTrouble(of) if of == uid);
+        let answered = self.0.iter().find(|answered| asked(&answered.question))?;
+        match answered.answer.as_ref().ok()? {
+            Answer::JobTrouble(trouble) => trouble.as_deref(),
+            Answer::Search(_) | Answer::VolumeClaims(_) | Answer::Autoscalers(_) | Answer::PodTroubles(_) => {
+                None
+            }
+        }
     }
 }
 
@@ -164,6 +192,7 @@ pub fn questions(
         asked.extend(housekeeping::asks(&input));
         asked
     };
+    asked.extend(task::asks(&input));
     asked.dedup();
     asked
 }

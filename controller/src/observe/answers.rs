@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{PersistentVolumeClaim, Pod},
+    events::v1::Event,
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
 use slipway_engine::{
@@ -65,6 +66,7 @@ async fn read(
                 .map(Answer::PodTroubles),
             None => Err(format!("there is no Deployment {name}")),
         },
+        Question::JobTrouble(uid) => job_trouble(context, namespace, uid).await.map(Answer::JobTrouble),
     }
 }
 
@@ -118,4 +120,16 @@ async fn pod_troubles(
         .filter_map(|pod| serde_json::to_value(pod).ok())
         .filter_map(|pod| classify::pod_trouble(&pod))
         .collect())
+}
+
+async fn job_trouble(context: &Context, namespace: &str, uid: &str) -> Result<Option<String>, String> {
+    let api: Api<Event> = Api::namespaced(context.client.clone(), namespace);
+    let about = ListParams::default().fields(&format!("regarding.uid={uid}"));
+    let list = api.list(&about).await.map_err(|error| chain(&error))?;
+    let events = list
+        .items
+        .iter()
+        .filter_map(|event| serde_json::to_value(event).ok());
+    let events: Vec<_> = events.collect();
+    Ok(classify::job_trouble(events.iter()))
 }

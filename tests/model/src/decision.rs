@@ -253,6 +253,7 @@ fn answered(seen: Observed, asked: Vec<Question>) -> Observed {
             Question::VolumeClaims(_) => Ok(Answer::VolumeClaims(BTreeMap::new())),
             Question::Autoscalers => Ok(Answer::Autoscalers(BTreeMap::new())),
             Question::PodTroubles(_) => Ok(Answer::PodTroubles(Vec::new())),
+            Question::JobTrouble(_) => Ok(Answer::JobTrouble(None)),
             Question::Search(_) => Err("no search engine is modelled".to_owned()),
         };
         Answered {
@@ -344,10 +345,17 @@ fn patched(purpose: Purpose, patch: &Patch, view: &Cluster) -> Effect {
                 },
             }
         }
-        Kind::Job => Effect::Start {
-            job: patch.name.as_str().into(),
-            uid: uid_of(&patch.uid),
-        },
+        Kind::Job => {
+            assert_eq!(
+                purpose,
+                Purpose::Start,
+                "a Job that was started has a pod at once"
+            );
+            Effect::Start {
+                job: patch.name.as_str().into(),
+                uid: uid_of(&patch.uid),
+            }
+        }
         Kind::Pod => {
             let job = patch.name.trim_end_matches("-00000");
             let pod = view

@@ -9,8 +9,8 @@ use slipway_crds::names::{POD_TEMPLATE_HASH, RELEASE_FINALIZER, TASK_POD_FINALIZ
 use slipway_crds::v1alpha1::status::{Amount, Strategy};
 use slipway_engine::Intent;
 use slipway_engine::observed::{
-    DeploymentView, JobState as SeenJobState, JobView, Observed, ReplicaSetView, ServiceView, TaskPodPhase,
-    TaskPodView,
+    ContainerEnd, DeploymentView, JobState as SeenJobState, JobView, Observed, ReplicaSetView, ServiceView,
+    TaskPodPhase, TaskPodView,
 };
 use slipway_engine::template::Template;
 use slipway_engine::window::patches::{HOLD_MIN_READY_SECONDS, HOLD_PROGRESS_DEADLINE_SECONDS};
@@ -204,6 +204,8 @@ fn job(job: &Job) -> JobView {
         deleting: false,
         suspended: job.state == JobState::Made,
         never_started: job.state == JobState::Made,
+        suspension_seen: Some(matches!(job.state, JobState::Made | JobState::New)),
+        pods: (!matches!(job.state, JobState::Made | JobState::New)).into(),
         state: match job.state {
             JobState::Made | JobState::New | JobState::Active | JobState::Gone => SeenJobState::Active,
             JobState::Complete => SeenJobState::Complete,
@@ -258,6 +260,8 @@ fn task_pod(pod: &TaskPod) -> TaskPodView {
         started_at: started.then_some(*NOW),
         ran: None,
         trouble: None,
+        beside: Vec::new(),
+        end: matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed).then_some(ContainerEnd::Exited),
         exit_code: match pod.phase {
             PodPhase::Succeeded => Some(0),
             PodPhase::Failed => Some(1),

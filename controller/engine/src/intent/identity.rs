@@ -65,6 +65,7 @@ fn identity_of_task(task: &Task) -> Value {
         from,
         init_containers: _,
         labels: _,
+        annotations: _,
         start_deadline: _,
         timeout: _,
         on_timeout: _,

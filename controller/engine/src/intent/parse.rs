@@ -162,6 +162,8 @@ fn settings(step: StepName, name: &str, task: &Task, defaults: &crd::TaskSetting
     let resources = task.resources.as_ref();
     let mut labels = defaults.labels.clone();
     labels.extend(own.labels.clone());
+    let mut annotations = defaults.annotations.clone();
+    annotations.extend(own.annotations.clone());
     TaskSettings {
         step,
         name: name.to_owned(),
@@ -171,6 +173,7 @@ fn settings(step: StepName, name: &str, task: &Task, defaults: &crd::TaskSetting
             .or(defaults.init_containers)
             .unwrap_or_default(),
         labels,
+        annotations,
         start_deadline: length(
             own.start_deadline.as_ref().or(defaults.start_deadline.as_ref()),
             MINUTE * 10,

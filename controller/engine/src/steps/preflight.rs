@@ -11,12 +11,12 @@ use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::{FrozenSpec, StopReason};
 
 use crate::draft::{Draft, StepInput, Verdict};
-use crate::intent::Plan;
-use crate::observed::Observed;
+use crate::intent::{Plan, WorkloadPlan};
+use crate::observed::{DeploymentView, Observed};
 use crate::question::Question;
 use crate::search::{self, Counts, baseline, facts};
 use crate::window::patches;
-use crate::workloads::{deployments, workload_status};
+use crate::workloads::{container, deployments, workload_status};
 
 /// What a check finds.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -144,12 +144,36 @@ fn remember(input: &StepInput<'_>, draft: &mut Draft) {
                 // Without pods there is no traffic to move: it gets the new version with the others.
                 workload.move_ = Move::After;
             }
+            if input.plan.all_tasks().any(|task| task.from == plan.name) {
+                tell_left_out(plan, deployment, draft);
+            }
             workloads.push(workload);
         }
     }
     draft.progress.status.workloads = workloads;
     if let Some(revision) = &mut draft.progress.status.revision {
         revision.inputs = FrozenSpec(Box::new(input.plan.spec.clone()));
+    }
+}
+
+/// A task has one container of its workload. One that needs another of them, a database proxy say, would fail.
+fn tell_left_out(workload: &WorkloadPlan, deployment: &DeploymentView, draft: &mut Draft) {
+    let own = container(workload, &deployment.template);
+    let containers = deployment.template.containers().into_iter();
+    let others: Vec<String> = containers
+        .filter(|other| !other.init && Some(&other.name) != own.as_ref())
+        .map(|other| other.name)
+        .collect();
+    if !others.is_empty() {
+        draft.tell(
+            "SidecarLeftOut",
+            workload.name.clone(),
+            format!(
+                "Tasks run without container {} of workload {}. If they need it, make it a native sidecar: an init container with restartPolicy Always.",
+                others.join(" and "),
+                workload.name
+            ),
+        );
     }
 }
 

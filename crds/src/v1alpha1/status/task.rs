@@ -56,7 +56,7 @@ pub struct TaskStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<TaskReason>,
 
-    /// The last known reason why its pod did not start, in Kubernetes' own words.
+    /// The last known reason why its pod did not start, in Kubernetes' own words; or why it was stopped in the middle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub trouble: Option<String>,
@@ -88,7 +88,7 @@ pub struct TaskStatus {
 pub enum TaskOutcome {
     /// It exited 0 and nothing had disturbed it.
     Succeeded,
-    /// It reported a failure, or never started.
+    /// It reported a failure by an exit code of its own choice, or never started.
     Failed,
     /// What it did cannot be known.
     Unknown,

@@ -275,6 +275,34 @@ pub const MOVED_ENGINE: Scenario = Scenario {
     ..WHOLE
 };
 
+/// A quota has no room for the migration's pod; a person gives the version up, and then there is room. Not one of
+/// [`ALL`]: nothing of the task ever runs.
+pub const NO_ROOM: Scenario = Scenario {
+    name: "no-room",
+    scene: |world| {
+        migrating(world);
+        world.cluster().store.pod_quota.insert("default".to_owned(), PODS);
+    },
+    acts: &[
+        UPGRADE,
+        Act {
+            when: |world| fields::text(&release(world), "/status/waitingFor").contains("exceeded quota"),
+            then: |world| lever(world, "abort", "shop-2"),
+        },
+        Act {
+            when: |world| at(world, 2, "Aborted"),
+            then: |world| world.cluster().store.pod_quota.clear(),
+        },
+    ],
+    end: |world| {
+        let cluster = world.cluster();
+        let mut tasks = cluster.processes.iter();
+        world.all(Kind::Job).is_empty()
+            && !tasks.any(|process| process.labels.contains_key("slipway.dev/step"))
+    },
+    ..PLAIN
+};
+
 /// Whether the worker runs version 2 alone.
 fn rolled(world: &World) -> bool {
     let worker = world.get(Kind::Deployment, "worker");

@@ -15,7 +15,7 @@ use slipway_simulator::campaign::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 fn references() -> &'static References {
@@ -65,6 +65,15 @@ fn every_scenario_comes_to_its_end_in_peace() {
             again.trace
         );
     }
+}
+
+#[test]
+fn a_migration_without_room_for_its_pod_never_runs_once_it_is_given_up() {
+    let mut plan = Plan::without_faults(scenes::NO_ROOM, 1);
+    plan.lasting = Duration::from_mins(5);
+    let record = plan.play();
+    let wrong = record.wrong(None);
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), record.trace);
 }
 
 /// Facts from one engine and alias moves to another would never meet.

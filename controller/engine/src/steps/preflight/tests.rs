@@ -277,3 +277,24 @@ fn preflight_unread_volume_claims_are_waited_for() {
         world.effects
     );
 }
+
+#[test]
+fn preflight_says_which_containers_do_not_run_beside_tasks() {
+    for (tasks, told) in [
+        (json!({"expand": {"command": ["migrate"]}}), true),
+        (json!(null), false),
+    ] {
+        let mut spec = plain("shop:1");
+        spec["workloads"][0]["container"] = json!("main");
+        spec["migrate"] = tasks;
+        let mut world = World::new(spec);
+        container(&mut world, "cloud-sql-proxy");
+        world.replicas_come_to_rest();
+        world.rest();
+        world.release_image("shop:2");
+        world.rest();
+        let line = world.lines.iter().find(|line| line.contains("SidecarLeftOut"));
+        assert_eq!(line.is_some(), told);
+        assert!(line.is_none_or(|line| line.contains("container cloud-sql-proxy of workload web")));
+    }
+}

@@ -2,7 +2,7 @@ use slipway_crds::v1alpha1::Phase;
 use slipway_crds::v1alpha1::status::TaskOutcome;
 
 use crate::fixture::{Row, Scene, table};
-use crate::observed::{JobState, TaskPodPhase};
+use crate::observed::{ContainerEnd, JobState, TaskPodPhase};
 use crate::question::Question;
 use crate::search::Counts;
 
@@ -17,6 +17,7 @@ fn ended(scene: &mut Scene, exit: i32) {
     let pods = scene.observed.task_pods.iter_mut();
     for found in pods.filter(|pod| pod.job == "shop-2-build-1") {
         (found.phase, found.exit_code) = (pod, Some(exit));
+        found.end = Some(ContainerEnd::Exited);
     }
 }
 
@@ -109,7 +110,10 @@ fn documents_are_counted_as_they_are_until_the_new_index_is_verified() {
         let asked = crate::questions(&scene.intent, &scene.committed, &scene.observed, scene.now);
         asked.into_iter().find_map(|question| match question {
             Question::Search(question) => Some(question.counts),
-            Question::VolumeClaims(_) | Question::Autoscalers | Question::PodTroubles(_) => None,
+            Question::VolumeClaims(_)
+            | Question::Autoscalers
+            | Question::PodTroubles(_)
+            | Question::JobTrouble(_) => None,
         })
     };
     let mut scene = Scene::full(Phase::Reindex);
