@@ -39,9 +39,10 @@ pub fn job(object: &Value) -> JobView {
         suspended,
         // The generation counts the changes of the spec: in the first one nobody has let the Job run yet.
         never_started: suspended && generation == Some(1),
+        // One that it did not see suspended gets no condition, but the time at which it was let run.
         suspension_seen: match condition(object, "Suspended", "True") {
             Some(_) => Some(true),
-            None => condition(object, "Suspended", "False").map(|_| false),
+            None => text(object, "/status/startTime").map(|_| false),
         },
         pods: counted_pods(object),
         state,
