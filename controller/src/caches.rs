@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use kube::core::{Expression, Selector};
 
-use slipway_crds::v1alpha1::Release;
+use slipway_crds::{Uid, v1alpha1::Release};
 use slipway_engine::{
     Intent, Observed, Progress,
     observed::{DeploymentView, JobView, ReplicaSetView, ServiceView, TaskPodView},
@@ -19,7 +19,7 @@ use crate::cache::{Cache, Indexed, Key, Tag};
 #[derive(Clone, Debug)]
 pub struct OwnedReplicaSet {
     /// UID of the Deployment.
-    pub owner: String,
+    pub owner: Uid,
     /// Name of the Deployment.
     pub deployment: String,
     /// Itself.
@@ -70,7 +70,7 @@ impl Indexed for Release {
         let labels = labels.map(|(name, label)| Tag::Label(name, label));
         let deployments = concern.deployments.into_iter().map(Tag::Deployment);
         let services = concern.services.into_iter().map(Tag::Service);
-        let uid = self.metadata.uid.clone().map(Tag::Release);
+        let uid = self.metadata.uid.as_deref().map(|uid| Tag::Release(uid.into()));
         deployments.chain(services).chain(uid).chain(labels).collect()
     }
 }
@@ -89,7 +89,7 @@ impl Indexed for DeploymentView {
 
 impl Indexed for OwnedReplicaSet {
     fn tags(&self) -> Vec<Tag> {
-        vec![Tag::Deployment(self.owner.clone())]
+        vec![Tag::Owner(self.owner.clone())]
     }
 }
 
@@ -153,7 +153,7 @@ impl Caches {
         // Of others only their labels and selectors count.
         for name in &concern.deployments {
             if let Some(deployment) = deployments.get_mut(name) {
-                let owner = Tag::Deployment(deployment.uid.clone());
+                let owner = Tag::Owner(deployment.uid.clone());
                 let sets = self.replica_sets.tagged(namespace, &owner);
                 deployment.replica_sets = sets.iter().map(|set| set.view.clone()).collect();
             }
@@ -169,7 +169,7 @@ impl Caches {
             .values()
             .filter_map(|deployment| deployment.claim.clone());
         let claims = claims.chain(services.values().filter_map(|service| service.claim.clone()));
-        let alive = |uid: &String| {
+        let alive = |uid: &Uid| {
             !self
                 .releases
                 .names(namespace, &Tag::Release(uid.clone()))

@@ -121,7 +121,7 @@ pub async fn execute(context: &Context, namespace: &str, effect: &Effect) -> Res
             resource_version,
         } => {
             let preconditions = Preconditions {
-                uid: Some(uid.clone()),
+                uid: Some(uid.to_string()),
                 resource_version: resource_version.clone(),
             };
             delete(context, namespace, (*kind, name), preconditions)

@@ -9,7 +9,9 @@
 
 mod description;
 pub mod duration;
+pub mod identifier;
 pub mod names;
 pub mod v1alpha1;
 
 pub use duration::Duration;
+pub use identifier::Uid;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
+use slipway_crds::Uid;
 
 use crate::progress::Progress;
 
@@ -100,7 +101,7 @@ pub enum Call {
         /// Its name.
         name: String,
         /// Its UID.
-        uid: String,
+        uid: Uid,
         /// Its resource version, where it goes only if nobody has changed it since.
         resource_version: Option<String>,
     },
@@ -138,7 +139,7 @@ pub struct Patch {
     /// Its name.
     pub name: String,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// The patch, with `metadata.resourceVersion`.
     pub body: Value,
 }

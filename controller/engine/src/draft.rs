@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use slipway_crds::Uid;
 use slipway_crds::v1alpha1::status::{Cause, Course, Reason, StopReason, WorkloadStatus};
 
 use crate::decision::{Because, Call, Effect, Kind, Patch, Purpose, ReadAgain, Wake};
@@ -159,11 +160,11 @@ impl Draft {
     }
 
     /// Adds a patch.
-    pub fn patch(&mut self, kind: Kind, name: &str, uid: &str, purpose: Purpose, body: Value) {
+    pub fn patch(&mut self, kind: Kind, name: &str, uid: &Uid, purpose: Purpose, body: Value) {
         let patch = Patch {
             kind,
             name: name.to_owned(),
-            uid: uid.to_owned(),
+            uid: uid.clone(),
             body,
         };
         self.call(purpose, Call::Patch(patch));

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use slipway_crds::Uid;
 use slipway_crds::v1alpha1::{Phase, Release};
 
 use crate::decision::Wake;
@@ -87,7 +88,7 @@ pub(crate) struct World {
     pub(crate) unreadable: bool,
     pub(crate) guard: WindowGuard,
     /// UIDs of other Releases.
-    pub(crate) releases: BTreeSet<String>,
+    pub(crate) releases: BTreeSet<Uid>,
     /// Documents that a build writes into each index.
     pub(crate) built: i64,
     /// Whether the story is written down.
@@ -191,7 +192,7 @@ impl World {
             .collect();
         for set in self.sets.values() {
             let owner = classify::owner(set).unwrap_or_default();
-            if let Some(deployment) = deployments.values_mut().find(|found| found.uid == owner) {
+            if let Some(deployment) = deployments.values_mut().find(|found| found.uid.as_str() == owner) {
                 deployment.replica_sets.push(classify::replica_set(set));
             }
         }
@@ -211,7 +212,7 @@ impl World {
             releases: self
                 .release
                 .iter()
-                .filter_map(|release| release.metadata.uid.clone())
+                .filter_map(|release| release.metadata.uid.clone().map(Uid::from))
                 .chain(self.releases.iter().cloned())
                 .collect(),
             answers: Answers::default(),

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use slipway_crds::names;
 use slipway_crds::v1alpha1::status::{Revision, StepName};
 use slipway_crds::v1alpha1::{
     EnvironmentVariable, InitContainers, Move, OnTimeout, RebuildWhen, Release, ReleaseSpec, Workload,
 };
+use slipway_crds::{Uid, names};
 
 pub use parse::InvalidSpec;
 
@@ -36,7 +36,7 @@ pub struct Meta {
     /// Its namespace.
     pub namespace: String,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// `metadata.generation`.
     pub generation: i64,
     /// Its resource version.
@@ -225,7 +225,7 @@ impl Intent {
             meta: Meta {
                 name: metadata.name.clone().unwrap_or_default(),
                 namespace: metadata.namespace.clone().unwrap_or_default(),
-                uid: metadata.uid.clone().unwrap_or_default(),
+                uid: metadata.uid.clone().map(Uid::from).unwrap_or_default(),
                 generation: metadata.generation.unwrap_or_default(),
                 resource_version: metadata.resource_version.clone().unwrap_or_default(),
                 deleting: metadata.deletion_timestamp.is_some(),

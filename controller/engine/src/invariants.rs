@@ -1,6 +1,7 @@
 //! What must hold of every decision; the shell checks it before it carries anything out, and drops the whole
 //! decision if it does not.
 
+use slipway_crds::Uid;
 use slipway_crds::v1alpha1::status::{Course, StepName};
 
 use crate::decision::{Call, Decision, Kind, Patch, Purpose};
@@ -154,8 +155,8 @@ fn create_problem(committed: &Progress, observed: &Observed, name: &str) -> Opti
     }
 }
 
-fn own_job_problem(intent: &Intent, observed: &Observed, uid: &str) -> Option<String> {
-    let job = observed.jobs.values().find(|job| job.uid == uid)?;
+fn own_job_problem(intent: &Intent, observed: &Observed, uid: &Uid) -> Option<String> {
+    let job = observed.jobs.values().find(|job| job.uid == *uid)?;
     (job.release_uid.as_ref() != Some(&intent.meta.uid)).then(|| format!("{} is not ours", job.name))
 }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use serde::{Deserialize, Serialize};
+use slipway_crds::Uid;
 use slipway_crds::v1alpha1::status::Strategy;
 
 use crate::question::Answers;
@@ -25,7 +26,7 @@ pub struct Observed {
     /// Pods of this Release's tasks.
     pub task_pods: Vec<TaskPodView>,
     /// UIDs of the Releases that exist and have claimed one of these objects.
-    pub releases: BTreeSet<String>,
+    pub releases: BTreeSet<Uid>,
     /// What was read live, because a step asked for it.
     pub answers: Answers,
     /// What the controller's installation does against changes by others in a window.
@@ -48,7 +49,7 @@ pub struct DeploymentView {
     /// Its name.
     pub name: String,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// Its resource version.
     pub resource_version: String,
     /// `metadata.generation`.
@@ -58,7 +59,7 @@ pub struct DeploymentView {
     /// True once it is being deleted.
     pub deleting: bool,
     /// Value of the claim label.
-    pub claim: Option<String>,
+    pub claim: Option<Uid>,
     /// Whether the window label is on it.
     pub window: bool,
     /// `spec.replicas`.
@@ -97,7 +98,7 @@ pub struct ReplicaSetView {
     /// Its name.
     pub name: String,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// Its resource version.
     pub resource_version: String,
     /// Its `pod-template-hash`.
@@ -130,11 +131,11 @@ pub struct ServiceView {
     /// Its name.
     pub name: String,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// Its resource version.
     pub resource_version: String,
     /// Value of the claim label.
-    pub claim: Option<String>,
+    pub claim: Option<Uid>,
     /// Whether the window label is on it.
     pub window: bool,
     /// `spec.selector`; empty for a Service without one.
@@ -151,11 +152,11 @@ pub struct JobView {
     /// Its name.
     pub name: String,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// Its resource version.
     pub resource_version: String,
     /// Label: UID of the Release.
-    pub release_uid: Option<String>,
+    pub release_uid: Option<Uid>,
     /// Label: the step.
     pub step: Option<String>,
     /// Label: number of the revision.
@@ -194,13 +195,13 @@ pub struct TaskPodView {
     /// Its name.
     pub name: String,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// Its resource version.
     pub resource_version: String,
     /// Name of its Job.
     pub job: String,
     /// Label: UID of the Release.
-    pub release_uid: Option<String>,
+    pub release_uid: Option<Uid>,
     /// Label: the step.
     pub step: Option<String>,
     /// Whether our finalizer is on it.

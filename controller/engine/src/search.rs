@@ -21,7 +21,11 @@ pub fn token(meta: &Meta, number: i64, builds: usize) -> String {
             .to_digit(16)
             .and_then(|value| char::from_digit(value + 16, 32))
     };
-    let release: String = digest(&[&meta.uid]).chars().take(2).filter_map(letter).collect();
+    let release: String = digest(&[meta.uid.as_str()])
+        .chars()
+        .take(2)
+        .filter_map(letter)
+        .collect();
     let again = u8::try_from(builds)
         .ok()
         .filter(|builds| *builds > 0)
@@ -280,7 +284,7 @@ mod tests {
     #[test]
     fn a_token_tells_the_revision_that_made_it() {
         let meta = Meta {
-            uid: "5f0e0a1c".to_owned(),
+            uid: "5f0e0a1c".into(),
             ..Meta::default()
         };
         for number in [1, 7, 12, 345] {

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-use slipway_crds::names::POD_TEMPLATE_HASH;
+use slipway_crds::{Uid, names::POD_TEMPLATE_HASH};
 
 use super::Key;
 
@@ -13,8 +13,10 @@ use super::Key;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Tag {
     /// The UID of a Release: its own, or that of the Release it belongs to.
-    Release(String),
-    /// A Deployment: its name where it is named, its UID where it owns.
+    Release(Uid),
+    /// The UID of the Deployment that owns it.
+    Owner(Uid),
+    /// The name of a Deployment.
     Deployment(String),
     /// The name of a Service.
     Service(String),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use slipway_crds::{
+    Uid,
     names::RELEASE,
     v1alpha1::{Release, ReleaseStatus, Workload},
 };
@@ -74,7 +75,7 @@ impl Concern {
 
 impl Caches {
     /// The Release with a UID.
-    pub(crate) fn release_of(&self, namespace: &str, uid: Option<&String>) -> BTreeSet<Key> {
+    pub(crate) fn release_of(&self, namespace: &str, uid: Option<&Uid>) -> BTreeSet<Key> {
         uid.map_or_else(BTreeSet::new, |uid| {
             self.releases_by(namespace, &Tag::Release(uid.clone()))
         })

@@ -110,7 +110,7 @@ fn a_release_sees_what_concerns_it_and_nothing_else() {
     let observed = shop.observed("one");
     assert_eq!(keys(&observed.deployments), ["canary", "left", "one"]);
     assert_eq!(keys(&observed.services), ["all", "one"]);
-    assert_eq!(observed.releases, BTreeSet::from(["uid-one".to_owned()]));
+    assert_eq!(observed.releases, BTreeSet::from(["uid-one".into()]));
     assert_eq!(keys(&shop.observed("two").deployments), ["two"]);
 }
 

@@ -261,7 +261,7 @@ pub fn enter_replica_set(caches: &Caches, object: &DynamicObject, source: Source
     if let (Some(key), Some(owner)) = (key(object), owner(object)) {
         let view = classify::replica_set(&json(object));
         let set = Arc::new(OwnedReplicaSet {
-            owner: owner.uid.clone(),
+            owner: owner.uid.as_str().into(),
             deployment: owner.name.clone(),
             view,
         });

@@ -78,7 +78,7 @@ fn labels(input: &JobInput<'_>) -> Map<String, Value> {
     let own = [
         ("app.kubernetes.io/managed-by", "slipway".to_owned()),
         (names::RELEASE, input.meta.name.clone()),
-        (names::RELEASE_UID, input.meta.uid.clone()),
+        (names::RELEASE_UID, input.meta.uid.to_string()),
         (names::REVISION, input.number.to_string()),
         (names::STEP, step_word(input.plan.step).to_owned()),
         (names::TASK, input.plan.name.clone()),

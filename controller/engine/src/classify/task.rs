@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use slipway_crds::names;
+use slipway_crds::{Uid, names};
 
 use super::{condition, label, owned, text};
 use crate::observed::{JobState, JobView, PodTrouble, TaskPodPhase, TaskPodView};
@@ -26,9 +26,9 @@ pub fn job(object: &Value) -> JobView {
     let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
     JobView {
         name: owned(object, "/metadata/name"),
-        uid: owned(object, "/metadata/uid"),
+        uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
-        release_uid: label(object, names::RELEASE_UID),
+        release_uid: label(object, names::RELEASE_UID).map(Uid::from),
         step: label(object, names::STEP),
         revision: label(object, names::REVISION).and_then(|number| number.parse().ok()),
         input_digest: annotations
@@ -60,10 +60,10 @@ pub fn task_pod(object: &Value) -> TaskPodView {
     });
     TaskPodView {
         name: owned(object, "/metadata/name"),
-        uid: owned(object, "/metadata/uid"),
+        uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
         job: label(object, "batch.kubernetes.io/job-name").unwrap_or_default(),
-        release_uid: label(object, names::RELEASE_UID),
+        release_uid: label(object, names::RELEASE_UID).map(Uid::from),
         step: label(object, names::STEP),
         finalizer: finalizers.iter().any(|name| name == names::TASK_POD_FINALIZER),
         finalizers,

@@ -11,7 +11,7 @@ fn patch(purpose: Purpose, kind: Kind, name: &str) -> Effect {
     let call = Call::Patch(Patch {
         kind,
         name: name.to_owned(),
-        uid: "uid".to_owned(),
+        uid: "uid".into(),
         body,
     });
     Effect { call, purpose }

@@ -81,7 +81,7 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "another_one_than_was_recorded_came_late_and_goes",
             change: |scene| {
                 as_made(scene);
-                scene.committed.task_mut(JOB).unwrap().job_uid = Some("gone".to_owned());
+                scene.committed.task_mut(JOB).unwrap().job_uid = Some("gone".into());
             },
             does: &["DeleteJob"],
             says: "TaskUnknown",
@@ -273,7 +273,7 @@ fn expand_while_the_migration_runs() {
         },
         Row {
             name: "another_job_under_its_name_asks",
-            change: |scene| scene.observed.jobs.get_mut(JOB).unwrap().uid = "another".to_owned(),
+            change: |scene| scene.observed.jobs.get_mut(JOB).unwrap().uid = "another".into(),
             does: &[],
             says: "ForeignJob",
         },

@@ -4,6 +4,7 @@
 //! stale one is refused with 409 and looked at again.
 
 use serde_json::{Map, Value, json};
+use slipway_crds::Uid;
 use slipway_crds::names::{CLAIM, POD_TEMPLATE_HASH, WINDOW, WINDOW_OPEN};
 use slipway_crds::v1alpha1::status::{Amount, Remembered, Strategy};
 
@@ -71,13 +72,14 @@ fn strategy(strategy: &Strategy) -> Value {
 }
 
 /// Claims or frees a Deployment.
-pub fn claim_deployment(deployment: &DeploymentView, claim: Option<&str>, draft: &mut Draft) {
+pub fn claim_deployment(deployment: &DeploymentView, claim: Option<&Uid>, draft: &mut Draft) {
     let purpose = if claim.is_some() {
         Purpose::Claim
     } else {
         Purpose::Unclaim
     };
-    let body = json!({ "metadata": metadata(&deployment.resource_version, &[(CLAIM, claim)]) });
+    let body =
+        json!({ "metadata": metadata(&deployment.resource_version, &[(CLAIM, claim.map(Uid::as_str))]) });
     patch_deployment(deployment, purpose, body, draft);
 }
 
@@ -91,13 +93,13 @@ pub fn let_go(service: &ServiceView, draft: &mut Draft) {
 }
 
 /// Claims or frees a Service.
-pub fn claim_service(service: &ServiceView, claim: Option<&str>, draft: &mut Draft) {
+pub fn claim_service(service: &ServiceView, claim: Option<&Uid>, draft: &mut Draft) {
     let purpose = if claim.is_some() {
         Purpose::Claim
     } else {
         Purpose::Unclaim
     };
-    let body = json!({ "metadata": metadata(&service.resource_version, &[(CLAIM, claim)]) });
+    let body = json!({ "metadata": metadata(&service.resource_version, &[(CLAIM, claim.map(Uid::as_str))]) });
     draft.patch(Kind::Service, &service.name, &service.uid, purpose, body);
 }
 

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{StepName, TaskReason};
+use crate::Uid;
 
 /// One attempt of a task, or one pass of a catch-up.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -34,7 +35,7 @@ pub struct TaskStatus {
     /// UID of its Job, once that was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub job_uid: Option<String>,
+    pub job_uid: Option<Uid>,
 
     /// The time given to the task as `RELEASE_SINCE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

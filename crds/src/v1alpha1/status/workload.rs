@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::Move;
+use crate::Uid;
 
 /// One Deployment of the Release.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -21,7 +22,7 @@ pub struct WorkloadStatus {
 
     /// UID of the Deployment: another one of the same name is not ours.
     #[schemars(length(max = 64))]
-    pub deployment_uid: String,
+    pub deployment_uid: Uid,
 
     /// How it gets its new version.
     #[serde(rename = "move")]
@@ -179,7 +180,7 @@ pub struct SideStatus {
     /// UID of the ReplicaSet, once it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub uid: Option<String>,
+    pub uid: Option<Uid>,
     /// Its `pod-template-hash`, once it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -207,5 +208,5 @@ pub struct PinnedService {
     pub name: String,
     /// Its UID.
     #[schemars(length(max = 64))]
-    pub uid: String,
+    pub uid: Uid,
 }

@@ -90,7 +90,7 @@ fn preboot_while_booting() {
         },
         Row {
             name: "deployment_made_again_gives_up",
-            change: |scene| scene.web().uid = "another".to_owned(),
+            change: |scene| scene.web().uid = "another".into(),
             does: &[],
             says: "DeploymentReplaced",
         },

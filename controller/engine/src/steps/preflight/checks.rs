@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::core::SelectorExt as _;
+use slipway_crds::Uid;
 use slipway_crds::names::{POD_TEMPLATE_HASH, RELEASE};
 use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::StopReason;
@@ -60,7 +61,7 @@ impl Subject<'_> {
 
     fn claims(&self, deployment: &DeploymentView) -> Check {
         let own = &self.input.intent.meta.uid;
-        let foreign = |claim: &Option<String>| {
+        let foreign = |claim: &Option<Uid>| {
             claim
                 .as_ref()
                 .is_some_and(|claim| claim != own && self.input.observed.releases.contains(claim))

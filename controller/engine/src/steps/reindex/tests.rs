@@ -93,7 +93,7 @@ fn reindex_while_the_build_runs() {
             name: "job_of_somebody_else_asks",
             change: |scene| {
                 let job = scene.observed.jobs.get_mut("shop-2-build-1").unwrap();
-                job.release_uid = Some("another".to_owned());
+                job.release_uid = Some("another".into());
             },
             does: &[],
             says: "ForeignJob",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use slipway_crds::Uid;
 use slipway_crds::v1alpha1::status::{StepName, TaskOutcome};
 use slipway_engine::{
     Call, Decision, Effect, Observed, Progress,
@@ -121,11 +122,11 @@ fn bodies(decision: &mut Decision, purpose: Purpose, change: impl Fn(&mut Value)
     }
 }
 
-fn patch(purpose: Purpose, kind: Kind, name: &str, uid: &str, body: Value) -> Effect {
+fn patch(purpose: Purpose, kind: Kind, name: &str, uid: &Uid, body: Value) -> Effect {
     let call = Call::Patch(Patch {
         kind,
         name: name.to_owned(),
-        uid: uid.to_owned(),
+        uid: uid.clone(),
         body,
     });
     Effect { call, purpose }

@@ -1,0 +1,66 @@
+//! Names of things: each kind a type of its own, because a name of one kind is never one of another.
+//!
+//! They are made where an object is read and become text where one is written or told. There is no way to compare two
+//! kinds, or to look one up by the other.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+macro_rules! identifiers {
+    ($($(#[$about:meta])* $name:ident,)+) => {$(
+        $(#[$about])*
+        #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// As it is written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(formatter)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            // Each field says what it is, and how long.
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                String::json_schema(generator)
+            }
+        }
+    )+};
+}
+
+identifiers! {
+    /// UID of an object in Kubernetes, `metadata.uid`, at most 64 characters: another object of the same name has
+    /// another one. A claim is the UID of a Release.
+    #[derive(Default)]
+    Uid,
+}
