@@ -63,4 +63,13 @@ identifiers! {
     /// another one. A claim is the UID of a Release.
     #[derive(Default)]
     Uid,
+
+    /// Label `pod-template-hash` of a ReplicaSet and its pods, at most 63 characters: made by Kubernetes, which may
+    /// make it of fields that a later version adds. A Service is pinned by it.
+    TemplateHash,
+
+    /// Digest of a pod template, 16 hexadecimal digits: made by us, of the template without that label. By it the
+    /// ReplicaSet of a template is found, before its hash is known.
+    #[derive(Default)]
+    TemplateDigest,
 }

@@ -237,7 +237,7 @@ impl World {
             .filter(|pod| pod.ready_since.is_none() && pod.set.starts_with(of))
             .map(|pod| PodTrouble {
                 pod: pod.name.clone(),
-                hash: pod.hash.clone(),
+                hash: pod.hash.as_str().into(),
                 trouble: "CrashLoopBackOff (back-off 20s restarting failed container)".to_owned(),
             })
             .collect()

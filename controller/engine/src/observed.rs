@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use serde::{Deserialize, Serialize};
-use slipway_crds::Uid;
 use slipway_crds::v1alpha1::status::Strategy;
+use slipway_crds::{TemplateDigest, TemplateHash, Uid};
 
 use crate::question::Answers;
 use crate::template::Template;
@@ -102,9 +102,9 @@ pub struct ReplicaSetView {
     /// Its resource version.
     pub resource_version: String,
     /// Its `pod-template-hash`.
-    pub hash: String,
+    pub hash: TemplateHash,
     /// Digest of its pod template.
-    pub template_digest: String,
+    pub template_digest: TemplateDigest,
     /// Its pod template; kept only while it wants pods.
     pub template: Option<Template>,
     /// `spec.replicas`.
@@ -270,7 +270,7 @@ pub struct PodTrouble {
     /// Name of the pod.
     pub pod: String,
     /// Its `pod-template-hash`.
-    pub hash: String,
+    pub hash: TemplateHash,
     /// Reason and message.
     pub trouble: String,
 }
@@ -345,7 +345,7 @@ impl DeploymentView {
             && self.active().all(|set| set.observed_generation >= set.generation)
             && self
                 .active()
-                .all(|set| set.template_digest == self.template.digest())
+                .all(|set| set.template_digest == *self.template.digest())
     }
 
     /// Its ReplicaSets that want pods.
@@ -354,8 +354,10 @@ impl DeploymentView {
     }
 
     /// The ReplicaSet of a template.
-    pub fn by_template(&self, digest: &str) -> Option<&ReplicaSetView> {
-        self.replica_sets.iter().find(|set| set.template_digest == digest)
+    pub fn by_template(&self, digest: &TemplateDigest) -> Option<&ReplicaSetView> {
+        self.replica_sets
+            .iter()
+            .find(|set| set.template_digest == *digest)
     }
 }
 
@@ -389,9 +391,8 @@ impl ServiceView {
     }
 
     /// The hash that it is pinned to.
-    pub fn pin(&self) -> Option<&str> {
-        self.selector
-            .get(slipway_crds::names::POD_TEMPLATE_HASH)
-            .map(String::as_str)
+    pub fn pin(&self) -> Option<TemplateHash> {
+        let pin = self.selector.get(slipway_crds::names::POD_TEMPLATE_HASH)?;
+        Some(pin.as_str().into())
     }
 }

@@ -79,7 +79,7 @@ pub fn pin(window: &WorkloadWindow<'_>, side: Side, purpose: Purpose, draft: &mu
     for service in window
         .services
         .iter()
-        .filter(|service| service.pin() != Some(&set.hash) || !service.window)
+        .filter(|service| service.pin().as_ref() != Some(&set.hash) || !service.window)
     {
         if purpose.irreversible() {
             draft.read_again(ReadAgain::ReplicaSet(set.name.clone()));
@@ -213,7 +213,7 @@ pub fn unbolt(window: &WorkloadWindow<'_>, draft: &mut Draft) -> bool {
     // Of the Deployment's own template the Deployment controller keeps the value, and EndWindow brings it back.
     let bolted = |old: &&ReplicaSetView| {
         old.min_ready_seconds == Some(HOLD_MIN_READY_SECONDS)
-            && old.template_digest != window.deployment.template.digest()
+            && old.template_digest != *window.deployment.template.digest()
     };
     let Some(old) = window.old.filter(bolted) else {
         return true;
@@ -247,7 +247,7 @@ pub fn keep_pins(window: &WorkloadWindow<'_>, side: Side, draft: &mut Draft) -> 
     for service in window
         .services
         .iter()
-        .filter(|service| service.pin() != Some(&set.hash))
+        .filter(|service| service.pin().as_ref() != Some(&set.hash))
     {
         draft.warn(
             "RePinned",

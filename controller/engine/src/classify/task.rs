@@ -101,7 +101,7 @@ pub fn pod_trouble(object: &Value) -> Option<PodTrouble> {
     }
     Some(PodTrouble {
         pod: owned(object, "/metadata/name"),
-        hash: label(object, names::POD_TEMPLATE_HASH).unwrap_or_default(),
+        hash: label(object, names::POD_TEMPLATE_HASH).unwrap_or_default().into(),
         trouble: trouble(object).unwrap_or_else(|| "its readiness probe does not succeed yet".to_owned()),
     })
 }

@@ -33,15 +33,12 @@ pub fn recover(input: &StepInput<'_>, draft: &mut Draft) -> bool {
         let serving = deployment
             .replica_sets
             .iter()
-            .find(|set| Some(set.hash.as_str()) == pin);
+            .find(|set| Some(&set.hash) == pin.as_ref());
         let serving = serving.or_else(|| deployment.by_template(deployment.template.digest()));
         let mut status = workload_status(plan, deployment, &input.plan.image, input.observed);
         status.images.clear();
         status.old = serving.map(side_of);
-        status.new = Some(SideStatus {
-            template: String::new(),
-            ..SideStatus::default()
-        });
+        status.new = Some(SideStatus::default());
         status.window = true;
         status.bolted_at = Some(draft.now());
         status.remembered = Some(if held(deployment) {

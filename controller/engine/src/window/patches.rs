@@ -4,9 +4,9 @@
 //! stale one is refused with 409 and looked at again.
 
 use serde_json::{Map, Value, json};
-use slipway_crds::Uid;
 use slipway_crds::names::{CLAIM, POD_TEMPLATE_HASH, WINDOW, WINDOW_OPEN};
 use slipway_crds::v1alpha1::status::{Amount, Remembered, Strategy};
+use slipway_crds::{TemplateHash, Uid};
 
 use super::patch_deployment;
 use crate::decision::{Kind, Purpose};
@@ -195,7 +195,7 @@ pub fn roll(deployment: &DeploymentView, template: &Template, draft: &mut Draft)
     patch_deployment(deployment, Purpose::Roll, body, draft);
 }
 
-pub(super) fn pin(service: &ServiceView, hash: &str, purpose: Purpose, draft: &mut Draft) {
+pub(super) fn pin(service: &ServiceView, hash: &TemplateHash, purpose: Purpose, draft: &mut Draft) {
     let body = json!({
         "metadata": metadata(&service.resource_version, &[(WINDOW, Some(WINDOW_OPEN))]),
         "spec": { "selector": { POD_TEMPLATE_HASH: hash } },

@@ -109,7 +109,7 @@ impl<'a> WorkloadWindow<'a> {
     /// Whether every Service is pinned to a side.
     pub fn pinned(&self, side: Side) -> bool {
         self.side(side).is_some_and(|set| {
-            let here = |service: &&ServiceView| service.pin() == Some(&set.hash);
+            let here = |service: &&ServiceView| service.pin().as_ref() == Some(&set.hash);
             self.services.iter().all(here)
         })
     }

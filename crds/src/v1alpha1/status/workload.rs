@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::Move;
-use crate::Uid;
+use crate::{TemplateDigest, TemplateHash, Uid};
 
 /// One Deployment of the Release.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -184,10 +184,10 @@ pub struct SideStatus {
     /// Its `pod-template-hash`, once it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub hash: Option<String>,
+    pub hash: Option<TemplateHash>,
     /// Digest of its pod template, by which it is found.
     #[schemars(length(max = 64))]
-    pub template: String,
+    pub template: TemplateDigest,
     /// The ReplicaSet's own minReadySeconds, given back when its bolt is taken off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_ready_seconds: Option<i32>,

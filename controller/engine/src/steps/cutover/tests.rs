@@ -145,7 +145,7 @@ fn cutover_confirmed_starts_the_watch() {
     let service = scene.service();
     service
         .selector
-        .insert("pod-template-hash".to_owned(), new.hash.clone());
+        .insert("pod-template-hash".to_owned(), new.hash.to_string());
     service.ready_pods = (0..3)
         .map(|number| format!("{}-0000{number}", new.name))
         .collect();

@@ -158,7 +158,7 @@ fn bolt(observed: &Observed) -> Option<Effect> {
     let old = web
         .replica_sets
         .iter()
-        .find(|set| set.wanted > 0 && set.template_digest != web.template.digest())
+        .find(|set| set.wanted > 0 && set.template_digest != *web.template.digest())
         .filter(|old| old.min_ready_seconds.map(i64::from) != Some(HOLD))?;
     Some(patch(
         Purpose::Bolt,

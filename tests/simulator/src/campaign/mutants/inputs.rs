@@ -65,7 +65,7 @@ pub(super) fn mutate(
 
 /// Makes a rollout that is under way look done.
 fn settle(deployment: &mut DeploymentView) {
-    let current = deployment.template.digest().to_owned();
+    let current = deployment.template.digest().clone();
     deployment
         .replica_sets
         .retain(|set| set.template_digest == current);
@@ -77,7 +77,7 @@ fn rescuable(deployment: &DeploymentView) -> bool {
     let current = deployment.template.digest();
     let (new, old): (Vec<_>, Vec<_>) = deployment
         .active()
-        .partition(|set| set.template_digest == current);
+        .partition(|set| set.template_digest == *current);
     let full = new.iter().any(|set| set.ready >= deployment.replicas);
     held(deployment) && full && old.iter().all(|set| set.ready == 0)
 }
@@ -90,7 +90,7 @@ fn deployment(error: Error, web: &mut DeploymentView) {
     match error {
         Error::HoldWithoutLock if held(web) => web.paused = Some(true),
         Error::BothWithoutBolt => {
-            let current = web.template.digest().to_owned();
+            let current = web.template.digest().clone();
             for set in web
                 .replica_sets
                 .iter_mut()
