@@ -72,4 +72,18 @@ identifiers! {
     /// ReplicaSet of a template is found, before its hash is known.
     #[derive(Default)]
     TemplateDigest,
+
+    /// Name in a search engine that the application asks for, at most 255 characters: a stable alias of the spec such
+    /// as `products`, a generation's own such as `products_g7kd`, or what is found on an index. It should be an alias;
+    /// the engine may say that it is an index.
+    AliasName,
+
+    /// Name of an index in a search engine, at most 255 characters, as the engine gives it. Several indices may have
+    /// it, one after the other.
+    IndexName,
+
+    /// UUID of an index in a search engine, at most 64 characters, as the engine gives it: another index of the same
+    /// name has another one.
+    #[derive(Default)]
+    IndexUuid,
 }

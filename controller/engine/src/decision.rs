@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
-use slipway_crds::Uid;
+use slipway_crds::{AliasName, IndexName, IndexUuid, Uid};
 
 use crate::progress::Progress;
 
@@ -110,24 +110,24 @@ pub enum Call {
         /// Address of the engine.
         url: String,
         /// The alias.
-        alias: String,
+        alias: AliasName,
         /// Where it is; none where it does not exist.
-        from: Option<String>,
+        from: Option<IndexName>,
         /// Where it goes.
-        to: String,
+        to: IndexName,
         /// UUID of the index where it goes.
-        to_uuid: String,
+        to_uuid: IndexUuid,
     },
     /// Delete an index of the search engine, if it still has this UUID.
     DeleteIndex {
         /// Address of the engine.
         url: String,
         /// The one alias that may be on it: its generation's own name.
-        own_alias: Option<String>,
+        own_alias: Option<AliasName>,
         /// Its name.
-        index: String,
+        index: IndexName,
         /// Its UUID.
-        uuid: String,
+        uuid: IndexUuid,
     },
 }
 
@@ -160,8 +160,8 @@ impl Call {
     pub fn name(&self) -> &str {
         match self {
             Self::Create { name, .. } | Self::Delete { name, .. } | Self::Patch(Patch { name, .. }) => name,
-            Self::MoveAlias { alias, .. } => alias,
-            Self::DeleteIndex { index, .. } => index,
+            Self::MoveAlias { alias, .. } => alias.as_str(),
+            Self::DeleteIndex { index, .. } => index.as_str(),
         }
     }
 }

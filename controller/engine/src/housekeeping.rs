@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
+use slipway_crds::AliasName;
 use slipway_crds::v1alpha1::status::{Outcome, RetiredIndex, SearchStatus};
 
 use crate::decision::{Call, Purpose};
@@ -162,7 +163,7 @@ enum Fate {
 
 fn fate(
     index: &RetiredIndex,
-    own_alias: Option<&String>,
+    own_alias: Option<&AliasName>,
     search: &SearchStatus,
     facts: &SearchFacts,
 ) -> Fate {
@@ -186,7 +187,7 @@ fn look_later(draft: &mut Draft, index: &RetiredIndex) {
     }
 }
 
-fn delete(draft: &mut Draft, index: &RetiredIndex, own_alias: Option<String>, url: &str) {
+fn delete(draft: &mut Draft, index: &RetiredIndex, own_alias: Option<AliasName>, url: &str) {
     let call = Call::DeleteIndex {
         url: url.to_owned(),
         own_alias,
@@ -196,7 +197,7 @@ fn delete(draft: &mut Draft, index: &RetiredIndex, own_alias: Option<String>, ur
     draft.call(Purpose::DeleteIndex, call);
     draft.tell(
         "IndexDeleted",
-        index.index.clone(),
+        index.index.to_string(),
         format!("index {} is deleted: nothing needs it any more", index.index),
     );
 }
@@ -206,7 +207,7 @@ fn leave(draft: &mut Draft, due: &[&RetiredIndex], url: &str, why: &str) {
     for index in due {
         draft.warn(
             "IndexLeft",
-            index.index.clone(),
+            index.index.to_string(),
             format!(
                 "The search engine {url}, which the spec does not name any more, gives no answer ({why}). Index {} may be left there: delete it.",
                 index.index

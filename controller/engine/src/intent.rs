@@ -11,7 +11,7 @@ use slipway_crds::v1alpha1::status::{Revision, StepName};
 use slipway_crds::v1alpha1::{
     EnvironmentVariable, InitContainers, Move, OnTimeout, RebuildWhen, Release, ReleaseSpec, Workload,
 };
-use slipway_crds::{Uid, names};
+use slipway_crds::{AliasName, Uid, names};
 
 pub use parse::InvalidSpec;
 
@@ -176,7 +176,7 @@ pub struct ReindexPlan {
     /// The variable that carries the token.
     pub variable: String,
     /// The stable aliases.
-    pub aliases: Vec<String>,
+    pub aliases: Vec<AliasName>,
     /// When a generation is built.
     pub rebuild: RebuildWhen,
     /// What it is built for.
@@ -193,7 +193,7 @@ pub struct ReindexPlan {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReindexSettings {
     /// The new index of an alias is refused with fewer documents.
-    pub minimum_documents: BTreeMap<String, i64>,
+    pub minimum_documents: BTreeMap<AliasName, i64>,
     /// A build whose document counts stand still this long is stalled.
     pub stall_timeout: SignedDuration,
     /// How far a catch-up pass reaches back before the last one began.
@@ -303,7 +303,7 @@ impl WorkloadPlan {
 
 impl ReindexPlan {
     /// The name that a generation has for an alias: `products_g7`, or the plain alias without a token.
-    pub fn name(alias: &str, token: Option<&str>) -> String {
-        token.map_or_else(|| alias.to_owned(), |token| format!("{alias}_{token}"))
+    pub fn name(alias: &AliasName, token: Option<&str>) -> AliasName {
+        token.map_or_else(|| alias.clone(), |token| format!("{alias}_{token}").into())
     }
 }

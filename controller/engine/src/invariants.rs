@@ -1,8 +1,8 @@
 //! What must hold of every decision; the shell checks it before it carries anything out, and drops the whole
 //! decision if it does not.
 
-use slipway_crds::Uid;
 use slipway_crds::v1alpha1::status::{Course, StepName};
+use slipway_crds::{IndexUuid, Uid};
 
 use crate::decision::{Call, Decision, Kind, Patch, Purpose};
 use crate::intent::Intent;
@@ -161,11 +161,12 @@ fn own_job_problem(intent: &Intent, observed: &Observed, uid: &Uid) -> Option<St
 }
 
 /// The stable alias moves to the verified generation only, when no old pod is left.
-fn alias_problem(committed: &Progress, to_uuid: &str) -> Option<String> {
+fn alias_problem(committed: &Progress, to_uuid: &IndexUuid) -> Option<String> {
     let verified = committed
         .candidate()
         .filter(|candidate| candidate.verified_at.is_some());
-    let known = verified.is_some_and(|candidate| candidate.indices.iter().any(|index| index.uuid == to_uuid));
+    let known =
+        verified.is_some_and(|candidate| candidate.indices.iter().any(|index| index.uuid == *to_uuid));
     if !known {
         return Some("the index was not verified".to_owned());
     }
@@ -175,15 +176,15 @@ fn alias_problem(committed: &Progress, to_uuid: &str) -> Option<String> {
 }
 
 /// Only indices that were recorded as not needed any more.
-fn delete_problem(intent: &Intent, committed: &Progress, uuid: &str) -> Option<String> {
+fn delete_problem(intent: &Intent, committed: &Progress, uuid: &IndexUuid) -> Option<String> {
     let search = committed.status.search.as_ref();
-    let retired = search.is_some_and(|search| search.retired.iter().any(|index| index.uuid == uuid));
+    let retired = search.is_some_and(|search| search.retired.iter().any(|index| index.uuid == *uuid));
     let live = search.is_some_and(|search| {
         search
             .live
             .iter()
             .flat_map(|live| &live.indices)
-            .any(|index| index.uuid == uuid)
+            .any(|index| index.uuid == *uuid)
     });
     (live || !(retired || intent.meta.deleting))
         .then(|| "the index was not recorded as not needed any more".to_owned())

@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use serde::{Deserialize, Serialize};
 use slipway_crds::v1alpha1::status::Strategy;
-use slipway_crds::{TemplateDigest, TemplateHash, Uid};
+use slipway_crds::{AliasName, IndexName, IndexUuid, TemplateDigest, TemplateHash, Uid};
 
 use crate::question::Answers;
+use crate::sentence::and;
 use crate::template::Template;
 
 /// Everything that a decision looks at.
@@ -283,16 +284,16 @@ pub struct SearchFacts {
     /// Why this version cannot be used.
     pub unsupported: Option<String>,
     /// What each name that was asked for stands for; a name that is absent here stands for nothing.
-    pub names: BTreeMap<String, NameView>,
+    pub names: BTreeMap<AliasName, NameView>,
     /// Indices that were asked for by name.
-    pub indices: BTreeMap<String, IndexView>,
+    pub indices: BTreeMap<IndexName, IndexView>,
 }
 
 /// What a name stands for in the search engine.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum NameView {
     /// An alias on these indices.
-    Alias(Vec<String>),
+    Alias(Vec<IndexName>),
     /// An index of that name itself.
     Index,
 }
@@ -303,7 +304,7 @@ impl NameView {
         match view {
             None => "nothing".to_owned(),
             Some(Self::Index) => "an index of its own name".to_owned(),
-            Some(Self::Alias(indices)) => indices.join(" and "),
+            Some(Self::Alias(indices)) => and(indices),
         }
     }
 }
@@ -312,28 +313,25 @@ impl NameView {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct IndexView {
     /// Its UUID.
-    pub uuid: String,
+    pub uuid: IndexUuid,
     /// Documents, where counts were asked for.
     pub documents: i64,
     /// Names of all aliases on it.
-    pub aliases: BTreeSet<String>,
+    pub aliases: BTreeSet<AliasName>,
     /// Its health is red, or it refuses writes: why.
     pub trouble: Option<String>,
 }
 
 impl SearchFacts {
     /// The one index behind a name; none where there is none or several.
-    pub fn resolve(&self, name: &str) -> Option<(&str, &IndexView)> {
-        let index = match self.names.get(name)? {
+    pub fn resolve(&self, name: &AliasName) -> Option<(&IndexName, &IndexView)> {
+        match self.names.get(name)? {
             NameView::Alias(indices) => match indices.as_slice() {
-                [only] => only,
-                _ => return None,
+                [only] => self.indices.get_key_value(only),
+                _ => None,
             },
-            NameView::Index => name,
-        };
-        self.indices
-            .get_key_value(index)
-            .map(|(name, view)| (name.as_str(), view))
+            NameView::Index => self.indices.get_key_value(&name.as_str().into()),
+        }
     }
 }
 

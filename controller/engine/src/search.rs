@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 use slipway_crds::v1alpha1::RebuildWhen;
 use slipway_crds::v1alpha1::status::{Candidate, Generation, GenerationIndex, RetiredIndex, StopReason};
+use slipway_crds::{AliasName, IndexName};
 
 use crate::draft::{StepInput, Verdict};
 use crate::intent::{Meta, Plan, ReindexPlan, TaskPlan};
 use crate::observed::{NameView, SearchFacts};
 use crate::progress::Progress;
 use crate::question::{Known, Question};
-use crate::sentence::unchanged;
+use crate::sentence::{and, unchanged};
 use crate::task::{TaskRun, task_run};
 use crate::template::digest;
 
@@ -65,11 +66,11 @@ pub struct SearchQuestion {
     /// Address of the engine.
     pub url: String,
     /// Names to resolve: aliases or indices.
-    pub names: Vec<String>,
+    pub names: Vec<AliasName>,
     /// Prefixes of index names to list.
     pub prefixes: Vec<String>,
     /// Indices to look at by name.
-    pub indices: Vec<String>,
+    pub indices: Vec<IndexName>,
     /// Whether documents are counted.
     pub counts: Counts,
 }
@@ -105,8 +106,8 @@ pub fn question(plan: &Plan, progress: &Progress, counts: Counts) -> Option<Sear
             .extend(live.map(|token| ReindexPlan::name(alias, Some(token))));
         if let Some(candidate) = candidate {
             let name = ReindexPlan::name(alias, Some(&candidate.token));
-            question.names.push(name.clone());
-            question.prefixes.push(name);
+            question.prefixes.push(name.to_string());
+            question.names.push(name);
         }
     }
     Some(question)
@@ -190,7 +191,7 @@ pub fn baseline(
                     format!(
                         "Alias {} is on {}. An alias must be on exactly one index before a release: remove it from the others.",
                         alias,
-                        indices.join(" and ")
+                        and(indices)
                     ),
                 ));
             }
@@ -201,11 +202,11 @@ pub fn baseline(
 }
 
 /// The index behind a name, as status remembers it.
-pub fn index_of(facts: &SearchFacts, alias: &str, name: &str) -> Option<GenerationIndex> {
+pub fn index_of(facts: &SearchFacts, alias: &AliasName, name: &AliasName) -> Option<GenerationIndex> {
     let (index, view) = facts.resolve(name)?;
     Some(GenerationIndex {
-        alias: alias.to_owned(),
-        index: index.to_owned(),
+        alias: alias.clone(),
+        index: index.clone(),
         uuid: view.uuid.clone(),
         documents: Some(view.documents),
     })
@@ -216,7 +217,7 @@ pub fn moved<'a>(
     plan: &'a ReindexPlan,
     candidate: &Candidate,
     facts: &SearchFacts,
-) -> Option<(&'a str, String)> {
+) -> Option<(&'a AliasName, String)> {
     plan.aliases.iter().find_map(|alias| {
         let before = candidate.baseline.iter().find(|index| index.alias == *alias);
         let now = facts.names.get(alias);
@@ -231,19 +232,19 @@ pub fn moved<'a>(
             }
             (Some(_) | None, _) => false,
         };
-        (!same).then(|| (alias.as_str(), NameView::place(now)))
+        (!same).then(|| (alias, NameView::place(now)))
     })
 }
 
 /// All indices that carry a candidate's token, for its clean-up.
 pub fn seen(plan: &ReindexPlan, candidate: &Candidate, facts: &SearchFacts) -> Vec<GenerationIndex> {
-    let prefix = |alias: &str| ReindexPlan::name(alias, Some(&candidate.token));
-    let of = |name: &str| {
+    let prefix = |alias: &AliasName| ReindexPlan::name(alias, Some(&candidate.token));
+    let of = |name: &IndexName| {
         let matching = plan
             .aliases
             .iter()
-            .filter(|alias| name.starts_with(&prefix(alias)));
-        matching.max_by_key(|alias| alias.len())
+            .filter(|alias| name.as_str().starts_with(prefix(alias).as_str()));
+        matching.max_by_key(|alias| alias.as_str().len())
     };
     let indices = facts
         .indices

@@ -1,8 +1,8 @@
 //! Parts of the sentences that people read. A sentence says what is, for how long, until when, and what one can do; a
 //! remedy is a command that can be pasted, and stands at the end.
 
-use slipway_crds::names;
 use slipway_crds::v1alpha1::status::StepName;
+use slipway_crds::{IndexName, names};
 
 use crate::draft::StepInput;
 use crate::intent::Meta;
@@ -48,6 +48,12 @@ pub(crate) fn serving(input: &StepInput<'_>) -> String {
 pub(crate) fn at_work_for(input: &StepInput<'_>, step: StepName) -> String {
     let started = input.committed.step(step).and_then(|step| step.started_at);
     human(since(input.now, started.unwrap_or(input.now)))
+}
+
+/// `products_a and products_b`.
+pub(crate) fn and(indices: &[IndexName]) -> String {
+    let names: Vec<&str> = indices.iter().map(IndexName::as_str).collect();
+    names.join(" and ")
 }
 
 /// `1 pod`, `3 pods`.

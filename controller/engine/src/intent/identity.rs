@@ -1,6 +1,7 @@
 //! What makes a version another one.
 
 use serde_json::{Value, json};
+use slipway_crds::AliasName;
 use slipway_crds::v1alpha1::{self as crd, Reindex, ReleaseSpec, Task};
 
 use crate::template::{canonical, digest};
@@ -93,7 +94,7 @@ fn identity_of_reindex(reindex: &Reindex) -> Value {
     let fingerprint = rebuild
         .as_ref()
         .and_then(|crd::Rebuild { when: _, fingerprint }| fingerprint.as_ref());
-    let aliases: Vec<&String> = indices
+    let aliases: Vec<&AliasName> = indices
         .iter()
         .map(
             |crd::Index {

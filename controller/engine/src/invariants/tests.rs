@@ -90,10 +90,10 @@ fn what_must_never_be_done_is_found() {
             effect: || Effect {
                 call: Call::MoveAlias {
                     url: String::new(),
-                    alias: "products".to_owned(),
+                    alias: "products".into(),
                     from: None,
-                    to: "products_x".to_owned(),
-                    to_uuid: "x".to_owned(),
+                    to: "products_x".into(),
+                    to_uuid: "x".into(),
                 },
                 purpose: Purpose::MoveAlias,
             },
@@ -105,8 +105,8 @@ fn what_must_never_be_done_is_found() {
                 call: Call::DeleteIndex {
                     url: String::new(),
                     own_alias: None,
-                    index: "products_1".to_owned(),
-                    uuid: "x".to_owned(),
+                    index: "products_1".into(),
+                    uuid: "x".into(),
                 },
                 purpose: Purpose::DeleteIndex,
             },

@@ -162,7 +162,7 @@ fn move_alias(url: &str, candidate: &Candidate, target: &GenerationIndex, facts:
         (None, None) => None,
         (other, before) => {
             let place = NameView::place(other);
-            let expected = before.map_or_else(|| "nothing".to_owned(), |before| before.index.clone());
+            let expected = before.map_or_else(|| "nothing".to_owned(), |before| before.index.to_string());
             return Step::Conflict(format!(
                 "Alias {alias} is on {place}, where {expected} was expected: somebody else moved it. Point it to {index} yourself, or back to {expected}."
             ));

@@ -39,14 +39,14 @@ fn reindex_while_the_build_runs() {
         Row {
             name: "live_alias_gone_gives_up",
             change: |scene| {
-                scene.engine().names.remove("products");
+                scene.engine().names.remove(&"products".into());
             },
             does: &[],
             says: "LiveAliasMoved",
         },
         Row {
             name: "live_index_replaced_gives_up",
-            change: |scene| scene.engine().indices.get_mut("products_1").unwrap().uuid = "x".to_owned(),
+            change: |scene| scene.engine().indices.get_mut(&"products_1".into()).unwrap().uuid = "x".into(),
             does: &[],
             says: "LiveAliasMoved",
         },

@@ -236,12 +236,12 @@ fn retire_alias_already_there_completes() {
     scene
         .engine()
         .names
-        .insert("products".to_owned(), NameView::Alias(vec![new.index.clone()]));
+        .insert("products".into(), NameView::Alias(vec![new.index.clone()]));
     scene.committed = scene.decide().progress;
     let decision = scene.decide();
     assert_eq!(decision.progress.status.phase, Some(Phase::Complete));
     let search = decision.progress.status.search.unwrap();
     assert!(search.candidate.is_none());
     assert_eq!(search.live.unwrap().indices[0].uuid, new.uuid);
-    assert_eq!(search.retired[0].index, "products_1");
+    assert_eq!(search.retired[0].index, "products_1".into());
 }

@@ -256,8 +256,8 @@ fn early(error: Error, committed: &Progress, decision: &mut Decision, memory: &m
         };
         let call = Call::MoveAlias {
             url,
-            alias: "products".to_owned(),
-            from: Some("products_1".to_owned()),
+            alias: "products".into(),
+            from: Some("products_1".into()),
             to: index.index.clone(),
             to_uuid: index.uuid.clone(),
         };
@@ -268,7 +268,7 @@ fn early(error: Error, committed: &Progress, decision: &mut Decision, memory: &m
     } else if let Some(index) = candidate.baseline.first() {
         let call = Call::DeleteIndex {
             url,
-            own_alias: Some("products".to_owned()),
+            own_alias: Some("products".into()),
             index: index.index.clone(),
             uuid: index.uuid.clone(),
         };
