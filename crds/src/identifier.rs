@@ -59,6 +59,11 @@ macro_rules! identifiers {
 }
 
 identifiers! {
+    /// Name of a revision, `<release>-<number>`, at most 64 characters: made when the revision begins, never used twice
+    /// in the life of a Release. Empty stands for no revision.
+    #[derive(Default)]
+    RevisionName,
+
     /// UID of an object in Kubernetes, `metadata.uid`, at most 64 characters: another object of the same name has
     /// another one. A claim is the UID of a Release.
     #[derive(Default)]

@@ -14,4 +14,4 @@ pub mod names;
 pub mod v1alpha1;
 
 pub use duration::Duration;
-pub use identifier::{AliasName, IndexName, IndexUuid, TemplateDigest, TemplateHash, Uid};
+pub use identifier::{AliasName, IndexName, IndexUuid, RevisionName, TemplateDigest, TemplateHash, Uid};

@@ -2,6 +2,7 @@
 
 pub mod job;
 
+use slipway_crds::RevisionName;
 use slipway_crds::v1alpha1::status::StepName;
 
 use crate::template::digest;
@@ -10,7 +11,7 @@ use crate::template::digest;
 const LONGEST: usize = 63;
 
 /// Name of the Job that runs an attempt: `shop-7-expand-1`. Too long a name ends in a digest of the whole.
-pub fn job_name(revision: &str, step: StepName, task: &str, attempt: i32) -> String {
+pub fn job_name(revision: &RevisionName, step: StepName, task: &str, attempt: i32) -> String {
     let task = match step {
         StepName::Prepare => format!("prepare-{task}"),
         StepName::Preflight
@@ -51,15 +52,15 @@ mod tests {
     #[test]
     fn a_jobs_name_says_what_it_is_and_never_grows_too_long() {
         assert_eq!(
-            job_name("shop-7", StepName::Expand, "expand", 1),
+            job_name(&"shop-7".into(), StepName::Expand, "expand", 1),
             "shop-7-expand-1"
         );
         assert_eq!(
-            job_name("shop-7", StepName::Prepare, "assets", 2),
+            job_name(&"shop-7".into(), StepName::Prepare, "assets", 2),
             "shop-7-prepare-assets-2"
         );
         let long = job_name(
-            &format!("{}-1234567", "a".repeat(40)),
+            &format!("{}-1234567", "a".repeat(40)).into(),
             StepName::Prepare,
             &"b".repeat(20),
             1,
@@ -68,7 +69,7 @@ mod tests {
         assert_ne!(
             long,
             job_name(
-                &format!("{}-1234567", "a".repeat(40)),
+                &format!("{}-1234567", "a".repeat(40)).into(),
                 StepName::Prepare,
                 &"b".repeat(20),
                 2

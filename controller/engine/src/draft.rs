@@ -202,7 +202,7 @@ impl Draft {
     /// revisions must not be.
     fn say(&mut self, warning: bool, reason: &'static str, about: String, note: String) {
         let revision = self.progress.revision_name();
-        let action = if about.contains(&revision) {
+        let action = if about.contains(revision.as_str()) {
             about
         } else {
             format!("{revision}/{about}")

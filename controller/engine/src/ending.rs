@@ -111,7 +111,7 @@ fn traffic_back(input: &StepInput<'_>, draft: &mut Draft, open: &[WorkloadWindow
         .and_then(|revision| revision.previous.clone());
     draft.warn(
         "TrafficBack",
-        input.committed.revision_name(),
+        input.committed.revision_name().to_string(),
         "The traffic is back on the old side.",
     );
     Some(Verdict::working(
@@ -143,22 +143,22 @@ pub fn end(draft: &mut Draft, outcome: Outcome) {
         Outcome::Complete => {
             draft.progress.status.serving = Some(name.clone());
             let waits = waiting_time(&draft.progress);
-            draft.tell("Completed", name, format!("{took} in all{waits}"));
+            draft.tell("Completed", name.to_string(), format!("{took} in all{waits}"));
         }
         Outcome::Adopted => {}
         Outcome::Failed => draft.warn(
             "Failed",
-            name.clone(),
+            name.to_string(),
             format!("{name} has ended after {took} ({reason}){serves}"),
         ),
         Outcome::Aborted => draft.warn(
             "Aborted",
-            name.clone(),
+            name.to_string(),
             format!("{name} has ended after {took} ({reason}){serves}"),
         ),
         Outcome::RolledBack => draft.warn(
             "RolledBack",
-            name.clone(),
+            name.to_string(),
             format!("{name} was taken back after {took} ({reason}){serves} again"),
         ),
     }

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use slipway_crds::RevisionName;
 use slipway_crds::v1alpha1::ReleaseStatus;
 use slipway_crds::v1alpha1::status::{
     Candidate, Course, Revision, SearchStatus, StepName, StepState, StepStatus, TaskOutcome, TaskStatus,
@@ -35,7 +36,7 @@ impl Progress {
     }
 
     /// Name of the revision.
-    pub fn revision_name(&self) -> String {
+    pub fn revision_name(&self) -> RevisionName {
         self.revision()
             .map(|revision| revision.name.clone())
             .unwrap_or_default()

@@ -3,7 +3,7 @@
 use slipway_crds::v1alpha1::status::{Ended, Generation, Outcome, PastRevision};
 
 use super::recovery::recover;
-use super::{begin, deployments, nothing_runs, revision, running_image};
+use super::{begin, deployments, nothing_runs, revision, revision_name, running_image};
 use crate::draft::{Draft, StepInput, Verdict};
 use crate::ending::ran_by;
 use crate::intent::Plan;
@@ -41,11 +41,11 @@ pub fn adopt(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
         begin(input.intent, plan, input.observed, number, draft);
         return Verdict::working("begins", "Waiting for the first revision to begin.");
     }
-    let name = format!("{}-{number}", input.intent.meta.name);
+    let name = revision_name(&input.intent.meta, number);
     draft.progress.status.serving = Some(name.clone());
     draft.tell(
         "Adopted",
-        name.clone(),
+        name.to_string(),
         format!(
             "what runs is {name} ({}); no pod was restarted",
             running_image(input.observed, plan).unwrap_or_default()

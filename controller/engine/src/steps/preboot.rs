@@ -220,7 +220,7 @@ fn ready(input: &StepInput<'_>, draft: &mut Draft, windows: &[WorkloadWindow<'_>
         .sum();
     draft.tell(
         "Ready",
-        input.committed.revision_name(),
+        input.committed.revision_name().to_string(),
         format!(
             "{} ready after {}",
             count(pods, "new pod"),

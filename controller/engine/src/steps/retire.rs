@@ -1,9 +1,9 @@
 //! Retire: the old side goes, the Services select as the user wrote them, the stable alias follows.
 
-use slipway_crds::names;
 use slipway_crds::v1alpha1::status::{
     Candidate, Generation, GenerationIndex, RetireIntent, RollbackState, RollbackStatus, StepName, StopReason,
 };
+use slipway_crds::{RevisionName, names};
 
 use crate::catch_up::{Pass, pass_since, waits_for_a_person};
 use crate::decision::{Call, Purpose};
@@ -213,8 +213,8 @@ fn become_live(input: &StepInput<'_>, draft: &mut Draft, reindex: &ReindexPlan, 
             input
                 .committed
                 .revision()
-                .and_then(|revision| revision.previous.as_deref())
-                .unwrap_or("what was there before")
+                .and_then(|revision| revision.previous.as_ref())
+                .map_or("what was there before", RevisionName::as_str)
         ),
     );
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::ReleaseSpec;
 use super::{Cause, StopReason};
+use crate::RevisionName;
 
 /// One version on its way to being live.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -18,7 +19,7 @@ pub struct Revision {
 
     /// `<release>-<number>`.
     #[schemars(length(max = 64))]
-    pub name: String,
+    pub name: RevisionName,
 
     /// What identifies the version: image, workloads, tasks and fingerprint. Timeouts and other live
     /// settings are not part of it.
@@ -37,7 +38,7 @@ pub struct Revision {
     /// Name of the revision that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub previous: Option<String>,
+    pub previous: Option<RevisionName>,
 
     /// When it was begun.
     pub started_at: Timestamp,
@@ -301,7 +302,7 @@ pub struct PastRevision {
     pub number: i64,
     /// `<release>-<number>`.
     #[schemars(length(max = 64))]
-    pub name: String,
+    pub name: RevisionName,
     /// Its digest; empty for a version that was adopted.
     #[schemars(length(max = 64))]
     pub digest: String,

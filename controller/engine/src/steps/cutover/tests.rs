@@ -152,7 +152,7 @@ fn cutover_confirmed_starts_the_watch() {
     let decision = scene.decide();
     let cutover = decision.progress.status.cutover.unwrap();
     assert!(cutover.confirmed_at.is_some());
-    assert_eq!(decision.progress.status.serving.as_deref(), Some("shop-2"));
+    assert_eq!(decision.progress.status.serving, Some("shop-2".into()));
     assert!(decision.because.iter().any(|because| because.reason == "CutOver"));
 }
 
