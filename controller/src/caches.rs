@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use kube::core::{Expression, Selector};
 
-use slipway_crds::{Uid, v1alpha1::Release};
+use slipway_crds::{DeploymentName, ServiceName, Uid, v1alpha1::Release};
 use slipway_engine::{
     Intent, Observed, Progress,
     observed::{DeploymentView, JobView, ReplicaSetView, ServiceView, TaskPodView},
@@ -21,7 +21,7 @@ pub struct OwnedReplicaSet {
     /// UID of the Deployment.
     pub owner: Uid,
     /// Name of the Deployment.
-    pub deployment: String,
+    pub deployment: DeploymentName,
     /// Itself.
     pub view: ReplicaSetView,
 }
@@ -39,7 +39,7 @@ pub struct AddressedService {
 #[derive(Clone, Debug)]
 pub struct Slice {
     /// Name of the Service.
-    pub service: String,
+    pub service: ServiceName,
     /// Names of its ready pods.
     pub ready_pods: Vec<String>,
 }
@@ -186,11 +186,12 @@ impl Caches {
         }
     }
 
-    fn services(&self, namespace: &str, own: &Tag, concern: &Concern) -> BTreeMap<String, ServiceView> {
+    fn services(&self, namespace: &str, own: &Tag, concern: &Concern) -> BTreeMap<ServiceName, ServiceView> {
         let named = concern.services.iter();
-        let named = named.filter_map(|name| self.services.get(&Key::new(namespace, name)));
+        let named = named.filter_map(|name| self.services.get(&Key::new(namespace, name.as_str())));
         let deployments = concern.deployments.iter();
-        let deployments = deployments.filter_map(|name| self.deployments.get(&Key::new(namespace, name)));
+        let deployments =
+            deployments.filter_map(|name| self.deployments.get(&Key::new(namespace, name.as_str())));
         let of_pods = deployments
             .flat_map(|deployment| self.services.selecting(namespace, deployment.template.labels()));
         let of_tasks = concern.task_labels.iter();
@@ -207,11 +208,15 @@ impl Caches {
         namespace: &str,
         own: &Tag,
         concern: &Concern,
-        services: &BTreeMap<String, ServiceView>,
-    ) -> BTreeMap<String, DeploymentView> {
+        services: &BTreeMap<ServiceName, ServiceView>,
+    ) -> BTreeMap<DeploymentName, DeploymentView> {
         let moved = concern.services.iter().filter_map(|name| services.get(name));
         let selected = moved.flat_map(|service| self.deployments.labelled(namespace, &service.selector));
-        let named = concern.deployments.iter().cloned().chain(selected);
+        let named = concern
+            .deployments
+            .iter()
+            .map(ToString::to_string)
+            .chain(selected);
         let named = named.filter_map(|name| self.deployments.get(&Key::new(namespace, name)));
         let of_tasks = concern.task_labels.iter();
         let of_tasks = of_tasks.flat_map(|labels| self.deployments.selecting(namespace, labels));

@@ -64,6 +64,16 @@ identifiers! {
     #[derive(Default)]
     RevisionName,
 
+    /// Name of a workload in the spec, at most 40 characters: what status and messages call it. Its Deployment may be
+    /// named otherwise.
+    WorkloadName,
+
+    /// Name of a Deployment in the namespace of the Release, at most 253 characters.
+    DeploymentName,
+
+    /// Name of a Service in the namespace of the Release, at most 63 characters.
+    ServiceName,
+
     /// UID of an object in Kubernetes, `metadata.uid`, at most 64 characters: another object of the same name has
     /// another one. A claim is the UID of a Release.
     #[derive(Default)]

@@ -14,4 +14,7 @@ pub mod names;
 pub mod v1alpha1;
 
 pub use duration::Duration;
-pub use identifier::{AliasName, IndexName, IndexUuid, RevisionName, TemplateDigest, TemplateHash, Uid};
+pub use identifier::{
+    AliasName, DeploymentName, IndexName, IndexUuid, RevisionName, ServiceName, TemplateDigest, TemplateHash,
+    Uid, WorkloadName,
+};

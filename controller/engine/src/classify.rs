@@ -69,7 +69,7 @@ fn in_window(object: &Value) -> bool {
 /// Reads a Deployment; its ReplicaSets are added by the caller.
 pub fn deployment(object: &Value) -> DeploymentView {
     DeploymentView {
-        name: owned(object, "/metadata/name"),
+        name: owned(object, "/metadata/name").into(),
         uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
         generation: long(object, "/metadata/generation"),
@@ -192,7 +192,7 @@ pub fn replica_set(object: &Value) -> ReplicaSetView {
 pub fn service(object: &Value) -> ServiceView {
     let ports = object.pointer("/spec/ports").and_then(Value::as_array);
     ServiceView {
-        name: owned(object, "/metadata/name"),
+        name: owned(object, "/metadata/name").into(),
         uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
         claim: label(object, names::CLAIM).map(Uid::from),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use slipway_crds::Uid;
 use slipway_crds::v1alpha1::status::{Cause, Course, Reason, StopReason, WorkloadStatus};
+use slipway_crds::{DeploymentName, Uid, WorkloadName};
 
 use crate::decision::{Because, Call, Effect, Kind, Patch, Purpose, ReadAgain, Wake};
 use crate::intent::{Intent, Plan};
@@ -85,7 +85,7 @@ impl Verdict {
     }
 
     /// In need of a Deployment that was deleted.
-    pub fn deployment_gone(name: &str) -> Self {
+    pub fn deployment_gone(name: &DeploymentName) -> Self {
         Self::stalled(
             StopReason::DeploymentMissing,
             format!("Deployment {name} does not exist any more. Create it again."),
@@ -247,7 +247,7 @@ impl Draft {
     }
 
     /// Changes what status says of a workload.
-    pub fn workload(&mut self, name: &str, change: impl FnOnce(&mut WorkloadStatus)) {
+    pub fn workload(&mut self, name: &WorkloadName, change: impl FnOnce(&mut WorkloadStatus)) {
         if let Some(workload) = self.progress.workload_mut(name) {
             change(workload);
         }

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use slipway_crds::Uid;
 use slipway_crds::v1alpha1::{Phase, Release};
+use slipway_crds::{DeploymentName, Uid};
 
 use crate::decision::Wake;
 use crate::observed::{Observed, PodTrouble, WindowGuard};
@@ -83,7 +83,7 @@ pub(crate) struct World {
     /// Access modes of volume claims.
     pub(crate) claims: BTreeMap<String, Vec<String>>,
     /// Autoscalers by a metric of type Value.
-    pub(crate) autoscalers: BTreeMap<String, String>,
+    pub(crate) autoscalers: BTreeMap<DeploymentName, String>,
     /// Volume claims cannot be read.
     pub(crate) unreadable: bool,
     pub(crate) guard: WindowGuard,
@@ -188,7 +188,7 @@ impl World {
         let mut deployments: BTreeMap<_, _> = self
             .deployments
             .iter()
-            .map(|(name, object)| (name.clone(), classify::deployment(object)))
+            .map(|(name, object)| (name.as_str().into(), classify::deployment(object)))
             .collect();
         for set in self.sets.values() {
             let owner = classify::owner(set).unwrap_or_default();
@@ -199,7 +199,7 @@ impl World {
         let services = self.services.iter().map(|(name, object)| {
             let mut view = classify::service(object);
             view.ready_pods = self.endpoints.get(name).cloned().unwrap_or_default();
-            (name.clone(), view)
+            (name.as_str().into(), view)
         });
         Observed {
             services: services.collect(),
@@ -227,7 +227,7 @@ impl World {
             Question::VolumeClaims(_) if self.unreadable => Err("forbidden".to_owned()),
             Question::VolumeClaims(_) => Ok(Answer::VolumeClaims(self.claims.clone())),
             Question::Autoscalers => Ok(Answer::Autoscalers(self.autoscalers.clone())),
-            Question::PodTroubles(deployment) => Ok(Answer::PodTroubles(self.troubles(deployment))),
+            Question::PodTroubles(deployment) => Ok(Answer::PodTroubles(self.troubles(deployment.as_str()))),
         }
     }
 

@@ -11,7 +11,7 @@ use slipway_crds::v1alpha1::status::{Revision, StepName};
 use slipway_crds::v1alpha1::{
     EnvironmentVariable, InitContainers, Move, OnTimeout, RebuildWhen, Release, ReleaseSpec, Workload,
 };
-use slipway_crds::{AliasName, Uid, names};
+use slipway_crds::{AliasName, DeploymentName, ServiceName, Uid, WorkloadName, names};
 
 pub use parse::InvalidSpec;
 
@@ -111,15 +111,15 @@ pub struct Plan {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct WorkloadPlan {
     /// Its name in the spec.
-    pub name: String,
+    pub name: WorkloadName,
     /// Name of the Deployment.
-    pub deployment: String,
+    pub deployment: DeploymentName,
     /// The container that gets the image; none: the only one.
     pub container: Option<String>,
     /// Services whose traffic moves.
-    pub services: Vec<String>,
+    pub services: Vec<ServiceName>,
     /// Services that are left alone.
-    pub leave: Vec<String>,
+    pub leave: Vec<ServiceName>,
     /// How it gets its new version.
     pub move_: Move,
 }
@@ -132,7 +132,7 @@ pub struct TaskPlan {
     /// Its name within the step.
     pub name: String,
     /// The workload whose new pod spec it gets.
-    pub from: String,
+    pub from: WorkloadName,
     /// Replaces the entry point.
     pub command: Vec<String>,
     /// Arguments.

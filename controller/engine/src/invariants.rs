@@ -71,7 +71,12 @@ fn patch_problem(
             let intended = committed.status.cutover.is_some();
             let ready = WorkloadWindow::all(committed, observed)
                 .iter()
-                .filter(|window| window.services.iter().any(|service| service.name == patch.name))
+                .filter(|window| {
+                    window
+                        .services
+                        .iter()
+                        .any(|service| service.name.as_str() == patch.name)
+                })
                 .all(|window| window.new.is_some_and(|new| new.ready > 0));
             (!intended || !ready).then(|| {
                 "traffic would move without a committed intent or to a side without ready pods".to_owned()

@@ -9,7 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use serde::{Deserialize, Serialize};
 use slipway_crds::v1alpha1::status::Strategy;
-use slipway_crds::{AliasName, IndexName, IndexUuid, TemplateDigest, TemplateHash, Uid};
+use slipway_crds::{
+    AliasName, DeploymentName, IndexName, IndexUuid, ServiceName, TemplateDigest, TemplateHash, Uid,
+};
 
 use crate::question::Answers;
 use crate::sentence::and;
@@ -19,9 +21,9 @@ use crate::template::Template;
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Observed {
     /// The Deployments that concern the Release, by name; those that it does not name come without ReplicaSets.
-    pub deployments: BTreeMap<String, DeploymentView>,
+    pub deployments: BTreeMap<DeploymentName, DeploymentView>,
     /// The Services that concern the Release, by name; those that it does not name come without pods.
-    pub services: BTreeMap<String, ServiceView>,
+    pub services: BTreeMap<ServiceName, ServiceView>,
     /// The Jobs that carry this Release's UID, or a name that it would use.
     pub jobs: BTreeMap<String, JobView>,
     /// Pods of this Release's tasks.
@@ -48,7 +50,7 @@ pub enum WindowGuard {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct DeploymentView {
     /// Its name.
-    pub name: String,
+    pub name: DeploymentName,
     /// Its UID.
     pub uid: Uid,
     /// Its resource version.
@@ -127,10 +129,10 @@ pub struct ReplicaSetView {
 }
 
 /// A Service and its endpoints.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ServiceView {
     /// Its name.
-    pub name: String,
+    pub name: ServiceName,
     /// Its UID.
     pub uid: Uid,
     /// Its resource version.

@@ -2,12 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use slipway_crds::RevisionName;
 use slipway_crds::v1alpha1::ReleaseStatus;
 use slipway_crds::v1alpha1::status::{
     Candidate, Course, Revision, SearchStatus, StepName, StepState, StepStatus, TaskOutcome, TaskStatus,
     WorkloadStatus,
 };
+use slipway_crds::{RevisionName, WorkloadName};
 
 /// What status remembers. Committed before anything is done because of it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -128,19 +128,19 @@ impl Progress {
     }
 
     /// A workload.
-    pub fn workload(&self, name: &str) -> Option<&WorkloadStatus> {
+    pub fn workload(&self, name: &WorkloadName) -> Option<&WorkloadStatus> {
         self.status
             .workloads
             .iter()
-            .find(|workload| workload.name == name)
+            .find(|workload| workload.name == *name)
     }
 
     /// A workload.
-    pub fn workload_mut(&mut self, name: &str) -> Option<&mut WorkloadStatus> {
+    pub fn workload_mut(&mut self, name: &WorkloadName) -> Option<&mut WorkloadStatus> {
         self.status
             .workloads
             .iter_mut()
-            .find(|workload| workload.name == name)
+            .find(|workload| workload.name == *name)
     }
 
     /// Whether a window is open somewhere.

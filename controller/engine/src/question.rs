@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use slipway_crds::DeploymentName;
 
 use crate::intent::Intent;
 use crate::observed::{Observed, PodTrouble, SearchFacts};
@@ -24,7 +25,7 @@ pub enum Question {
     /// Autoscalers of the namespace that scale by a metric of type Value.
     Autoscalers,
     /// Why the pods of this Deployment are not ready.
-    PodTroubles(String),
+    PodTroubles(DeploymentName),
 }
 
 impl Question {
@@ -49,7 +50,7 @@ pub enum Answer {
     /// Access modes by name of the claim; a claim that does not exist is absent.
     VolumeClaims(BTreeMap<String, Vec<String>>),
     /// Name of the autoscaler by that of its Deployment.
-    Autoscalers(BTreeMap<String, String>),
+    Autoscalers(BTreeMap<DeploymentName, String>),
     /// In the words of the pods.
     PodTroubles(Vec<PodTrouble>),
 }
@@ -119,7 +120,7 @@ impl Answers {
     }
 
     /// Autoscalers by a metric of type Value.
-    pub fn autoscalers(&self) -> Known<'_, BTreeMap<String, String>> {
+    pub fn autoscalers(&self) -> Known<'_, BTreeMap<DeploymentName, String>> {
         self.find(
             |question| matches!(question, Question::Autoscalers),
             |answer| match answer {

@@ -47,7 +47,7 @@ pub fn open(window: &WorkloadWindow<'_>, draft: &mut Draft) -> bool {
             let serving = draft.progress.status.serving.clone().unwrap_or_default();
             draft.tell(
                 "Booting",
-                deployment.name.clone(),
+                deployment.name.to_string(),
                 format!(
                     "{}: {} beside the old ones; traffic stays on {serving}",
                     deployment.name,
@@ -132,7 +132,7 @@ pub fn lock(window: &WorkloadWindow<'_>, draft: &mut Draft) -> bool {
         if window.status.locked_at.is_some() {
             draft.warn(
                 "ResumeUndone",
-                window.name(),
+                window.name().to_string(),
                 format!("Deployment {} was resumed, or its hold changed, while a release is in progress. It is paused again.", deployment.name),
             );
         }
@@ -173,7 +173,7 @@ pub fn bring_back(window: &WorkloadWindow<'_>, side: Side, draft: &mut Draft) ->
     if !waits && !follows(deployment, set) {
         draft.warn(
             "SideLost",
-            deployment.name.clone(),
+            deployment.name.to_string(),
             format!(
                 "The pods of {} that are to serve lost their ReplicaSet or were scaled away. They are being brought back.",
                 deployment.name
@@ -251,7 +251,7 @@ pub fn keep_pins(window: &WorkloadWindow<'_>, side: Side, draft: &mut Draft) -> 
     {
         draft.warn(
             "RePinned",
-            service.name.clone(),
+            service.name.to_string(),
             format!(
                 "Something changed the selector of Service {}. It points to the serving side again.",
                 service.name
@@ -268,5 +268,11 @@ pub(crate) fn patch_deployment(
     body: serde_json::Value,
     draft: &mut Draft,
 ) {
-    draft.patch(Kind::Deployment, &deployment.name, &deployment.uid, purpose, body);
+    draft.patch(
+        Kind::Deployment,
+        deployment.name.as_str(),
+        &deployment.uid,
+        purpose,
+        body,
+    );
 }

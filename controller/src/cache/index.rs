@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-use slipway_crds::{Uid, names::POD_TEMPLATE_HASH};
+use slipway_crds::{DeploymentName, ServiceName, Uid, names::POD_TEMPLATE_HASH};
 
 use super::Key;
 
@@ -17,9 +17,9 @@ pub enum Tag {
     /// The UID of the Deployment that owns it.
     Owner(Uid),
     /// The name of a Deployment.
-    Deployment(String),
+    Deployment(DeploymentName),
     /// The name of a Service.
-    Service(String),
+    Service(ServiceName),
     /// A label that its pods carry.
     Label(String, String),
     /// A label that it selects pods by: of all of those the one under which the fewest are filed.

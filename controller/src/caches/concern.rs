@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use slipway_crds::{
-    Uid,
+    DeploymentName, ServiceName, Uid,
     names::RELEASE,
     v1alpha1::{Release, ReleaseStatus, Workload},
 };
@@ -15,10 +15,10 @@ use crate::cache::{Key, Tag};
 /// What a Release names: in its spec, in the spec of its last revision, in what that remembers.
 #[derive(Debug, Default)]
 pub(super) struct Concern {
-    /// Names of Deployments.
-    pub(super) deployments: BTreeSet<String>,
-    /// Names of Services whose traffic moves.
-    pub(super) services: BTreeSet<String>,
+    /// Deployments.
+    pub(super) deployments: BTreeSet<DeploymentName>,
+    /// Services whose traffic moves.
+    pub(super) services: BTreeSet<ServiceName>,
     /// The labels of its tasks' pods.
     pub(super) task_labels: BTreeSet<BTreeMap<String, String>>,
 }
@@ -82,13 +82,13 @@ impl Caches {
     }
 
     /// The Releases that name a Deployment.
-    pub(crate) fn naming_deployment(&self, namespace: &str, name: &str) -> BTreeSet<Key> {
-        self.releases_by(namespace, &Tag::Deployment(name.to_owned()))
+    pub(crate) fn naming_deployment(&self, namespace: &str, name: &DeploymentName) -> BTreeSet<Key> {
+        self.releases_by(namespace, &Tag::Deployment(name.clone()))
     }
 
     /// The Releases that name a Service.
-    pub(crate) fn naming_service(&self, namespace: &str, name: &str) -> BTreeSet<Key> {
-        self.releases_by(namespace, &Tag::Service(name.to_owned()))
+    pub(crate) fn naming_service(&self, namespace: &str, name: &ServiceName) -> BTreeSet<Key> {
+        self.releases_by(namespace, &Tag::Service(name.clone()))
     }
 
     fn releases_by(&self, namespace: &str, tag: &Tag) -> BTreeSet<Key> {
@@ -105,7 +105,7 @@ impl Caches {
         after: Option<&DeploymentView>,
     ) -> BTreeSet<Key> {
         let namespace = key.namespace.as_str();
-        let mut concerned = self.naming_deployment(namespace, &key.name);
+        let mut concerned = self.naming_deployment(namespace, &key.name.as_str().into());
         let states = [before, after];
         for seen in states.into_iter().flatten() {
             concerned.extend(self.release_of(namespace, seen.claim.as_ref()));
@@ -132,7 +132,7 @@ impl Caches {
         after: Option<&AddressedService>,
     ) -> BTreeSet<Key> {
         let namespace = key.namespace.as_str();
-        let mut concerned = self.naming_service(namespace, &key.name);
+        let mut concerned = self.naming_service(namespace, &key.name.as_str().into());
         let states = [before, after];
         for seen in states.into_iter().flatten() {
             concerned.extend(self.release_of(namespace, seen.view.claim.as_ref()));
@@ -143,7 +143,7 @@ impl Caches {
         }
         for seen in states.into_iter().flatten() {
             for deployment in self.deployments.labelled(namespace, &seen.view.selector) {
-                concerned.extend(self.naming_deployment(namespace, &deployment));
+                concerned.extend(self.naming_deployment(namespace, &deployment.into()));
             }
             let by_tasks = self.releases.labelled(namespace, &seen.view.selector);
             concerned.extend(by_tasks.into_iter().map(|name| Key::new(namespace, name)));

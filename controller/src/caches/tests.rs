@@ -86,8 +86,8 @@ fn service(selector: &Value) -> Value {
     json!({"spec": {"selector": selector}})
 }
 
-fn keys<V>(map: &std::collections::BTreeMap<String, V>) -> Vec<&str> {
-    map.keys().map(String::as_str).collect()
+fn keys<K: ToString, V>(map: &std::collections::BTreeMap<K, V>) -> Vec<String> {
+    map.keys().map(ToString::to_string).collect()
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub(crate) fn observed(cluster: &Cluster, replicas: u8) -> Observed {
         .zip(cluster.endpoints)
         .flat_map(|(image, ready)| (0..ready).map(move |number| format!("web-v{image}-{number:05}")));
     let service = ServiceView {
-        name: "web".to_owned(),
+        name: "web".into(),
         uid: "uid-service-web".into(),
         resource_version: cluster.service.version.to_string(),
         claim: cluster.service.claim.then(|| UID.into()),
@@ -102,8 +102,8 @@ pub(crate) fn observed(cluster: &Cluster, replicas: u8) -> Observed {
     };
     let jobs = cluster.jobs.iter().filter(|job| job.state != JobState::Gone);
     Observed {
-        deployments: BTreeMap::from([("web".to_owned(), deployment(cluster, app, replicas))]),
-        services: BTreeMap::from([("web".to_owned(), service)]),
+        deployments: BTreeMap::from([("web".into(), deployment(cluster, app, replicas))]),
+        services: BTreeMap::from([("web".into(), service)]),
         jobs: jobs.map(|found| (found.name.to_string(), job(found))).collect(),
         task_pods: cluster.pods.iter().map(task_pod).collect(),
         releases: [UID.into()].into(),
@@ -133,7 +133,7 @@ fn deployment(cluster: &Cluster, selector: BTreeMap<String, String>, replicas: u
         .zip(1..)
         .filter_map(|(set, image)| Some(replica_set(image, set.as_ref()?)));
     DeploymentView {
-        name: "web".to_owned(),
+        name: "web".into(),
         uid: "uid-web".into(),
         resource_version: seen.version.to_string(),
         generation: 2,

@@ -50,7 +50,7 @@ pub fn recover(input: &StepInput<'_>, draft: &mut Draft) -> bool {
                 ..remember(deployment)
             }
         });
-        draft.warn("WindowRecovered", deployment.name.clone(), format!(
+        draft.warn("WindowRecovered", deployment.name.to_string(), format!(
             "The status of the Release was lost while the window of Deployment {} was open; it is ended on the side that serves. strategy, minReadySeconds and progressDeadlineSeconds are Kubernetes' defaults now: apply your manifest again",
             deployment.name
         ));

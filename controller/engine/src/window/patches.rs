@@ -100,7 +100,7 @@ pub fn claim_service(service: &ServiceView, claim: Option<&Uid>, draft: &mut Dra
         Purpose::Unclaim
     };
     let body = json!({ "metadata": metadata(&service.resource_version, &[(CLAIM, claim.map(Uid::as_str))]) });
-    draft.patch(Kind::Service, &service.name, &service.uid, purpose, body);
+    draft.patch(Kind::Service, service.name.as_str(), &service.uid, purpose, body);
 }
 
 pub(super) fn open(deployment: &DeploymentView, draft: &mut Draft) {
@@ -200,7 +200,7 @@ pub(super) fn pin(service: &ServiceView, hash: &TemplateHash, purpose: Purpose, 
         "metadata": metadata(&service.resource_version, &[(WINDOW, Some(WINDOW_OPEN))]),
         "spec": { "selector": { POD_TEMPLATE_HASH: hash } },
     });
-    draft.patch(Kind::Service, &service.name, &service.uid, purpose, body);
+    draft.patch(Kind::Service, service.name.as_str(), &service.uid, purpose, body);
 }
 
 /// Takes the pin and the window label off a Service.
@@ -209,7 +209,13 @@ pub fn unpin(service: &ServiceView, draft: &mut Draft) {
         "metadata": metadata(&service.resource_version, &[(WINDOW, None)]),
         "spec": { "selector": { POD_TEMPLATE_HASH: null } },
     });
-    draft.patch(Kind::Service, &service.name, &service.uid, Purpose::Unpin, body);
+    draft.patch(
+        Kind::Service,
+        service.name.as_str(),
+        &service.uid,
+        Purpose::Unpin,
+        body,
+    );
 }
 
 pub(super) fn min_ready(set: &ReplicaSetView, value: Option<i32>, purpose: Purpose, draft: &mut Draft) {

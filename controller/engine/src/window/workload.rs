@@ -1,5 +1,6 @@
 //! A workload in its window: what status remembers beside what is there.
 
+use slipway_crds::WorkloadName;
 use slipway_crds::v1alpha1::status::{SideStatus, WorkloadStatus};
 
 use super::patches::held;
@@ -145,7 +146,7 @@ impl<'a> WorkloadWindow<'a> {
         })
     }
 
-    pub(super) fn name(&self) -> &'a str {
+    pub(super) fn name(&self) -> &'a WorkloadName {
         &self.status.name
     }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::Move;
-use crate::{TemplateDigest, TemplateHash, Uid};
+use crate::{DeploymentName, ServiceName, TemplateDigest, TemplateHash, Uid, WorkloadName};
 
 /// One Deployment of the Release.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -14,11 +14,11 @@ use crate::{TemplateDigest, TemplateHash, Uid};
 pub struct WorkloadStatus {
     /// Its name in the spec.
     #[schemars(length(max = 40))]
-    pub name: String,
+    pub name: WorkloadName,
 
     /// Name of the Deployment.
     #[schemars(length(max = 253))]
-    pub deployment: String,
+    pub deployment: DeploymentName,
 
     /// UID of the Deployment: another one of the same name is not ours.
     #[schemars(length(max = 64))]
@@ -205,7 +205,7 @@ pub struct SideStatus {
 pub struct PinnedService {
     /// Its name.
     #[schemars(length(max = 63))]
-    pub name: String,
+    pub name: ServiceName,
     /// Its UID.
     #[schemars(length(max = 64))]
     pub uid: Uid,

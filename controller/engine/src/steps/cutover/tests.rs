@@ -25,7 +25,11 @@ fn intended() -> Scene {
         watch_until: None,
     });
     scene.committed.step_mut(StepName::Cutover).started_at = Some(scene.now);
-    scene.committed.workload_mut("web").unwrap().ready_at_cutover = Some(3);
+    scene
+        .committed
+        .workload_mut(&"web".into())
+        .unwrap()
+        .ready_at_cutover = Some(3);
     scene
 }
 

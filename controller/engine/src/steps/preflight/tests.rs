@@ -155,7 +155,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "an_autoscaler_that_runs_away",
             spec: SOUND,
             world: |world| {
-                world.autoscalers = [("web".to_owned(), "web-hpa".to_owned())].into();
+                world.autoscalers = [("web".into(), "web-hpa".to_owned())].into();
             },
             reason: "UnsupportedAutoscalerMetric",
             says: &["web-hpa", "AverageValue"],

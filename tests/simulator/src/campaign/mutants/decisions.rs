@@ -154,7 +154,7 @@ fn made(decision: &Decision) -> impl Iterator<Item = (&String, &Value)> {
 
 /// The bolt on the side that serves.
 fn bolt(observed: &Observed) -> Option<Effect> {
-    let web = observed.deployments.get("web")?;
+    let web = observed.deployments.get(&"web".into())?;
     let old = web
         .replica_sets
         .iter()
@@ -174,11 +174,11 @@ fn bolt(observed: &Observed) -> Option<Effect> {
 
 /// A change of a Deployment that calls for the next one.
 fn unrest(observed: &Observed) -> Option<Effect> {
-    let web = observed.deployments.get("web")?;
+    let web = observed.deployments.get(&"web".into())?;
     Some(patch(
         Purpose::Claim,
         Kind::Deployment,
-        &web.name,
+        web.name.as_str(),
         &web.uid,
         json!({
             "metadata": {"resourceVersion": web.resource_version, "labels": {"slipway.dev/claim": web.resource_version}},
@@ -188,12 +188,15 @@ fn unrest(observed: &Observed) -> Option<Effect> {
 
 /// The pin to the side that serves.
 fn pin(observed: &Observed) -> Option<Effect> {
-    let (web, service) = (observed.deployments.get("web")?, observed.services.get("web")?);
+    let (web, service) = (
+        observed.deployments.get(&"web".into())?,
+        observed.services.get(&"web".into())?,
+    );
     let side = web.replica_sets.iter().find(|set| set.wanted > 0)?;
     Some(patch(
         Purpose::Pin,
         Kind::Service,
-        &service.name,
+        service.name.as_str(),
         &service.uid,
         json!({
             "metadata": {"resourceVersion": service.resource_version},

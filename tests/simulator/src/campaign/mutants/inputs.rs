@@ -43,17 +43,20 @@ pub(super) fn mutate(
             }
         }
         Error::UngatedRescue => {
-            if observed.deployments.get("web").is_some_and(rescuable) {
+            if observed.deployments.get(&"web".into()).is_some_and(rescuable) {
                 told.step_mut(StepName::Preboot).state = StepState::Succeeded;
             }
         }
         _ => {
-            if let Some(web) = seen.deployments.get_mut("web") {
+            if let Some(web) = seen.deployments.get_mut(&"web".into()) {
                 deployment(error, web);
             }
             if error == Error::UnpinAfterClose && committed.completed(StepName::Watch) {
-                let settled = observed.deployments.get("web").is_some_and(|web| !held(web));
-                if let Some(service) = seen.services.get_mut("web").filter(|_| settled) {
+                let settled = observed
+                    .deployments
+                    .get(&"web".into())
+                    .is_some_and(|web| !held(web));
+                if let Some(service) = seen.services.get_mut(&"web".into()).filter(|_| settled) {
                     service.selector.remove("pod-template-hash");
                     service.window = false;
                 }
