@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use kube::core::{Expression, Selector};
 
-use slipway_crds::{DeploymentName, ServiceName, Uid, v1alpha1::Release};
+use slipway_crds::{DeploymentName, JobName, ServiceName, Uid, v1alpha1::Release};
 use slipway_engine::{
     Intent, Observed, Progress,
     observed::{DeploymentView, JobView, ReplicaSetView, ServiceView, TaskPodView},
@@ -228,10 +228,10 @@ impl Caches {
     }
 
     /// Jobs of this Release, and those of others that have a name which it uses.
-    fn jobs(&self, namespace: &str, own: &Tag, committed: &Progress) -> BTreeMap<String, JobView> {
+    fn jobs(&self, namespace: &str, own: &Tag, committed: &Progress) -> BTreeMap<JobName, JobView> {
         let named = committed.status.tasks.iter();
         named
-            .filter_map(|task| self.jobs.get(&Key::new(namespace, &task.job)))
+            .filter_map(|task| self.jobs.get(&Key::new(namespace, task.job.as_str())))
             .chain(self.jobs.tagged(namespace, own))
             .map(|job| (job.name.clone(), JobView::clone(&job)))
             .collect()

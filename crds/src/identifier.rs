@@ -64,6 +64,18 @@ identifiers! {
     #[derive(Default)]
     RevisionName,
 
+    /// Digest of a version, 16 hexadecimal digits: made by us, of what identifies it in the spec. Empty stands for a
+    /// version that no spec described.
+    #[derive(Default)]
+    VersionDigest,
+
+    /// Digest of what a task is given, 16 hexadecimal digits: made by us, the same for every attempt. A task that ran
+    /// under it to the end is not run again.
+    InputDigest,
+
+    /// Name of the Job that runs an attempt of a task, at most 63 characters: made by us, never used twice.
+    JobName,
+
     /// Name of a workload in the spec, at most 40 characters: what status and messages call it. Its Deployment may be
     /// named otherwise.
     WorkloadName,

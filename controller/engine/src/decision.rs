@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
-use slipway_crds::{AliasName, IndexName, IndexUuid, Uid};
+use slipway_crds::{AliasName, IndexName, IndexUuid, JobName, Uid};
 
 use crate::progress::Progress;
 
@@ -30,7 +30,7 @@ pub struct Decision {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum ReadAgain {
     /// A Job, by name.
-    Job(String),
+    Job(JobName),
     /// A ReplicaSet, by name: the side that is to have the traffic, or to be kept.
     ReplicaSet(String),
     /// The task pods of this Release: none of an earlier attempt may be alive.

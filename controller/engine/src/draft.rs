@@ -176,7 +176,7 @@ impl Draft {
             Purpose::DeleteJob,
             Call::Delete {
                 kind: Kind::Job,
-                name: job.name.clone(),
+                name: job.name.to_string(),
                 uid: job.uid.clone(),
                 resource_version: job.suspended.then(|| job.resource_version.clone()),
             },

@@ -1,6 +1,7 @@
 //! The ways out: a revision that is given up before its cutover, and one that is taken back after it.
 
 use jiff::SignedDuration;
+use slipway_crds::InputDigest;
 use slipway_crds::v1alpha1::status::{
     Ended, Outcome, PastRevision, Rejected, RollbackState, RollbackStatus, StepName, StepState, StopReason,
     TaskOutcome,
@@ -191,7 +192,7 @@ fn waiting_time(progress: &Progress) -> String {
 }
 
 /// What a version that was found running is taken to have run: going back to it runs nothing again.
-pub fn ran_by(plan: &Plan, image: &str) -> Vec<String> {
+pub fn ran_by(plan: &Plan, image: &str) -> Vec<InputDigest> {
     let once = plan.prepare.iter().chain(&plan.expand);
     once.map(|task| input_digest(image, task, None)).collect()
 }
@@ -205,7 +206,7 @@ pub fn past(progress: &Progress) -> Option<PastRevision> {
         .tasks
         .iter()
         .filter(|task| task.step != StepName::Reindex && task.outcome == Some(TaskOutcome::Succeeded));
-    let mut tasks: Vec<String> = ran.map(|task| task.input_digest.clone()).collect();
+    let mut tasks: Vec<InputDigest> = ran.map(|task| task.input_digest.clone()).collect();
     if ended.outcome == Outcome::Adopted {
         let plan = Plan::parse(&revision.inputs.0).ok();
         tasks = plan

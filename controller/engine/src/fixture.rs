@@ -206,7 +206,7 @@ impl World {
             jobs: self
                 .jobs
                 .iter()
-                .map(|(name, job)| (name.clone(), classify::job(job)))
+                .map(|(name, job)| (name.as_str().into(), classify::job(job)))
                 .collect(),
             task_pods: self.task_pods.values().map(classify::task_pod).collect(),
             releases: self

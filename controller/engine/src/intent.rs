@@ -11,7 +11,7 @@ use slipway_crds::v1alpha1::status::{Revision, StepName};
 use slipway_crds::v1alpha1::{
     EnvironmentVariable, InitContainers, Move, OnTimeout, RebuildWhen, Release, ReleaseSpec, Workload,
 };
-use slipway_crds::{AliasName, DeploymentName, ServiceName, Uid, WorkloadName, names};
+use slipway_crds::{AliasName, DeploymentName, ServiceName, Uid, VersionDigest, WorkloadName, names};
 
 pub use parse::InvalidSpec;
 
@@ -90,7 +90,7 @@ pub struct Live {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Plan {
     /// What identifies it.
-    pub digest: String,
+    pub digest: VersionDigest,
     /// The image.
     pub image: String,
     /// The Deployments.

@@ -2,7 +2,7 @@
 //! decision if it does not.
 
 use slipway_crds::v1alpha1::status::{Course, StepName};
-use slipway_crds::{IndexUuid, Uid};
+use slipway_crds::{IndexUuid, JobName, Uid};
 
 use crate::decision::{Call, Decision, Kind, Patch, Purpose};
 use crate::intent::Intent;
@@ -25,7 +25,7 @@ pub fn broken(
                 kind: Kind::Job,
                 name,
                 ..
-            } => create_problem(committed, observed, name),
+            } => create_problem(committed, observed, &name.as_str().into()),
             Call::Delete {
                 kind: Kind::Job, uid, ..
             } => own_job_problem(intent, observed, uid),
@@ -130,7 +130,7 @@ fn patch_problem(
 
 /// At most once: the Job is the one that was recorded, nobody has started it, and no pod of its attempt is there.
 fn start_problem(committed: &Progress, observed: &Observed, patch: &Patch) -> Option<String> {
-    let name = &patch.name;
+    let name = &JobName::from(patch.name.as_str());
     let task = committed.open_tasks().find(|task| task.job == *name);
     let fresh = observed.jobs.get(name).is_some_and(|job| job.never_started);
     match task {
@@ -147,13 +147,13 @@ fn start_problem(committed: &Progress, observed: &Observed, patch: &Patch) -> Op
 }
 
 /// An intent is committed, no Job of it was ever seen, no pod of it is there.
-fn create_problem(committed: &Progress, observed: &Observed, name: &str) -> Option<String> {
-    let task = committed.open_tasks().find(|task| task.job == name);
+fn create_problem(committed: &Progress, observed: &Observed, name: &JobName) -> Option<String> {
+    let task = committed.open_tasks().find(|task| task.job == *name);
     match task {
         None => Some(format!("{name} has no committed intent")),
         Some(task) if task.job_uid.is_some() => Some(format!("{name} was made before")),
         Some(_) if observed.jobs.contains_key(name) => Some(format!("{name} exists")),
-        Some(_) if observed.task_pods.iter().any(|pod| pod.job == name) => {
+        Some(_) if observed.task_pods.iter().any(|pod| pod.job == *name) => {
             Some(format!("a pod of {name} exists"))
         }
         Some(_) => None,

@@ -10,7 +10,8 @@ use kube::core::Selector;
 use serde::{Deserialize, Serialize};
 use slipway_crds::v1alpha1::status::Strategy;
 use slipway_crds::{
-    AliasName, DeploymentName, IndexName, IndexUuid, ServiceName, TemplateDigest, TemplateHash, Uid,
+    AliasName, DeploymentName, IndexName, IndexUuid, InputDigest, JobName, ServiceName, TemplateDigest,
+    TemplateHash, Uid,
 };
 
 use crate::question::Answers;
@@ -25,7 +26,7 @@ pub struct Observed {
     /// The Services that concern the Release, by name; those that it does not name come without pods.
     pub services: BTreeMap<ServiceName, ServiceView>,
     /// The Jobs that carry this Release's UID, or a name that it would use.
-    pub jobs: BTreeMap<String, JobView>,
+    pub jobs: BTreeMap<JobName, JobView>,
     /// Pods of this Release's tasks.
     pub task_pods: Vec<TaskPodView>,
     /// UIDs of the Releases that exist and have claimed one of these objects.
@@ -153,7 +154,7 @@ pub struct ServiceView {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct JobView {
     /// Its name.
-    pub name: String,
+    pub name: JobName,
     /// Its UID.
     pub uid: Uid,
     /// Its resource version.
@@ -165,7 +166,7 @@ pub struct JobView {
     /// Label: number of the revision.
     pub revision: Option<i64>,
     /// Annotation: digest of what the task was given.
-    pub input_digest: Option<String>,
+    pub input_digest: Option<InputDigest>,
     /// True once it is being deleted.
     pub deleting: bool,
     /// `spec.suspend`.
@@ -193,7 +194,7 @@ pub enum JobState {
 }
 
 /// A pod of a task.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TaskPodView {
     /// Its name.
     pub name: String,
@@ -202,7 +203,7 @@ pub struct TaskPodView {
     /// Its resource version.
     pub resource_version: String,
     /// Name of its Job.
-    pub job: String,
+    pub job: JobName,
     /// Label: UID of the Release.
     pub release_uid: Option<Uid>,
     /// Label: the step.

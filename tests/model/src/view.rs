@@ -104,7 +104,9 @@ pub(crate) fn observed(cluster: &Cluster, replicas: u8) -> Observed {
     Observed {
         deployments: BTreeMap::from([("web".into(), deployment(cluster, app, replicas))]),
         services: BTreeMap::from([("web".into(), service)]),
-        jobs: jobs.map(|found| (found.name.to_string(), job(found))).collect(),
+        jobs: jobs
+            .map(|found| (found.name.as_ref().into(), job(found)))
+            .collect(),
         task_pods: cluster.pods.iter().map(task_pod).collect(),
         releases: [UID.into()].into(),
         ..Observed::default()
@@ -195,13 +197,13 @@ fn replica_set(image: u8, set: &Set) -> ReplicaSetView {
 
 fn job(job: &Job) -> JobView {
     JobView {
-        name: job.name.to_string(),
+        name: job.name.as_ref().into(),
         uid: job_uid(&job.name, job.uid),
         resource_version: format!("{:?}", job.state),
         release_uid: Some(UID.into()),
         step: Some(job.step.to_string()),
         revision: Some(job.revision.into()),
-        input_digest: Some(job.digest.to_string()),
+        input_digest: Some(job.digest.as_ref().into()),
         deleting: false,
         suspended: job.state == JobState::Made,
         never_started: job.state == JobState::Made,
@@ -238,7 +240,7 @@ fn task_pod(pod: &TaskPod) -> TaskPodView {
         name: format!("{}-00000", pod.job),
         uid: format!("uid-pod-{}", pod.job).into(),
         resource_version: pod_version(pod),
-        job: pod.job.to_string(),
+        job: pod.job.as_ref().into(),
         release_uid: Some(UID.into()),
         step: Some(pod.step.to_string()),
         finalizer: pod.finalizer,

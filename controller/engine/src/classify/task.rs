@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use slipway_crds::{Uid, names};
+use slipway_crds::{InputDigest, Uid, names};
 
 use super::{condition, label, owned, text};
 use crate::observed::{JobState, JobView, PodTrouble, TaskPodPhase, TaskPodView};
@@ -25,7 +25,7 @@ pub fn job(object: &Value) -> JobView {
     let suspended = object.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true);
     let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
     JobView {
-        name: owned(object, "/metadata/name"),
+        name: owned(object, "/metadata/name").into(),
         uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
         release_uid: label(object, names::RELEASE_UID).map(Uid::from),
@@ -34,7 +34,7 @@ pub fn job(object: &Value) -> JobView {
         input_digest: annotations
             .and_then(|all| all.get(names::INPUT_DIGEST))
             .and_then(Value::as_str)
-            .map(str::to_owned),
+            .map(InputDigest::from),
         deleting: text(object, "/metadata/deletionTimestamp").is_some(),
         suspended,
         // The generation counts the changes of the spec: in the first one nobody has let the Job run yet.
@@ -62,7 +62,9 @@ pub fn task_pod(object: &Value) -> TaskPodView {
         name: owned(object, "/metadata/name"),
         uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
-        job: label(object, "batch.kubernetes.io/job-name").unwrap_or_default(),
+        job: label(object, "batch.kubernetes.io/job-name")
+            .unwrap_or_default()
+            .into(),
         release_uid: label(object, names::RELEASE_UID).map(Uid::from),
         step: label(object, names::STEP),
         finalizer: finalizers.iter().any(|name| name == names::TASK_POD_FINALIZER),

@@ -1,14 +1,14 @@
 //! What makes a version another one.
 
 use serde_json::{Value, json};
-use slipway_crds::AliasName;
 use slipway_crds::v1alpha1::{self as crd, Reindex, ReleaseSpec, Task};
+use slipway_crds::{AliasName, VersionDigest};
 
 use crate::template::{canonical, digest};
 
 /// What identifies a version: image, the container of each workload, what its tasks are given, the
 /// fingerprint. Everything else is named here too, so that a new field has to be put on one side.
-pub(super) fn identity(spec: &ReleaseSpec) -> String {
+pub(super) fn identity(spec: &ReleaseSpec) -> VersionDigest {
     let ReleaseSpec {
         image,
         workloads,
@@ -39,7 +39,7 @@ pub(super) fn identity(spec: &ReleaseSpec) -> String {
         json!([identity_of_task(task), lock_timeout, statement_timeout])
     });
     let reindex = reindex.as_ref().map(identity_of_reindex);
-    digest(&[&canonical(&json!([image, workloads, prepare, expand, reindex]))])
+    digest(&[&canonical(&json!([image, workloads, prepare, expand, reindex]))]).into()
 }
 
 fn identity_of_workload(workload: &crd::Workload) -> Value {

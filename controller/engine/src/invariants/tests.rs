@@ -141,6 +141,10 @@ fn what_status_forgets_or_rewrites_is_found() {
     decision.progress.status.observed_generation = Some(0);
     assert_eq!(check(&decision).len(), 1);
     let mut decision = scene.decide();
-    decision.progress.task_mut("shop-2-expand-1").unwrap().outcome = Some(TaskOutcome::Failed);
+    decision
+        .progress
+        .task_mut(&"shop-2-expand-1".into())
+        .unwrap()
+        .outcome = Some(TaskOutcome::Failed);
     assert_eq!(check(&decision).len(), 1);
 }

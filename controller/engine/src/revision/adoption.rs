@@ -1,5 +1,6 @@
 //! What runs already becomes the first revision, without a pod restarted or a task run.
 
+use slipway_crds::VersionDigest;
 use slipway_crds::v1alpha1::status::{Ended, Generation, Outcome, PastRevision};
 
 use super::recovery::recover;
@@ -65,7 +66,7 @@ pub fn adopt(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
     draft.progress.status.history = vec![PastRevision {
         number,
         name,
-        digest: String::new(),
+        digest: VersionDigest::default(),
         image: running_image(input.observed, plan).unwrap_or_default(),
         outcome: Outcome::Adopted,
         reason: None,

@@ -1,5 +1,6 @@
 //! A window that nobody remembers: the status was lost while it was open.
 
+use slipway_crds::VersionDigest;
 use slipway_crds::v1alpha1::status::{
     Amount, Cause, Course, Remembered, SideStatus, StopReason, Strategy, WorkloadStatus,
 };
@@ -63,7 +64,7 @@ pub fn recover(input: &StepInput<'_>, draft: &mut Draft) -> bool {
     let number = first_number(input.observed, input.plan);
     let mut lost = revision(input.intent, input.plan, number, now);
     // Not the version's own digest: what the spec asks for is begun anew afterwards.
-    lost.digest = String::new();
+    lost.digest = VersionDigest::default();
     draft.progress.status.revision = Some(lost);
     draft.steer(
         Course::Stop,

@@ -105,7 +105,13 @@ fn a_handed_over_build_keeps_its_job_and_its_token() {
     let after = scene.decide().progress;
     assert_eq!(after.revision_name(), "shop-3".into());
     assert_eq!(after.status.search.unwrap().candidate, before);
-    assert!(after.status.tasks.iter().any(|task| task.job == "shop-2-build-1"));
+    assert!(
+        after
+            .status
+            .tasks
+            .iter()
+            .any(|task| task.job.as_str() == "shop-2-build-1")
+    );
     assert_eq!(after.status.history[0].name, "shop-2".into());
 }
 

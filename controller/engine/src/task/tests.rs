@@ -7,7 +7,7 @@ use crate::observed::{JobState, TaskPodPhase};
 const JOB: &str = "shop-2-expand-1";
 
 fn job(scene: &mut Scene, state: JobState) {
-    scene.observed.jobs.get_mut(JOB).unwrap().state = state;
+    scene.observed.jobs.get_mut(&JOB.into()).unwrap().state = state;
 }
 
 fn failed() -> JobState {
@@ -22,7 +22,7 @@ fn pod(scene: &mut Scene, phase: TaskPodPhase, exit: i32) {
         .observed
         .task_pods
         .iter_mut()
-        .find(|pod| pod.job == JOB)
+        .find(|pod| pod.job.as_str() == JOB)
         .unwrap();
     (pod.phase, pod.exit_code) = (phase, Some(exit));
 }
@@ -32,7 +32,7 @@ fn disrupted(scene: &mut Scene) {
         .observed
         .task_pods
         .iter_mut()
-        .find(|pod| pod.job == JOB)
+        .find(|pod| pod.job.as_str() == JOB)
         .unwrap();
     pod.disrupted = Some("EvictionByEvictionAPI".to_owned());
 }
@@ -40,9 +40,9 @@ fn disrupted(scene: &mut Scene) {
 /// The Job as it was made: nobody has let it run, and there is no pod.
 fn as_made(scene: &mut Scene) {
     scene.observed.task_pods.clear();
-    let job = scene.observed.jobs.get_mut(JOB).unwrap();
+    let job = scene.observed.jobs.get_mut(&JOB.into()).unwrap();
     (job.suspended, job.never_started) = (true, true);
-    if let Some(task) = scene.committed.task_mut(JOB) {
+    if let Some(task) = scene.committed.task_mut(&JOB.into()) {
         task.started_at = None;
     }
 }
@@ -61,7 +61,7 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "not_recorded_is_recorded_first",
             change: |scene| {
                 as_made(scene);
-                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = None;
             },
             does: &[],
             says: "expand",
@@ -71,7 +71,7 @@ fn expand_while_the_job_waits_for_its_start() {
             change: |scene| {
                 let mut pod = scene.observed.task_pods[0].clone();
                 as_made(scene);
-                pod.job = "shop-1-expand-1".to_owned();
+                pod.job = "shop-1-expand-1".into();
                 scene.observed.task_pods.push(pod);
             },
             does: &[],
@@ -81,7 +81,7 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "another_one_than_was_recorded_came_late_and_goes",
             change: |scene| {
                 as_made(scene);
-                scene.committed.task_mut(JOB).unwrap().job_uid = Some("gone".into());
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = Some("gone".into());
             },
             does: &["DeleteJob"],
             says: "TaskUnknown",
@@ -90,7 +90,7 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "suspended_by_a_person_is_unknown",
             change: |scene| {
                 as_made(scene);
-                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().never_started = false;
             },
             does: &[],
             says: "TaskUnknown",
@@ -100,7 +100,7 @@ fn expand_while_the_job_waits_for_its_start() {
             change: |scene| {
                 let pod = scene.observed.task_pods[0].clone();
                 as_made(scene);
-                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().never_started = false;
                 scene.observed.task_pods.push(pod);
             },
             does: &[],
@@ -110,8 +110,8 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "stopped_by_its_timeout_and_suspended_by_a_person_still_goes",
             change: |scene| {
                 as_made(scene);
-                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
-                scene.committed.task_mut(JOB).unwrap().reason = Some(TaskReason::Timeout);
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().never_started = false;
+                scene.committed.task_mut(&JOB.into()).unwrap().reason = Some(TaskReason::Timeout);
             },
             does: &["DeleteJob"],
             says: "expand",
@@ -120,7 +120,8 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "given_up_before_it_started_goes",
             change: |scene| {
                 as_made(scene);
-                scene.committed.task_mut(JOB).unwrap().reason = Some(TaskReason::StartDeadlineExceeded);
+                scene.committed.task_mut(&JOB.into()).unwrap().reason =
+                    Some(TaskReason::StartDeadlineExceeded);
             },
             does: &["DeleteJob"],
             says: "expand",
@@ -193,7 +194,7 @@ fn expand_while_the_migration_runs() {
                 job(scene, JobState::Complete);
                 scene.observed.task_pods.clear();
                 let now = scene.now;
-                scene.committed.task_mut(JOB).unwrap().finished_at = Some(now);
+                scene.committed.task_mut(&JOB.into()).unwrap().finished_at = Some(now);
                 scene.later(30);
             },
             does: &[],
@@ -249,7 +250,7 @@ fn expand_while_the_migration_runs() {
             change: |scene| {
                 scene.observed.jobs.clear();
                 scene.observed.task_pods.clear();
-                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = None;
             },
             does: &["CreateJob"],
             says: "expand",
@@ -258,7 +259,7 @@ fn expand_while_the_migration_runs() {
             name: "job_never_seen_but_a_pod_of_it_waits",
             change: |scene| {
                 scene.observed.jobs.clear();
-                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = None;
             },
             does: &[],
             says: "expand",
@@ -266,14 +267,14 @@ fn expand_while_the_migration_runs() {
         Row {
             name: "job_of_another_input_asks",
             change: |scene| {
-                scene.observed.jobs.get_mut(JOB).unwrap().input_digest = Some("another".to_owned());
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().input_digest = Some("another".into());
             },
             does: &[],
             says: "ForeignJob",
         },
         Row {
             name: "another_job_under_its_name_asks",
-            change: |scene| scene.observed.jobs.get_mut(JOB).unwrap().uid = "another".into(),
+            change: |scene| scene.observed.jobs.get_mut(&JOB.into()).unwrap().uid = "another".into(),
             does: &[],
             says: "ForeignJob",
         },
@@ -330,7 +331,11 @@ fn expand_its_own_last_words_are_told() {
 #[test]
 fn expand_runs_with_another_at_work_waits_for_that() {
     let mut scene = Scene::full(Phase::Expand);
-    scene.committed.status.tasks.retain(|task| task.job != JOB);
+    scene
+        .committed
+        .status
+        .tasks
+        .retain(|task| task.job.as_str() != JOB);
     let decision = scene.decide();
     assert!(crate::fixture::words(&decision).is_empty());
     assert!(

@@ -159,7 +159,7 @@ fn alias_next() -> Scene {
     scene.committed.status.tasks.push(TaskStatus {
         attempt: 9,
         intent_at: now,
-        job: "last".to_owned(),
+        job: "last".into(),
         ..last
     });
     for workload in &mut scene.committed.status.workloads {

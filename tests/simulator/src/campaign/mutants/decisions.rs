@@ -220,10 +220,10 @@ fn again(committed: &Progress, observed: &Observed, decision: &mut Decision, mem
         memory.jobs.insert(name.clone(), job.clone());
     }
     for task in committed.open_tasks().filter(|task| task.job_uid.is_some()) {
-        if let Some(job) = memory.jobs.get(&task.job)
+        if let Some(job) = memory.jobs.get(task.job.as_str())
             && !observed.jobs.contains_key(&task.job)
         {
-            decision.effects.push(create(&task.job, job.clone()));
+            decision.effects.push(create(task.job.as_str(), job.clone()));
             at_once(decision);
         }
     }
