@@ -1,7 +1,12 @@
-//! Names of things: each kind a type of its own, because a name of one kind is never one of another.
+//! Names, UIDs and digests: each kind is a type of its own, because a name of one kind is never one of another.
 //!
-//! They are made where an object is read and become text where one is written or told. There is no way to compare two
-//! kinds, or to look one up by the other.
+//! They are made where an object is read, and become text where one is written or told. In between two kinds can
+//! neither be compared nor looked up by each other, so there is no `Deref`, no `Borrow` and no comparison with a text:
+//!
+//! ```compile_fail
+//! use slipway_crds::{DeploymentName, WorkloadName};
+//! assert!(WorkloadName::from("web") == DeploymentName::from("web"));
+//! ```
 
 use std::borrow::Cow;
 use std::fmt;
@@ -109,8 +114,11 @@ identifiers! {
     /// it, one after the other.
     IndexName,
 
+    /// Token of an index generation, such as `g7kd`, at most 64 characters: made by us when a build begins. Its indices
+    /// carry it in their names, and the pods that read them in a variable.
+    GenerationToken,
+
     /// UUID of an index in a search engine, at most 64 characters, as the engine gives it: another index of the same
     /// name has another one.
-    #[derive(Default)]
     IndexUuid,
 }

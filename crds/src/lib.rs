@@ -15,6 +15,6 @@ pub mod v1alpha1;
 
 pub use duration::Duration;
 pub use identifier::{
-    AliasName, DeploymentName, IndexName, IndexUuid, InputDigest, JobName, RevisionName, ServiceName,
-    TemplateDigest, TemplateHash, Uid, VersionDigest, WorkloadName,
+    AliasName, DeploymentName, GenerationToken, IndexName, IndexUuid, InputDigest, JobName, RevisionName,
+    ServiceName, TemplateDigest, TemplateHash, Uid, VersionDigest, WorkloadName,
 };

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
-use slipway_crds::AliasName;
 use slipway_crds::v1alpha1::status::{Outcome, RetiredIndex, SearchStatus};
+use slipway_crds::{AliasName, GenerationToken};
 
 use crate::decision::{Call, Purpose};
 use crate::draft::{Draft, StepInput};
@@ -67,13 +67,13 @@ pub fn old_jobs(input: &StepInput<'_>, draft: &mut Draft) {
 /// Whether a retired index is due, by its time or because too many generations are kept. What is due by its
 /// time, such as a candidate that failed, takes no other generation's place.
 pub fn due(retired: &[RetiredIndex], index: &RetiredIndex, keep: usize, now: jiff::Timestamp) -> bool {
-    let mut tokens: Vec<Option<&str>> = Vec::new();
+    let mut tokens: Vec<Option<&GenerationToken>> = Vec::new();
     for known in retired.iter().rev().filter(|known| known.delete_after > now) {
-        if !tokens.contains(&known.token.as_deref()) {
-            tokens.push(known.token.as_deref());
+        if !tokens.contains(&known.token.as_ref()) {
+            tokens.push(known.token.as_ref());
         }
     }
-    let place = tokens.iter().position(|token| *token == index.token.as_deref());
+    let place = tokens.iter().position(|token| *token == index.token.as_ref());
     index.delete_after <= now || place.is_some_and(|place| place >= keep.max(1) && keep > 0) || keep == 0
 }
 
@@ -141,7 +141,7 @@ pub fn old_indices(input: &StepInput<'_>, draft: &mut Draft) {
     for index in due {
         let own_alias = index
             .token
-            .as_deref()
+            .as_ref()
             .map(|token| ReindexPlan::name(&index.alias, Some(token)));
         match fate(index, own_alias.as_ref(), &search, facts) {
             Fate::Gone => forget(draft, index),

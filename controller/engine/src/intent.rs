@@ -11,7 +11,9 @@ use slipway_crds::v1alpha1::status::{Revision, StepName};
 use slipway_crds::v1alpha1::{
     EnvironmentVariable, InitContainers, Move, OnTimeout, RebuildWhen, Release, ReleaseSpec, Workload,
 };
-use slipway_crds::{AliasName, DeploymentName, ServiceName, Uid, VersionDigest, WorkloadName, names};
+use slipway_crds::{
+    AliasName, DeploymentName, GenerationToken, ServiceName, Uid, VersionDigest, WorkloadName, names,
+};
 
 pub use parse::InvalidSpec;
 
@@ -303,7 +305,7 @@ impl WorkloadPlan {
 
 impl ReindexPlan {
     /// The name that a generation has for an alias: `products_g7`, or the plain alias without a token.
-    pub fn name(alias: &AliasName, token: Option<&str>) -> AliasName {
+    pub fn name(alias: &AliasName, token: Option<&GenerationToken>) -> AliasName {
         token.map_or_else(|| alias.clone(), |token| format!("{alias}_{token}").into())
     }
 }

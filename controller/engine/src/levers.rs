@@ -189,7 +189,7 @@ pub fn give_up_candidate(draft: &mut Draft) {
         return;
     };
     if let Some(candidate) = search.candidate.take() {
-        let (token, url) = (Some(candidate.token.as_str()), candidate.url.as_deref());
+        let (token, url) = (Some(&candidate.token), candidate.url.as_deref());
         search.retired.extend(retire(&candidate.indices, token, url, now));
     }
 }

@@ -313,7 +313,7 @@ impl NameView {
 }
 
 /// An index.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct IndexView {
     /// Its UUID.
     pub uuid: IndexUuid,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use slipway_crds::v1alpha1::RebuildWhen;
 use slipway_crds::v1alpha1::status::{Candidate, Generation, GenerationIndex, RetiredIndex, StopReason};
-use slipway_crds::{AliasName, IndexName};
+use slipway_crds::{AliasName, GenerationToken, IndexName};
 
 use crate::draft::{StepInput, Verdict};
 use crate::intent::{Meta, Plan, ReindexPlan, TaskPlan};
@@ -16,7 +16,7 @@ use crate::template::digest;
 
 /// The token of a generation: `g`, the number of the revision, two letters that stand for the Release's UID, and a
 /// letter for a repeated build. Names under it were never used before.
-pub fn token(meta: &Meta, number: i64, builds: usize) -> String {
+pub fn token(meta: &Meta, number: i64, builds: usize) -> GenerationToken {
     let letter = |digit: char| {
         digit
             .to_digit(16)
@@ -35,11 +35,13 @@ pub fn token(meta: &Meta, number: i64, builds: usize) -> String {
         "g{number}{release}{}",
         again.map(String::from).unwrap_or_default()
     )
+    .into()
 }
 
 /// Number of the revision that made a token.
-pub fn number_of(token: &str) -> Option<i64> {
+pub fn number_of(token: &GenerationToken) -> Option<i64> {
     let digits: String = token
+        .as_str()
         .strip_prefix('g')?
         .chars()
         .take_while(char::is_ascii_digit)
@@ -90,7 +92,7 @@ pub enum Counts {
 pub fn question(plan: &Plan, progress: &Progress, counts: Counts) -> Option<SearchQuestion> {
     let reindex = plan.reindex.as_ref()?;
     let search = progress.status.search.as_ref();
-    let live = search.and_then(|search| search.live.as_ref()?.token.as_deref());
+    let live = search.and_then(|search| search.live.as_ref()?.token.as_ref());
     let candidate = search.and_then(|search| search.candidate.as_ref());
     let mut question = SearchQuestion {
         url: reindex.url.clone(),
@@ -151,14 +153,14 @@ pub(crate) fn generation_run<'a>(
     input: &StepInput<'a>,
     reindex: &ReindexPlan,
     plan: &'a TaskPlan,
-    token: &str,
+    token: &GenerationToken,
 ) -> Result<TaskRun<'a>, Verdict> {
-    let generation = Some((reindex.variable.clone(), token.to_owned()));
+    let generation = Some((reindex.variable.clone(), token.clone()));
     task_run(input, plan).map(|order| TaskRun { generation, ..order })
 }
 
 /// The token that new pods carry: the candidate's once it is verified; none where nothing changes.
-pub(crate) fn new_token(input: &StepInput<'_>) -> Option<(String, String)> {
+pub(crate) fn new_token(input: &StepInput<'_>) -> Option<(String, GenerationToken)> {
     let variable = input.plan.reindex.as_ref()?.variable.clone();
     let candidate = input.committed.candidate()?;
     candidate.verified_at?;
@@ -263,14 +265,14 @@ pub fn seen(plan: &ReindexPlan, candidate: &Candidate, facts: &SearchFacts) -> V
 /// Retires the indices of a generation: nobody needs them any more.
 pub fn retire<'a>(
     indices: impl IntoIterator<Item = &'a GenerationIndex>,
-    token: Option<&str>,
+    token: Option<&GenerationToken>,
     url: Option<&str>,
     delete_after: jiff::Timestamp,
 ) -> Vec<RetiredIndex> {
     let retired = |index: &GenerationIndex| RetiredIndex {
         url: url.map(str::to_owned),
         alias: index.alias.clone(),
-        token: token.map(str::to_owned),
+        token: token.cloned(),
         index: index.index.clone(),
         uuid: index.uuid.clone(),
         delete_after,
@@ -293,6 +295,6 @@ mod tests {
             assert_eq!(number_of(&token), Some(number), "{token}");
         }
         assert_ne!(token(&meta, 7, 0), token(&meta, 7, 1));
-        assert_eq!(number_of("green"), None);
+        assert_eq!(number_of(&"green".into()), None);
     }
 }

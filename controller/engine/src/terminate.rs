@@ -126,7 +126,7 @@ fn candidate(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
             let token = &candidate.token;
             draft.warn(
                 "CandidateLeft",
-                token.clone(),
+                token.to_string(),
                 format!(
                     "The search engine gives no answer ({why}). Indices that end in _{token} may be left: delete them."
                 ),

@@ -9,7 +9,7 @@ fn index(token: &str, hours: i64) -> RetiredIndex {
     RetiredIndex {
         url: None,
         alias: "products".into(),
-        token: Some(token.to_owned()),
+        token: Some(token.into()),
         index: format!("products_{token}").into(),
         uuid: format!("uuid-{token}").into(),
         delete_after: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours),

@@ -1,7 +1,7 @@
 //! What runs already becomes the first revision, without a pod restarted or a task run.
 
-use slipway_crds::VersionDigest;
 use slipway_crds::v1alpha1::status::{Ended, Generation, Outcome, PastRevision};
+use slipway_crds::{GenerationToken, VersionDigest};
 
 use super::recovery::recover;
 use super::{begin, deployments, nothing_runs, revision, revision_name, running_image};
@@ -89,15 +89,16 @@ fn same_version(observed: &Observed, plan: &Plan) -> bool {
 /// Above every number that left a trace, so that a lost status never meets its own leftovers.
 pub(super) fn first_number(observed: &Observed, plan: &Plan) -> i64 {
     let jobs = observed.jobs.values().filter_map(|job| job.revision).max();
-    let token = live_token(observed, plan).as_deref().and_then(search::number_of);
+    let token = live_token(observed, plan).as_ref().and_then(search::number_of);
     jobs.max(token).map_or(1, |number| number + 1)
 }
 
-fn live_token(observed: &Observed, plan: &Plan) -> Option<String> {
+fn live_token(observed: &Observed, plan: &Plan) -> Option<GenerationToken> {
     let variable = &plan.reindex.as_ref()?.variable;
     plan.workloads.iter().find_map(|workload| {
         let template = &observed.deployments.get(&workload.deployment)?.template;
-        template.variable(&container(workload, template)?, variable)
+        let token = template.variable(&container(workload, template)?, variable);
+        token.map(GenerationToken::from)
     })
 }
 

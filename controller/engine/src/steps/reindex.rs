@@ -80,7 +80,7 @@ fn begin(input: &StepInput<'_>, draft: &mut Draft, reindex: &ReindexPlan, facts:
         .collect::<Vec<_>>();
     draft.tell(
         "BuildStarted",
-        token.clone(),
+        token.to_string(),
         format!(
             "search generation {token}: building {}; {}",
             names.join(", "),
@@ -333,7 +333,7 @@ fn verify(
     }
     draft.tell(
         "BuildSucceeded",
-        candidate.token.clone(),
+        candidate.token.to_string(),
         format!(
             "{}, in {}",
             counts.join(", "),

@@ -190,7 +190,7 @@ fn become_live(input: &StepInput<'_>, draft: &mut Draft, reindex: &ReindexPlan, 
         .iter()
         .filter(|index| !candidate.indices.iter().any(|new| new.uuid == index.uuid));
     let url = old.url.as_deref().unwrap_or(&reindex.url);
-    let mut going = retire(going, old.token.as_deref(), Some(url), delete_after);
+    let mut going = retire(going, old.token.as_ref(), Some(url), delete_after);
     search.retired.append(&mut going);
     search.live = Some(Generation {
         url: Some(reindex.url.clone()),
@@ -206,7 +206,7 @@ fn become_live(input: &StepInput<'_>, draft: &mut Draft, reindex: &ReindexPlan, 
         .collect();
     draft.tell(
         "AliasMoved",
-        candidate.token.clone(),
+        candidate.token.to_string(),
         format!(
             "alias {}; the indices of {} are kept until {delete_after:.0}",
             names.join(", "),

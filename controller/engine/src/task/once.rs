@@ -1,7 +1,7 @@
 //! Tasks that run once for what they are given: preparation and migration.
 
 use slipway_crds::v1alpha1::status::{StepName, StopReason, TaskStatus};
-use slipway_crds::{InputDigest, names};
+use slipway_crds::{GenerationToken, InputDigest, names};
 
 use super::{TaskRun, TaskState, failure, input_digest, run};
 use crate::draft::{Draft, StepInput, Verdict};
@@ -135,7 +135,7 @@ fn ran_before_status_was_lost(input: &StepInput<'_>, digest: &InputDigest) -> bo
     })
 }
 
-fn live_generation(input: &StepInput<'_>) -> Option<(String, String)> {
+fn live_generation(input: &StepInput<'_>) -> Option<(String, GenerationToken)> {
     let variable = input.plan.reindex.as_ref()?.variable.clone();
     let live = input.committed.status.search.as_ref()?.live.as_ref()?;
     Some((variable, live.token.clone()?))

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AliasName, IndexName, IndexUuid};
+use crate::{AliasName, GenerationToken, IndexName, IndexUuid};
 
 /// The generations of the search index.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -41,7 +41,7 @@ pub struct Generation {
     /// Its token; none for the plain names of a first adopter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub token: Option<String>,
+    pub token: Option<GenerationToken>,
 
     /// The fingerprint that it was built for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,7 +83,7 @@ pub struct Candidate {
 
     /// Its token.
     #[schemars(length(max = 64))]
-    pub token: String,
+    pub token: GenerationToken,
 
     /// The fingerprint that it is built for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,7 +139,7 @@ pub struct RetiredIndex {
     /// The token of its generation; none for the plain names of a first adopter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub token: Option<String>,
+    pub token: Option<GenerationToken>,
     /// Name of the index.
     #[schemars(length(max = 255))]
     pub index: IndexName,
