@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
 use serde_json::Value;
-use slipway_crds::names;
 use slipway_crds::v1alpha1::status::{Amount, Strategy};
+use slipway_crds::{Uid, names};
 
 use crate::observed::{DeploymentView, ReplicaSetView, ServiceView};
 use crate::template::Template;
@@ -69,13 +69,13 @@ fn in_window(object: &Value) -> bool {
 /// Reads a Deployment; its ReplicaSets are added by the caller.
 pub fn deployment(object: &Value) -> DeploymentView {
     DeploymentView {
-        name: owned(object, "/metadata/name"),
-        uid: owned(object, "/metadata/uid"),
+        name: owned(object, "/metadata/name").into(),
+        uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
         generation: long(object, "/metadata/generation"),
         observed_generation: long(object, "/status/observedGeneration"),
         deleting: text(object, "/metadata/deletionTimestamp").is_some(),
-        claim: label(object, names::CLAIM),
+        claim: label(object, names::CLAIM).map(Uid::from),
         window: in_window(object),
         replicas: number(object, "/spec/replicas").unwrap_or(1),
         selector: selector(object),
@@ -172,10 +172,10 @@ pub fn replica_set(object: &Value) -> ReplicaSetView {
     let wanted = number(object, "/spec/replicas").unwrap_or(1);
     ReplicaSetView {
         name: owned(object, "/metadata/name"),
-        uid: owned(object, "/metadata/uid"),
+        uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
-        hash: label(object, names::POD_TEMPLATE_HASH).unwrap_or_default(),
-        template_digest: template.digest().to_owned(),
+        hash: label(object, names::POD_TEMPLATE_HASH).unwrap_or_default().into(),
+        template_digest: template.digest().clone(),
         template: (wanted > 0).then_some(template),
         wanted,
         min_ready_seconds: number(object, "/spec/minReadySeconds").filter(|seconds| *seconds != 0),
@@ -192,10 +192,10 @@ pub fn replica_set(object: &Value) -> ReplicaSetView {
 pub fn service(object: &Value) -> ServiceView {
     let ports = object.pointer("/spec/ports").and_then(Value::as_array);
     ServiceView {
-        name: owned(object, "/metadata/name"),
-        uid: owned(object, "/metadata/uid"),
+        name: owned(object, "/metadata/name").into(),
+        uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
-        claim: label(object, names::CLAIM),
+        claim: label(object, names::CLAIM).map(Uid::from),
         window: in_window(object),
         selector: map(object, "/spec/selector"),
         named_ports: ports

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use slipway_crds::v1alpha1::{Phase, Release};
+use slipway_crds::{DeploymentName, Uid};
 
 use crate::decision::Wake;
 use crate::observed::{Observed, PodTrouble, WindowGuard};
@@ -82,14 +83,14 @@ pub(crate) struct World {
     /// Access modes of volume claims.
     pub(crate) claims: BTreeMap<String, Vec<String>>,
     /// Autoscalers by a metric of type Value.
-    pub(crate) autoscalers: BTreeMap<String, String>,
+    pub(crate) autoscalers: BTreeMap<DeploymentName, String>,
     /// Volume claims cannot be read.
     pub(crate) unreadable: bool,
     pub(crate) guard: WindowGuard,
     /// Why no pod of a Job can be made.
     pub(crate) no_pods: Option<String>,
     /// UIDs of other Releases.
-    pub(crate) releases: BTreeSet<String>,
+    pub(crate) releases: BTreeSet<Uid>,
     /// Documents that a build writes into each index.
     pub(crate) built: i64,
     /// Whether the story is written down.
@@ -190,31 +191,31 @@ impl World {
         let mut deployments: BTreeMap<_, _> = self
             .deployments
             .iter()
-            .map(|(name, object)| (name.clone(), classify::deployment(object)))
+            .map(|(name, object)| (name.as_str().into(), classify::deployment(object)))
             .collect();
         for set in self.sets.values() {
             let owner = classify::owner(set).unwrap_or_default();
-            if let Some(deployment) = deployments.values_mut().find(|found| found.uid == owner) {
+            if let Some(deployment) = deployments.values_mut().find(|found| found.uid.as_str() == owner) {
                 deployment.replica_sets.push(classify::replica_set(set));
             }
         }
         let services = self.services.iter().map(|(name, object)| {
             let mut view = classify::service(object);
             view.ready_pods = self.endpoints.get(name).cloned().unwrap_or_default();
-            (name.clone(), view)
+            (name.as_str().into(), view)
         });
         Observed {
             services: services.collect(),
             jobs: self
                 .jobs
                 .iter()
-                .map(|(name, job)| (name.clone(), classify::job(job)))
+                .map(|(name, job)| (name.as_str().into(), classify::job(job)))
                 .collect(),
             task_pods: self.task_pods.values().map(classify::task_pod).collect(),
             releases: self
                 .release
                 .iter()
-                .filter_map(|release| release.metadata.uid.clone())
+                .filter_map(|release| release.metadata.uid.clone().map(Uid::from))
                 .chain(self.releases.iter().cloned())
                 .collect(),
             answers: Answers::default(),
@@ -229,7 +230,7 @@ impl World {
             Question::VolumeClaims(_) if self.unreadable => Err("forbidden".to_owned()),
             Question::VolumeClaims(_) => Ok(Answer::VolumeClaims(self.claims.clone())),
             Question::Autoscalers => Ok(Answer::Autoscalers(self.autoscalers.clone())),
-            Question::PodTroubles(deployment) => Ok(Answer::PodTroubles(self.troubles(deployment))),
+            Question::PodTroubles(deployment) => Ok(Answer::PodTroubles(self.troubles(deployment.as_str()))),
             Question::JobTrouble(_) => Ok(Answer::JobTrouble(self.no_pods.clone())),
         }
     }
@@ -240,7 +241,7 @@ impl World {
             .filter(|pod| pod.ready_since.is_none() && pod.set.starts_with(of))
             .map(|pod| PodTrouble {
                 pod: pod.name.clone(),
-                hash: pod.hash.clone(),
+                hash: pod.hash.as_str().into(),
                 trouble: "CrashLoopBackOff (back-off 20s restarting failed container)".to_owned(),
             })
             .collect()

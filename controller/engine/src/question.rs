@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use slipway_crds::{DeploymentName, Uid};
 
 use crate::intent::Intent;
 use crate::observed::{Observed, PodTrouble, SearchFacts};
@@ -24,9 +25,9 @@ pub enum Question {
     /// Autoscalers of the namespace that scale by a metric of type Value.
     Autoscalers,
     /// Why the pods of this Deployment are not ready.
-    PodTroubles(String),
+    PodTroubles(DeploymentName),
     /// Why the Job of this UID has no pod.
-    JobTrouble(String),
+    JobTrouble(Uid),
 }
 
 impl Question {
@@ -52,7 +53,7 @@ pub enum Answer {
     /// Access modes by name of the claim; a claim that does not exist is absent.
     VolumeClaims(BTreeMap<String, Vec<String>>),
     /// Name of the autoscaler by that of its Deployment.
-    Autoscalers(BTreeMap<String, String>),
+    Autoscalers(BTreeMap<DeploymentName, String>),
     /// In the words of the pods.
     PodTroubles(Vec<PodTrouble>),
     /// What the Job controller says; none where it says nothing.
@@ -130,7 +131,7 @@ impl Answers {
     }
 
     /// Autoscalers by a metric of type Value.
-    pub fn autoscalers(&self) -> Known<'_, BTreeMap<String, String>> {
+    pub fn autoscalers(&self) -> Known<'_, BTreeMap<DeploymentName, String>> {
         self.find(
             |question| matches!(question, Question::Autoscalers),
             |answer| match answer {
@@ -156,7 +157,7 @@ impl Answers {
     }
 
     /// Why the Job of a UID has no pod, where that is known.
-    pub fn job_trouble(&self, uid: &str) -> Option<&str> {
+    pub fn job_trouble(&self, uid: &Uid) -> Option<&str> {
         let asked = |question: &Question| matches!(question, Question::JobTrouble(of) if of == uid);
         let answered = self.0.iter().find(|answered| asked(&answered.question))?;
         match answered.answer.as_ref().ok()? {

@@ -17,6 +17,7 @@ pub use stop::{delete_strays, free_pods, stop_all};
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskReason, TaskStatus};
+use slipway_crds::{GenerationToken, InputDigest};
 
 use crate::build::job_name;
 use crate::draft::{Draft, StepInput};
@@ -41,7 +42,7 @@ pub struct TaskRun<'a> {
     /// The container of it that the task runs in.
     pub container: String,
     /// The generation variable and its value.
-    pub generation: Option<(String, String)>,
+    pub generation: Option<(String, GenerationToken)>,
     /// `RELEASE_SINCE` of a new attempt.
     pub since: Option<Timestamp>,
 }
@@ -68,11 +69,15 @@ fn stopped(task: &TaskStatus) -> bool {
 
 /// Digest of what a task is given, without what differs from attempt to attempt. The generation is part of it
 /// where the task writes that; which one happens to be live makes no migration another one.
-pub fn input_digest(image: &str, plan: &TaskPlan, generation: Option<&(String, String)>) -> String {
+pub fn input_digest(
+    image: &str,
+    plan: &TaskPlan,
+    generation: Option<&(String, GenerationToken)>,
+) -> InputDigest {
     let generation = generation.filter(|_| plan.step == StepName::Reindex);
     let env = serde_json::to_value(&plan.env).unwrap_or_default();
     let commands = serde_json::json!([plan.command, plan.args, plan.postgres_options, generation]);
-    digest(&[image, &canonical(&commands), &canonical(&env)])
+    digest(&[image, &canonical(&commands), &canonical(&env)]).into()
 }
 
 /// Runs a task to its end, attempt by attempt.

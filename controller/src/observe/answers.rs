@@ -9,6 +9,7 @@ use k8s_openapi::api::{
     events::v1::Event,
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
+use slipway_crds::DeploymentName;
 use slipway_engine::{
     Answer, Answered, Answers, Intent, Observed, Question, classify,
     observed::{DeploymentView, PodTrouble},
@@ -66,7 +67,9 @@ async fn read(
                 .map(Answer::PodTroubles),
             None => Err(format!("there is no Deployment {name}")),
         },
-        Question::JobTrouble(uid) => job_trouble(context, namespace, uid).await.map(Answer::JobTrouble),
+        Question::JobTrouble(uid) => job_trouble(context, namespace, uid.as_str())
+            .await
+            .map(Answer::JobTrouble),
     }
 }
 
@@ -85,7 +88,7 @@ async fn volume_claims(
         .collect())
 }
 
-async fn autoscalers(context: &Context, namespace: &str) -> Result<BTreeMap<String, String>, String> {
+async fn autoscalers(context: &Context, namespace: &str) -> Result<BTreeMap<DeploymentName, String>, String> {
     let api: Api<HorizontalPodAutoscaler> = Api::namespaced(context.client.clone(), namespace);
     let list = api.list(&ListParams::default()).await;
     let autoscalers = list.map_err(|error| chain(&error))?.items;
@@ -93,7 +96,7 @@ async fn autoscalers(context: &Context, namespace: &str) -> Result<BTreeMap<Stri
 }
 
 /// The Deployment that an autoscaler scales by a metric of type Value, and the autoscaler's name.
-fn by_value(autoscaler: &HorizontalPodAutoscaler) -> Option<(String, String)> {
+fn by_value(autoscaler: &HorizontalPodAutoscaler) -> Option<(DeploymentName, String)> {
     let spec = autoscaler.spec.as_ref()?;
     let metrics = spec.metrics.iter().flatten();
     let targets = metrics.filter_map(|metric| {
@@ -102,7 +105,7 @@ fn by_value(autoscaler: &HorizontalPodAutoscaler) -> Option<(String, String)> {
     });
     let by_value = targets.into_iter().any(|target| target.type_ == "Value");
     (by_value && spec.scale_target_ref.kind == "Deployment")
-        .then(|| (spec.scale_target_ref.name.clone(), autoscaler.name_any()))
+        .then(|| (spec.scale_target_ref.name.as_str().into(), autoscaler.name_any()))
 }
 
 async fn pod_troubles(

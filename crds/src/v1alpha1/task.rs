@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::Duration;
+use crate::{Duration, WorkloadName};
 
 /// How a task is run. Set once for all in `spec.tasks`, or on a single task.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -19,7 +19,7 @@ pub struct TaskSettings {
     /// probes and lifecycle hooks, and without what spreads the serving pods. Default: the first workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
-    pub from: Option<String>,
+    pub from: Option<WorkloadName>,
 
     /// Whether the workload's init containers run before the task. Drop: they do not. Keep: they do, each with
     /// its new image. Native sidecars always run. Default Drop.

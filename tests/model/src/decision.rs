@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
+use slipway_crds::Uid;
 use slipway_crds::names::{CLAIM, INPUT_DIGEST, POD_TEMPLATE_HASH, REVISION, STEP, WINDOW};
 use slipway_engine::decision::{Kind, Patch, Purpose};
 use slipway_engine::template::merged;
@@ -202,8 +203,12 @@ fn image_named(hash: &str) -> u8 {
 }
 
 /// The number in a Job's UID.
-fn uid_of(uid: &str) -> u8 {
-    let number = uid.rsplit('-').next().and_then(|number| number.parse().ok());
+fn uid_of(uid: &Uid) -> u8 {
+    let number = uid
+        .as_str()
+        .rsplit('-')
+        .next()
+        .and_then(|number| number.parse().ok());
     number.expect("a UID of this cluster")
 }
 

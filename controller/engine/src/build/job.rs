@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use slipway_crds::names;
 use slipway_crds::v1alpha1::InitContainers;
 use slipway_crds::v1alpha1::status::TaskStatus;
+use slipway_crds::{RevisionName, names};
 
 use super::step_word;
 use crate::intent::{Meta, TaskPlan, TaskSettings};
@@ -21,7 +21,7 @@ pub struct JobInput<'a> {
     /// Number of the revision.
     pub number: i64,
     /// Name of the revision.
-    pub revision: &'a str,
+    pub revision: &'a RevisionName,
     /// The new image.
     pub image: &'a str,
     /// The image that served before.
@@ -81,7 +81,7 @@ fn labels(input: &JobInput<'_>) -> Map<String, Value> {
     let own = [
         ("app.kubernetes.io/managed-by", "slipway".to_owned()),
         (names::RELEASE, input.meta.name.clone()),
-        (names::RELEASE_UID, input.meta.uid.clone()),
+        (names::RELEASE_UID, input.meta.uid.to_string()),
         (names::REVISION, input.number.to_string()),
         (names::STEP, step_word(input.plan.step).to_owned()),
         (names::TASK, input.plan.name.clone()),
@@ -211,7 +211,7 @@ fn environment(input: &JobInput<'_>, mut variables: Vec<Value>) -> Vec<Value> {
     let since = |time: Timestamp| time.to_string();
     let own = [
         ("RELEASE_NAME", Some(input.meta.name.clone())),
-        ("RELEASE_REVISION", Some(input.revision.to_owned())),
+        ("RELEASE_REVISION", Some(input.revision.to_string())),
         ("RELEASE_STEP", Some(step_word(input.plan.step).to_owned())),
         ("RELEASE_ATTEMPT", Some(input.task.attempt.to_string())),
         ("RELEASE_IMAGE", Some(input.image.to_owned())),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use slipway_crds::names;
+use slipway_crds::{InputDigest, Uid, names};
 
 use super::{condition, label, owned, text};
 use crate::observed::{ContainerEnd, JobState, JobView, PodTrouble, TaskPodPhase, TaskPodView};
@@ -25,16 +25,16 @@ pub fn job(object: &Value) -> JobView {
     let suspended = object.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true);
     let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
     JobView {
-        name: owned(object, "/metadata/name"),
-        uid: owned(object, "/metadata/uid"),
+        name: owned(object, "/metadata/name").into(),
+        uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
-        release_uid: label(object, names::RELEASE_UID),
+        release_uid: label(object, names::RELEASE_UID).map(Uid::from),
         step: label(object, names::STEP),
         revision: label(object, names::REVISION).and_then(|number| number.parse().ok()),
         input_digest: annotations
             .and_then(|all| all.get(names::INPUT_DIGEST))
             .and_then(Value::as_str)
-            .map(str::to_owned),
+            .map(InputDigest::from),
         deleting: text(object, "/metadata/deletionTimestamp").is_some(),
         suspended,
         // The generation counts the changes of the spec: in the first one nobody has let the Job run yet.
@@ -103,10 +103,12 @@ pub fn task_pod(object: &Value) -> TaskPodView {
     let started = started.and_then(|time| time.parse::<Timestamp>().ok());
     TaskPodView {
         name: owned(object, "/metadata/name"),
-        uid: owned(object, "/metadata/uid"),
+        uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
-        job: label(object, "batch.kubernetes.io/job-name").unwrap_or_default(),
-        release_uid: label(object, names::RELEASE_UID),
+        job: label(object, "batch.kubernetes.io/job-name")
+            .unwrap_or_default()
+            .into(),
+        release_uid: label(object, names::RELEASE_UID).map(Uid::from),
         step: label(object, names::STEP),
         finalizer: finalizers.iter().any(|name| name == names::TASK_POD_FINALIZER),
         finalizers,
@@ -180,7 +182,7 @@ pub fn pod_trouble(object: &Value) -> Option<PodTrouble> {
     }
     Some(PodTrouble {
         pod: owned(object, "/metadata/name"),
-        hash: label(object, names::POD_TEMPLATE_HASH).unwrap_or_default(),
+        hash: label(object, names::POD_TEMPLATE_HASH).unwrap_or_default().into(),
         trouble: trouble(object).unwrap_or_else(|| "its readiness probe does not succeed yet".to_owned()),
     })
 }

@@ -8,10 +8,10 @@ use crate::fixture::{Row, Scene, World, plain, table};
 fn index(token: &str, hours: i64) -> RetiredIndex {
     RetiredIndex {
         url: None,
-        alias: "products".to_owned(),
-        token: Some(token.to_owned()),
-        index: format!("products_{token}"),
-        uuid: format!("uuid-{token}"),
+        alias: "products".into(),
+        token: Some(token.into()),
+        index: format!("products_{token}").into(),
+        uuid: format!("uuid-{token}").into(),
         delete_after: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours),
     }
 }

@@ -7,6 +7,7 @@ mod checks;
 
 use std::collections::BTreeSet;
 
+use slipway_crds::Uid;
 use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::{FrozenSpec, StopReason};
 
@@ -111,11 +112,11 @@ pub fn inspect(input: &StepInput<'_>, plan: &Plan) -> Result<(), Finding> {
 }
 
 /// Puts the claim label on what belongs to the Release. Says whether it is on all of it.
-pub fn claim(observed: &Observed, uid: &str, plan: &Plan, draft: &mut Draft) -> bool {
+pub fn claim(observed: &Observed, uid: &Uid, plan: &Plan, draft: &mut Draft) -> bool {
     let mut all = true;
     for workload in &plan.workloads {
         if let Some(deployment) = observed.deployments.get(&workload.deployment)
-            && deployment.claim.as_deref() != Some(uid)
+            && deployment.claim.as_ref() != Some(uid)
         {
             patches::claim_deployment(deployment, Some(uid), draft);
             all = false;
@@ -125,7 +126,7 @@ pub fn claim(observed: &Observed, uid: &str, plan: &Plan, draft: &mut Draft) -> 
             .iter()
             .filter_map(|name| observed.services.get(name))
         {
-            if service.claim.as_deref() != Some(uid) {
+            if service.claim.as_ref() != Some(uid) {
                 patches::claim_service(service, Some(uid), draft);
                 all = false;
             }
@@ -167,7 +168,7 @@ fn tell_left_out(workload: &WorkloadPlan, deployment: &DeploymentView, draft: &m
     if !others.is_empty() {
         draft.tell(
             "SidecarLeftOut",
-            workload.name.clone(),
+            workload.name.to_string(),
             format!(
                 "Tasks run without container {} of workload {}. If they need it, make it a native sidecar: an init container with restartPolicy Always.",
                 others.join(" and "),

@@ -84,7 +84,7 @@ fn a_failed_version_is_not_tried_again_until_the_spec_changes() {
     world.release_image("shop:2.1");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
-    assert_eq!(world.progress().revision_name(), "shop-3");
+    assert_eq!(world.progress().revision_name(), "shop-3".into());
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn create(input: &StepInput<'_>, draft: &mut Draft, order: &TaskRun<'_>, task: &
         Purpose::CreateJob,
         Call::Create {
             kind: Kind::Job,
-            name: task.job.clone(),
+            name: task.job.to_string(),
             body,
         },
     );
@@ -258,7 +258,7 @@ fn start(draft: &mut Draft, job: &JobView) {
         "spec": { "suspend": false },
     });
     draft.read_again(ReadAgain::TaskPods);
-    draft.patch(Kind::Job, &job.name, &job.uid, Purpose::Start, body);
+    draft.patch(Kind::Job, job.name.as_str(), &job.uid, Purpose::Start, body);
 }
 
 /// Takes note of why a task is being stopped.

@@ -32,7 +32,7 @@ pub(super) fn end_job(draft: &mut Draft, job: &JobView, pods: &[&TaskPodView]) -
             "metadata": { "resourceVersion": job.resource_version },
             "spec": { "suspend": true },
         });
-        draft.patch(Kind::Job, &job.name, &job.uid, Purpose::Suspend, body);
+        draft.patch(Kind::Job, job.name.as_str(), &job.uid, Purpose::Suspend, body);
         return seen();
     }
     draft.delete_job(job);

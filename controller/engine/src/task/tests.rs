@@ -7,7 +7,7 @@ use crate::observed::{ContainerEnd, JobState, TaskPodPhase, TaskPodView};
 const JOB: &str = "shop-2-expand-1";
 
 fn job(scene: &mut Scene, state: JobState) {
-    scene.observed.jobs.get_mut(JOB).unwrap().state = state;
+    scene.observed.jobs.get_mut(&JOB.into()).unwrap().state = state;
 }
 
 fn failed() -> JobState {
@@ -22,7 +22,7 @@ fn pod(scene: &mut Scene, phase: TaskPodPhase, exit: i32) {
         .observed
         .task_pods
         .iter_mut()
-        .find(|pod| pod.job == JOB)
+        .find(|pod| pod.job.as_str() == JOB)
         .unwrap();
     (pod.phase, pod.exit_code) = (phase, Some(exit));
     pod.end = Some(ContainerEnd::Exited);
@@ -35,32 +35,32 @@ fn disrupted(scene: &mut Scene) {
 /// The migration's pod.
 fn own(scene: &mut Scene) -> &mut TaskPodView {
     let mut pods = scene.observed.task_pods.iter_mut();
-    pods.find(|pod| pod.job == JOB).unwrap()
+    pods.find(|pod| pod.job.as_str() == JOB).unwrap()
 }
 
 fn never_seen_to_run(scene: &mut Scene) {
-    scene.committed.task_mut(JOB).unwrap().started_at = None;
+    scene.committed.task_mut(&JOB.into()).unwrap().started_at = None;
     let pod = own(scene);
     (pod.phase, pod.started_at) = (TaskPodPhase::Failed, None);
 }
 
 fn without_pod(scene: &mut Scene) {
     scene.observed.task_pods.clear();
-    scene.committed.task_mut(JOB).unwrap().started_at = None;
-    let job = scene.observed.jobs.get_mut(JOB).unwrap();
+    scene.committed.task_mut(&JOB.into()).unwrap().started_at = None;
+    let job = scene.observed.jobs.get_mut(&JOB.into()).unwrap();
     (job.pods, job.suspension_seen) = (0, Some(false));
 }
 
 fn give_up(scene: &mut Scene) {
-    scene.committed.task_mut(JOB).unwrap().reason = Some(TaskReason::StartDeadlineExceeded);
+    scene.committed.task_mut(&JOB.into()).unwrap().reason = Some(TaskReason::StartDeadlineExceeded);
 }
 
 /// The Job as it was made: nobody has let it run, and there is no pod.
 fn as_made(scene: &mut Scene) {
     scene.observed.task_pods.clear();
-    let job = scene.observed.jobs.get_mut(JOB).unwrap();
+    let job = scene.observed.jobs.get_mut(&JOB.into()).unwrap();
     (job.suspended, job.never_started) = (true, true);
-    if let Some(task) = scene.committed.task_mut(JOB) {
+    if let Some(task) = scene.committed.task_mut(&JOB.into()) {
         task.started_at = None;
     }
 }
@@ -79,7 +79,7 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "not_recorded_is_recorded_first",
             change: |scene| {
                 as_made(scene);
-                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = None;
             },
             does: &[],
             says: "expand",
@@ -89,7 +89,7 @@ fn expand_while_the_job_waits_for_its_start() {
             change: |scene| {
                 let mut pod = scene.observed.task_pods[0].clone();
                 as_made(scene);
-                pod.job = "shop-1-expand-1".to_owned();
+                pod.job = "shop-1-expand-1".into();
                 scene.observed.task_pods.push(pod);
             },
             does: &[],
@@ -99,7 +99,7 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "another_one_than_was_recorded_came_late_and_goes",
             change: |scene| {
                 as_made(scene);
-                scene.committed.task_mut(JOB).unwrap().job_uid = Some("gone".to_owned());
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = Some("gone".into());
             },
             does: &["DeleteJob"],
             says: "TaskUnknown",
@@ -108,7 +108,7 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "suspended_by_a_person_is_unknown",
             change: |scene| {
                 as_made(scene);
-                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().never_started = false;
             },
             does: &[],
             says: "TaskUnknown",
@@ -118,7 +118,7 @@ fn expand_while_the_job_waits_for_its_start() {
             change: |scene| {
                 let pod = scene.observed.task_pods[0].clone();
                 as_made(scene);
-                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().never_started = false;
                 scene.observed.task_pods.push(pod);
             },
             does: &[],
@@ -128,8 +128,8 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "stopped_by_its_timeout_and_suspended_by_a_person_still_goes",
             change: |scene| {
                 as_made(scene);
-                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
-                scene.committed.task_mut(JOB).unwrap().reason = Some(TaskReason::Timeout);
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().never_started = false;
+                scene.committed.task_mut(&JOB.into()).unwrap().reason = Some(TaskReason::Timeout);
             },
             does: &["DeleteJob"],
             says: "expand",
@@ -138,7 +138,8 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "given_up_before_it_started_goes",
             change: |scene| {
                 as_made(scene);
-                scene.committed.task_mut(JOB).unwrap().reason = Some(TaskReason::StartDeadlineExceeded);
+                scene.committed.task_mut(&JOB.into()).unwrap().reason =
+                    Some(TaskReason::StartDeadlineExceeded);
             },
             does: &["DeleteJob"],
             says: "expand",
@@ -211,7 +212,7 @@ fn expand_while_the_migration_runs() {
                 job(scene, JobState::Complete);
                 scene.observed.task_pods.clear();
                 let now = scene.now;
-                scene.committed.task_mut(JOB).unwrap().finished_at = Some(now);
+                scene.committed.task_mut(&JOB.into()).unwrap().finished_at = Some(now);
                 scene.later(30);
             },
             does: &[],
@@ -267,7 +268,7 @@ fn expand_while_the_migration_runs() {
             change: |scene| {
                 scene.observed.jobs.clear();
                 scene.observed.task_pods.clear();
-                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = None;
             },
             does: &["CreateJob"],
             says: "expand",
@@ -276,7 +277,7 @@ fn expand_while_the_migration_runs() {
             name: "job_never_seen_but_a_pod_of_it_waits",
             change: |scene| {
                 scene.observed.jobs.clear();
-                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = None;
             },
             does: &[],
             says: "expand",
@@ -284,14 +285,14 @@ fn expand_while_the_migration_runs() {
         Row {
             name: "job_of_another_input_asks",
             change: |scene| {
-                scene.observed.jobs.get_mut(JOB).unwrap().input_digest = Some("another".to_owned());
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().input_digest = Some("another".into());
             },
             does: &[],
             says: "ForeignJob",
         },
         Row {
             name: "another_job_under_its_name_asks",
-            change: |scene| scene.observed.jobs.get_mut(JOB).unwrap().uid = "another".to_owned(),
+            change: |scene| scene.observed.jobs.get_mut(&JOB.into()).unwrap().uid = "another".into(),
             does: &[],
             says: "ForeignJob",
         },
@@ -399,7 +400,7 @@ fn expand_when_the_tasks_container_has_ended() {
                 job(scene, failed());
                 pod(scene, TaskPodPhase::Failed, 143);
                 own(scene).deleting = true;
-                scene.committed.task_mut(JOB).unwrap().reason = Some(TaskReason::Timeout);
+                scene.committed.task_mut(&JOB.into()).unwrap().reason = Some(TaskReason::Timeout);
             },
             does: &[],
             says: "TaskUnknown",
@@ -459,7 +460,7 @@ fn expand_while_its_job_has_no_pod() {
             change: |scene| {
                 without_pod(scene);
                 give_up(scene);
-                scene.observed.jobs.get_mut(JOB).unwrap().suspension_seen = Some(true);
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().suspension_seen = Some(true);
             },
             does: &[],
             says: "expand",
@@ -469,7 +470,7 @@ fn expand_while_its_job_has_no_pod() {
             change: |scene| {
                 without_pod(scene);
                 give_up(scene);
-                scene.observed.jobs.get_mut(JOB).unwrap().suspended = true;
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().suspended = true;
             },
             does: &[],
             says: "expand",
@@ -479,7 +480,7 @@ fn expand_while_its_job_has_no_pod() {
             change: |scene| {
                 without_pod(scene);
                 give_up(scene);
-                let job = scene.observed.jobs.get_mut(JOB).unwrap();
+                let job = scene.observed.jobs.get_mut(&JOB.into()).unwrap();
                 (job.suspended, job.suspension_seen) = (true, Some(true));
             },
             does: &["DeleteJob"],
@@ -551,7 +552,11 @@ fn expand_its_own_last_words_are_told() {
 #[test]
 fn expand_runs_with_another_at_work_waits_for_that() {
     let mut scene = Scene::full(Phase::Expand);
-    scene.committed.status.tasks.retain(|task| task.job != JOB);
+    scene
+        .committed
+        .status
+        .tasks
+        .retain(|task| task.job.as_str() != JOB);
     let decision = scene.decide();
     assert!(crate::fixture::words(&decision).is_empty());
     assert!(

@@ -295,10 +295,11 @@ pub const NO_ROOM: Scenario = Scenario {
         },
     ],
     end: |world| {
+        let jobs = world.all(Kind::Job);
         let cluster = world.cluster();
-        let mut tasks = cluster.processes.iter();
-        world.all(Kind::Job).is_empty()
-            && !tasks.any(|process| process.labels.contains_key("slipway.dev/step"))
+        let mut processes = cluster.processes.iter();
+        let task = processes.any(|process| process.labels.contains_key("slipway.dev/step"));
+        jobs.is_empty() && !task
     },
     ..PLAIN
 };

@@ -31,7 +31,7 @@ fn migration(spec: &Value, tasks: &Value, postgres_options: Option<&str>) -> Val
     job(&JobInput {
         meta: &intent.meta,
         number: 2,
-        revision: "shop-2",
+        revision: &"shop-2".into(),
         image: "shop:2",
         previous_image: Some("shop:1"),
         plan: &plan,

@@ -112,7 +112,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "a_deployment_claimed_by_another_release",
             spec: SOUND,
             world: |world| {
-                world.releases.insert("uid-other".to_owned());
+                world.releases.insert("uid-other".into());
                 world.deployments.get_mut("web").unwrap()["metadata"]["labels"] =
                     json!({"slipway.dev/claim": "uid-other"});
             },
@@ -123,7 +123,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "a_service_claimed_by_another_release",
             spec: SOUND,
             world: |world| {
-                world.releases.insert("uid-other".to_owned());
+                world.releases.insert("uid-other".into());
                 world.services.get_mut("web").unwrap()["metadata"]["labels"] =
                     json!({"slipway.dev/claim": "uid-other"});
             },
@@ -155,7 +155,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "an_autoscaler_that_runs_away",
             spec: SOUND,
             world: |world| {
-                world.autoscalers = [("web".to_owned(), "web-hpa".to_owned())].into();
+                world.autoscalers = [("web".into(), "web-hpa".to_owned())].into();
             },
             reason: "UnsupportedAutoscalerMetric",
             says: &["web-hpa", "AverageValue"],
