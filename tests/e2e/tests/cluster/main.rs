@@ -23,4 +23,5 @@ mod reindex;
 mod rollback;
 mod stage;
 mod takeover;
+mod tasks;
 mod traffic;
