@@ -259,6 +259,19 @@ fn the_window_label_taken_off_before_an_abort_leaves_nothing_behind() {
     }
 }
 
+/// Until the other side is gone the Services stay pinned, and the strategy is still to be given back.
+#[test]
+fn the_window_label_taken_off_while_a_side_ends_leaves_nothing_behind() {
+    let mut world = booted();
+    world.breaks("shop:1");
+    world.annotate("abort", "shop-2");
+    world.until(|world| world.effects.contains(&"EndWindow"));
+    world.unlabel("web");
+    world.pass(10);
+    world.mends();
+    ends_as(&mut world, Phase::Aborted, "shop:1");
+}
+
 #[test]
 fn a_deployment_deleted_in_the_window_ends_the_release() {
     for world in [booted(), watching()] {

@@ -35,6 +35,12 @@ fn hold_strategy() -> Strategy {
     }
 }
 
+/// Whether the strategy is still the hold's, and the user's was another.
+pub(super) fn keeps_strategy(deployment: &DeploymentView, remembered: &Remembered) -> bool {
+    let kept = Some(hold_strategy());
+    deployment.strategy == kept && remembered.strategy != kept
+}
+
 /// The user's own values of the fields that the window uses.
 pub fn remember(deployment: &DeploymentView) -> Remembered {
     Remembered {
