@@ -288,6 +288,19 @@ fn the_window_label_taken_off_while_a_side_ends_leaves_nothing_behind() {
     ends_as(&mut world, Phase::Aborted, "shop:1");
 }
 
+/// The user's own strategy is not to be seen then, though the other values are.
+#[test]
+fn a_status_lost_while_a_side_ends_leaves_nothing_behind() {
+    let mut world = booted();
+    world.breaks("shop:1");
+    world.annotate("abort", "shop-2");
+    world.until(|world| world.effects.contains(&"EndWindow"));
+    world.lose_status();
+    world.pass(10);
+    world.mends();
+    ends_as(&mut world, Phase::Aborted, "shop:1");
+}
+
 #[test]
 fn a_deployment_deleted_in_the_window_ends_the_release() {
     for world in [booted(), watching()] {
