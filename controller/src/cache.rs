@@ -261,7 +261,7 @@ mod tests {
 
     impl Indexed for &'static str {
         fn tags(&self) -> Vec<Tag> {
-            vec![Tag::Service((*self).to_owned())]
+            vec![Tag::Service((*self).into())]
         }
     }
 
@@ -282,15 +282,15 @@ mod tests {
         for (namespace, name) in [("a", "z"), ("b", "x"), ("b", "y"), ("c", "a")] {
             cache.apply(Key::new(namespace, name), "1", "shop".into(), Source::Watch);
         }
-        let tag = Tag::Service("shop".to_owned());
+        let tag = Tag::Service("shop".into());
         assert_eq!(cache.names("b", &tag), ["x", "y"]);
         cache.apply(Key::new("b", "x"), "2", "other".into(), Source::Watch);
         assert_eq!(cache.names("b", &tag), ["y"]);
         cache.change(&Key::new("b", "y"), |value| *value = "other");
         assert!(cache.names("b", &tag).is_empty());
-        assert_eq!(cache.names("b", &Tag::Service("other".to_owned())), ["x", "y"]);
+        assert_eq!(cache.names("b", &Tag::Service("other".into())), ["x", "y"]);
         drop(cache.retain(&BTreeSet::new()));
-        assert!(cache.names("b", &Tag::Service("other".to_owned())).is_empty());
+        assert!(cache.names("b", &Tag::Service("other".into())).is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use kube::core::{Expression, Selector};
 
-use slipway_crds::v1alpha1::Release;
+use slipway_crds::{DeploymentName, JobName, ServiceName, Uid, v1alpha1::Release};
 use slipway_engine::{
     Intent, Observed, Progress,
     observed::{DeploymentView, JobView, ReplicaSetView, ServiceView, TaskPodView},
@@ -19,9 +19,9 @@ use crate::cache::{Cache, Indexed, Key, Tag};
 #[derive(Clone, Debug)]
 pub struct OwnedReplicaSet {
     /// UID of the Deployment.
-    pub owner: String,
+    pub owner: Uid,
     /// Name of the Deployment.
-    pub deployment: String,
+    pub deployment: DeploymentName,
     /// Itself.
     pub view: ReplicaSetView,
 }
@@ -39,7 +39,7 @@ pub struct AddressedService {
 #[derive(Clone, Debug)]
 pub struct Slice {
     /// Name of the Service.
-    pub service: String,
+    pub service: ServiceName,
     /// Names of its ready pods.
     pub ready_pods: Vec<String>,
 }
@@ -70,7 +70,7 @@ impl Indexed for Release {
         let labels = labels.map(|(name, label)| Tag::Label(name, label));
         let deployments = concern.deployments.into_iter().map(Tag::Deployment);
         let services = concern.services.into_iter().map(Tag::Service);
-        let uid = self.metadata.uid.clone().map(Tag::Release);
+        let uid = self.metadata.uid.as_deref().map(|uid| Tag::Release(uid.into()));
         deployments.chain(services).chain(uid).chain(labels).collect()
     }
 }
@@ -89,7 +89,7 @@ impl Indexed for DeploymentView {
 
 impl Indexed for OwnedReplicaSet {
     fn tags(&self) -> Vec<Tag> {
-        vec![Tag::Deployment(self.owner.clone())]
+        vec![Tag::Owner(self.owner.clone())]
     }
 }
 
@@ -153,7 +153,7 @@ impl Caches {
         // Of others only their labels and selectors count.
         for name in &concern.deployments {
             if let Some(deployment) = deployments.get_mut(name) {
-                let owner = Tag::Deployment(deployment.uid.clone());
+                let owner = Tag::Owner(deployment.uid.clone());
                 let sets = self.replica_sets.tagged(namespace, &owner);
                 deployment.replica_sets = sets.iter().map(|set| set.view.clone()).collect();
             }
@@ -169,7 +169,7 @@ impl Caches {
             .values()
             .filter_map(|deployment| deployment.claim.clone());
         let claims = claims.chain(services.values().filter_map(|service| service.claim.clone()));
-        let alive = |uid: &String| {
+        let alive = |uid: &Uid| {
             !self
                 .releases
                 .names(namespace, &Tag::Release(uid.clone()))
@@ -186,11 +186,12 @@ impl Caches {
         }
     }
 
-    fn services(&self, namespace: &str, own: &Tag, concern: &Concern) -> BTreeMap<String, ServiceView> {
+    fn services(&self, namespace: &str, own: &Tag, concern: &Concern) -> BTreeMap<ServiceName, ServiceView> {
         let named = concern.services.iter();
-        let named = named.filter_map(|name| self.services.get(&Key::new(namespace, name)));
+        let named = named.filter_map(|name| self.services.get(&Key::new(namespace, name.as_str())));
         let deployments = concern.deployments.iter();
-        let deployments = deployments.filter_map(|name| self.deployments.get(&Key::new(namespace, name)));
+        let deployments =
+            deployments.filter_map(|name| self.deployments.get(&Key::new(namespace, name.as_str())));
         let of_pods = deployments
             .flat_map(|deployment| self.services.selecting(namespace, deployment.template.labels()));
         let of_tasks = concern.task_labels.iter();
@@ -207,11 +208,15 @@ impl Caches {
         namespace: &str,
         own: &Tag,
         concern: &Concern,
-        services: &BTreeMap<String, ServiceView>,
-    ) -> BTreeMap<String, DeploymentView> {
+        services: &BTreeMap<ServiceName, ServiceView>,
+    ) -> BTreeMap<DeploymentName, DeploymentView> {
         let moved = concern.services.iter().filter_map(|name| services.get(name));
         let selected = moved.flat_map(|service| self.deployments.labelled(namespace, &service.selector));
-        let named = concern.deployments.iter().cloned().chain(selected);
+        let named = concern
+            .deployments
+            .iter()
+            .map(ToString::to_string)
+            .chain(selected);
         let named = named.filter_map(|name| self.deployments.get(&Key::new(namespace, name)));
         let of_tasks = concern.task_labels.iter();
         let of_tasks = of_tasks.flat_map(|labels| self.deployments.selecting(namespace, labels));
@@ -223,10 +228,10 @@ impl Caches {
     }
 
     /// Jobs of this Release, and those of others that have a name which it uses.
-    fn jobs(&self, namespace: &str, own: &Tag, committed: &Progress) -> BTreeMap<String, JobView> {
+    fn jobs(&self, namespace: &str, own: &Tag, committed: &Progress) -> BTreeMap<JobName, JobView> {
         let named = committed.status.tasks.iter();
         named
-            .filter_map(|task| self.jobs.get(&Key::new(namespace, &task.job)))
+            .filter_map(|task| self.jobs.get(&Key::new(namespace, task.job.as_str())))
             .chain(self.jobs.tagged(namespace, own))
             .map(|job| (job.name.clone(), JobView::clone(&job)))
             .collect()

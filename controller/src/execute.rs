@@ -11,7 +11,7 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::Value;
-use slipway_crds::{names, v1alpha1::Release};
+use slipway_crds::{AliasName, IndexName, names, v1alpha1::Release};
 use slipway_engine::{
     Call, Effect,
     decision::{Kind, Patch},
@@ -121,7 +121,7 @@ pub async fn execute(context: &Context, namespace: &str, effect: &Effect) -> Res
             resource_version,
         } => {
             let preconditions = Preconditions {
-                uid: Some(uid.clone()),
+                uid: Some(uid.to_string()),
                 resource_version: resource_version.clone(),
             };
             delete(context, namespace, (*kind, name), preconditions)
@@ -137,10 +137,16 @@ pub async fn execute(context: &Context, namespace: &str, effect: &Effect) -> Res
         } => {
             let client = connect(url)?;
             let target = IndexRef {
-                name: to,
-                uuid: to_uuid,
+                name: to.as_str(),
+                uuid: to_uuid.as_str(),
             };
-            let moved = move_alias(&client, alias, from.as_deref(), target).await;
+            let moved = move_alias(
+                &client,
+                alias.as_str(),
+                from.as_ref().map(IndexName::as_str),
+                target,
+            )
+            .await;
             moved.map_err(of_search)
         }
         Call::DeleteIndex {
@@ -150,8 +156,11 @@ pub async fn execute(context: &Context, namespace: &str, effect: &Effect) -> Res
             uuid,
         } => {
             let client = connect(url)?;
-            let target = IndexRef { name: index, uuid };
-            let deleted = delete_index(&client, own_alias.as_deref(), target).await;
+            let target = IndexRef {
+                name: index.as_str(),
+                uuid: uuid.as_str(),
+            };
+            let deleted = delete_index(&client, own_alias.as_ref().map(AliasName::as_str), target).await;
             deleted.map_err(of_search)
         }
     }

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource as _, runtime::events::EventType};
 use serde_json::json;
-use slipway_crds::v1alpha1::{Phase, Release};
+use slipway_crds::{
+    RevisionName,
+    v1alpha1::{Phase, Release},
+};
 use slipway_engine::{Because, Decision, Effect, Intent, Observed, Progress, build::step_word};
 
 use crate::{cache::Key, commit::Change, context::Context, error::chain, execute};
@@ -35,7 +38,7 @@ pub fn report(context: &Context, release: &Release, because: &[Because]) {
 pub fn carried_out(
     context: &Context,
     effect: &Effect,
-    revision: &str,
+    revision: &RevisionName,
     done: &Result<execute::Outcome, execute::Error>,
 ) {
     let (purpose, kind, name) = (effect.word(), effect.call.kind(), effect.call.name());
@@ -44,7 +47,15 @@ pub fn carried_out(
         Err(error) => ("failed", Some(chain(error))),
     };
     context.metrics.effect(purpose, outcome);
-    tracing::info!(kind, name, purpose, revision, outcome, cause, "effect");
+    tracing::info!(
+        kind,
+        name,
+        purpose,
+        revision = revision.as_str(),
+        outcome,
+        cause,
+        "effect"
+    );
 }
 
 /// Counts the steps that a commit ended.

@@ -9,7 +9,12 @@
 
 mod description;
 pub mod duration;
+pub mod identifier;
 pub mod names;
 pub mod v1alpha1;
 
 pub use duration::Duration;
+pub use identifier::{
+    AliasName, DeploymentName, GenerationToken, IndexName, IndexUuid, InputDigest, JobName, RevisionName,
+    ServiceName, TemplateDigest, TemplateHash, Uid, VersionDigest, WorkloadName,
+};

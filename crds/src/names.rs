@@ -43,6 +43,12 @@ pub const ATTEMPT: &str = "slipway.dev/attempt";
 /// Annotation on a task's Job: digest of what the task was given.
 pub const INPUT_DIGEST: &str = "slipway.dev/input-digest";
 
+/// Annotation on a task's pod: the container that is the task. Admission may add others, before it as well.
+pub const CONTAINER: &str = "slipway.dev/container";
+
+/// Annotation of kubectl: the container that `kubectl logs` shows where none is named.
+pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
 /// Finalizer on a Release: its windows are closed and its task pods released before it goes.
 pub const RELEASE_FINALIZER: &str = "slipway.dev/release";
 

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
 use serde_json::Value;
-use slipway_crds::names;
 use slipway_crds::v1alpha1::status::{Amount, Strategy};
+use slipway_crds::{Uid, names};
 
 use crate::observed::{DeploymentView, ReplicaSetView, ServiceView};
 use crate::template::Template;
 
-pub use task::{job, pod_trouble, task_pod};
+pub use task::{job, job_trouble, pod_trouble, task_pod};
 
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
     object.pointer(pointer).and_then(Value::as_str)
@@ -69,13 +69,13 @@ fn in_window(object: &Value) -> bool {
 /// Reads a Deployment; its ReplicaSets are added by the caller.
 pub fn deployment(object: &Value) -> DeploymentView {
     DeploymentView {
-        name: owned(object, "/metadata/name"),
-        uid: owned(object, "/metadata/uid"),
+        name: owned(object, "/metadata/name").into(),
+        uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
         generation: long(object, "/metadata/generation"),
         observed_generation: long(object, "/status/observedGeneration"),
         deleting: text(object, "/metadata/deletionTimestamp").is_some(),
-        claim: label(object, names::CLAIM),
+        claim: label(object, names::CLAIM).map(Uid::from),
         window: in_window(object),
         replicas: number(object, "/spec/replicas").unwrap_or(1),
         selector: selector(object),
@@ -172,10 +172,10 @@ pub fn replica_set(object: &Value) -> ReplicaSetView {
     let wanted = number(object, "/spec/replicas").unwrap_or(1);
     ReplicaSetView {
         name: owned(object, "/metadata/name"),
-        uid: owned(object, "/metadata/uid"),
+        uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
-        hash: label(object, names::POD_TEMPLATE_HASH).unwrap_or_default(),
-        template_digest: template.digest().to_owned(),
+        hash: label(object, names::POD_TEMPLATE_HASH).unwrap_or_default().into(),
+        template_digest: template.digest().clone(),
         template: (wanted > 0).then_some(template),
         wanted,
         min_ready_seconds: number(object, "/spec/minReadySeconds").filter(|seconds| *seconds != 0),
@@ -192,10 +192,10 @@ pub fn replica_set(object: &Value) -> ReplicaSetView {
 pub fn service(object: &Value) -> ServiceView {
     let ports = object.pointer("/spec/ports").and_then(Value::as_array);
     ServiceView {
-        name: owned(object, "/metadata/name"),
-        uid: owned(object, "/metadata/uid"),
+        name: owned(object, "/metadata/name").into(),
+        uid: owned(object, "/metadata/uid").into(),
         resource_version: owned(object, "/metadata/resourceVersion"),
-        claim: label(object, names::CLAIM),
+        claim: label(object, names::CLAIM).map(Uid::from),
         window: in_window(object),
         selector: map(object, "/spec/selector"),
         named_ports: ports
@@ -232,6 +232,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::observed::ContainerEnd;
 
     #[test]
     fn a_deployments_selector_is_read_with_its_expressions() {
@@ -274,6 +275,90 @@ mod tests {
             hold_managers(&applied),
             BTreeSet::from(["kubectl apply".to_owned()])
         );
+    }
+
+    #[test]
+    fn the_tasks_own_container_is_read_wherever_admission_put_others() {
+        let proxy = json!({"name": "a-proxy", "state": {"running": {"startedAt": "2026-01-05T10:00:00Z"}}});
+        let main = json!({"name": "main", "state": {"terminated": {
+            "exitCode": 3, "reason": "Error", "message": "no table",
+            "startedAt": "2026-01-05T10:00:01Z", "finishedAt": "2026-01-05T10:00:04Z",
+        }}});
+        let pod = |statuses: Value| {
+            json!({
+                "metadata": {"name": "pod", "annotations": {"slipway.dev/container": "main"}},
+                "status": {"phase": "Running", "containerStatuses": statuses},
+            })
+        };
+        for statuses in [json!([proxy, main]), json!([main, proxy])] {
+            let view = task_pod(&pod(statuses));
+            assert_eq!(
+                (view.exit_code, view.output.as_deref()),
+                (Some(3), Some("no table"))
+            );
+            assert_eq!(view.beside, ["a-proxy"]);
+            assert!(view.held_open() && !view.at_work());
+        }
+        let alone = task_pod(&pod(json!([proxy])));
+        assert_eq!((alone.started_at, alone.end), (None, None), "not there yet");
+        assert!(alone.at_work());
+    }
+
+    #[test]
+    fn what_the_kubelet_says_of_a_containers_end_is_read_as_it_is_meant() {
+        let rows = [
+            ("Error", 137, Some(ContainerEnd::Exited), Some(137), Some(9)),
+            ("Error", 128, Some(ContainerEnd::Exited), Some(128), None),
+            ("Error", 255, Some(ContainerEnd::Exited), Some(255), None),
+            (
+                "OOMKilled",
+                137,
+                Some(ContainerEnd::OutOfMemory),
+                Some(137),
+                Some(9),
+            ),
+            ("StartError", 128, Some(ContainerEnd::NotStarted), None, None),
+            (
+                "ContainerCannotRun",
+                127,
+                Some(ContainerEnd::NotStarted),
+                None,
+                None,
+            ),
+            (
+                "ContainerStatusUnknown",
+                137,
+                Some(ContainerEnd::Lost),
+                None,
+                None,
+            ),
+        ];
+        for (reason, code, end, exit_code, signal) in rows {
+            let pod = json!({"status": {"phase": "Failed", "containerStatuses": [{"name": "main", "state": {"terminated": {
+                "reason": reason, "exitCode": code, "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "2026-01-05T10:00:00Z",
+            }}}]}});
+            let view = task_pod(&pod);
+            assert_eq!(
+                (view.end, view.exit_code, view.signal()),
+                (end, exit_code, signal),
+                "{reason}"
+            );
+            let began = view.started_at.is_some() || view.ran.is_some();
+            assert_eq!(began, end != Some(ContainerEnd::NotStarted), "{reason}");
+        }
+    }
+
+    #[test]
+    fn the_newest_refusal_of_a_jobs_pod_is_its_trouble() {
+        let event = |reason: &str, at: &str, note: &str| json!({"reason": reason, "deprecatedLastTimestamp": at, "note": note});
+        let events = [
+            event("FailedCreate", "2026-01-05T10:00:03Z", "exceeded quota: q"),
+            event("FailedCreate", "2026-01-05T10:00:01Z", "older"),
+            event("Resumed", "2026-01-05T10:00:04Z", "Job resumed"),
+        ];
+        let trouble = job_trouble(events.iter());
+        assert_eq!(trouble.as_deref(), Some("FailedCreate (exceeded quota: q)"));
+        assert_eq!(job_trouble(events.iter().skip(2)), None);
     }
 
     #[test]

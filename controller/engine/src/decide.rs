@@ -273,7 +273,11 @@ fn forward(input: &StepInput<'_>, draft: &mut Draft) -> View {
         let course = if moved { Course::Rollback } else { Course::Stop };
         let after = if moved { AFTER_ROLLBACK } else { "" };
         let message = format!("{message}{after}");
-        draft.warn(reason.word(), input.committed.revision_name(), message.clone());
+        draft.warn(
+            reason.word(),
+            input.committed.revision_name().to_string(),
+            message.clone(),
+        );
         draft.steer(course, Cause::Failed, *reason, message);
         // What the failing step still wanted to do is not done.
         draft

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
+use slipway_crds::{AliasName, IndexName, IndexUuid, JobName, Uid};
 
 use crate::progress::Progress;
 
@@ -29,7 +30,7 @@ pub struct Decision {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum ReadAgain {
     /// A Job, by name.
-    Job(String),
+    Job(JobName),
     /// A ReplicaSet, by name: the side that is to have the traffic, or to be kept.
     ReplicaSet(String),
     /// The task pods of this Release: none of an earlier attempt may be alive.
@@ -100,7 +101,7 @@ pub enum Call {
         /// Its name.
         name: String,
         /// Its UID.
-        uid: String,
+        uid: Uid,
         /// Its resource version, where it goes only if nobody has changed it since.
         resource_version: Option<String>,
     },
@@ -109,24 +110,24 @@ pub enum Call {
         /// Address of the engine.
         url: String,
         /// The alias.
-        alias: String,
+        alias: AliasName,
         /// Where it is; none where it does not exist.
-        from: Option<String>,
+        from: Option<IndexName>,
         /// Where it goes.
-        to: String,
+        to: IndexName,
         /// UUID of the index where it goes.
-        to_uuid: String,
+        to_uuid: IndexUuid,
     },
     /// Delete an index of the search engine, if it still has this UUID.
     DeleteIndex {
         /// Address of the engine.
         url: String,
         /// The one alias that may be on it: its generation's own name.
-        own_alias: Option<String>,
+        own_alias: Option<AliasName>,
         /// Its name.
-        index: String,
+        index: IndexName,
         /// Its UUID.
-        uuid: String,
+        uuid: IndexUuid,
     },
 }
 
@@ -138,7 +139,7 @@ pub struct Patch {
     /// Its name.
     pub name: String,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// The patch, with `metadata.resourceVersion`.
     pub body: Value,
 }
@@ -159,8 +160,8 @@ impl Call {
     pub fn name(&self) -> &str {
         match self {
             Self::Create { name, .. } | Self::Delete { name, .. } | Self::Patch(Patch { name, .. }) => name,
-            Self::MoveAlias { alias, .. } => alias,
-            Self::DeleteIndex { index, .. } => index,
+            Self::MoveAlias { alias, .. } => alias.as_str(),
+            Self::DeleteIndex { index, .. } => index.as_str(),
         }
     }
 }
@@ -239,6 +240,8 @@ pub enum Purpose {
     Start,
     /// Our finalizer off a task's pod.
     FreePod,
+    /// A Job that has no pod gets none any more.
+    Suspend,
     /// The end of a Job of ours.
     DeleteJob,
     /// The stable alias follows the traffic.
@@ -285,6 +288,7 @@ impl Purpose {
             | Self::Unpin
             | Self::Close
             | Self::Roll
+            | Self::Suspend
             | Self::DeleteJob => false,
         }
     }
@@ -312,6 +316,7 @@ impl Purpose {
             Self::CreateJob => "CreateJob",
             Self::Start => "Start",
             Self::FreePod => "FreePod",
+            Self::Suspend => "Suspend",
             Self::DeleteJob => "DeleteJob",
             Self::MoveAlias => "MoveAlias",
             Self::DeleteIndex => "DeleteIndex",

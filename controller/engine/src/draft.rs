@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use slipway_crds::v1alpha1::status::{Cause, Course, Reason, StopReason, WorkloadStatus};
+use slipway_crds::{DeploymentName, Uid, WorkloadName};
 
 use crate::decision::{Because, Call, Effect, Kind, Patch, Purpose, ReadAgain, Wake};
 use crate::intent::{Intent, Plan};
@@ -84,7 +85,7 @@ impl Verdict {
     }
 
     /// In need of a Deployment that was deleted.
-    pub fn deployment_gone(name: &str) -> Self {
+    pub fn deployment_gone(name: &DeploymentName) -> Self {
         Self::stalled(
             StopReason::DeploymentMissing,
             format!("Deployment {name} does not exist any more. Create it again."),
@@ -159,11 +160,11 @@ impl Draft {
     }
 
     /// Adds a patch.
-    pub fn patch(&mut self, kind: Kind, name: &str, uid: &str, purpose: Purpose, body: Value) {
+    pub fn patch(&mut self, kind: Kind, name: &str, uid: &Uid, purpose: Purpose, body: Value) {
         let patch = Patch {
             kind,
             name: name.to_owned(),
-            uid: uid.to_owned(),
+            uid: uid.clone(),
             body,
         };
         self.call(purpose, Call::Patch(patch));
@@ -175,7 +176,7 @@ impl Draft {
             Purpose::DeleteJob,
             Call::Delete {
                 kind: Kind::Job,
-                name: job.name.clone(),
+                name: job.name.to_string(),
                 uid: job.uid.clone(),
                 resource_version: job.suspended.then(|| job.resource_version.clone()),
             },
@@ -201,7 +202,7 @@ impl Draft {
     /// revisions must not be.
     fn say(&mut self, warning: bool, reason: &'static str, about: String, note: String) {
         let revision = self.progress.revision_name();
-        let action = if about.contains(&revision) {
+        let action = if about.contains(revision.as_str()) {
             about
         } else {
             format!("{revision}/{about}")
@@ -246,7 +247,7 @@ impl Draft {
     }
 
     /// Changes what status says of a workload.
-    pub fn workload(&mut self, name: &str, change: impl FnOnce(&mut WorkloadStatus)) {
+    pub fn workload(&mut self, name: &WorkloadName, change: impl FnOnce(&mut WorkloadStatus)) {
         if let Some(workload) = self.progress.workload_mut(name) {
             change(workload);
         }

@@ -1,6 +1,7 @@
 //! The ways out: a revision that is given up before its cutover, and one that is taken back after it.
 
 use jiff::SignedDuration;
+use slipway_crds::InputDigest;
 use slipway_crds::v1alpha1::status::{
     Ended, Outcome, PastRevision, Rejected, RollbackState, RollbackStatus, StepName, StepState, StopReason,
     TaskOutcome,
@@ -111,7 +112,7 @@ fn traffic_back(input: &StepInput<'_>, draft: &mut Draft, open: &[WorkloadWindow
         .and_then(|revision| revision.previous.clone());
     draft.warn(
         "TrafficBack",
-        input.committed.revision_name(),
+        input.committed.revision_name().to_string(),
         "The traffic is back on the old side.",
     );
     Some(Verdict::working(
@@ -143,22 +144,22 @@ pub fn end(draft: &mut Draft, outcome: Outcome) {
         Outcome::Complete => {
             draft.progress.status.serving = Some(name.clone());
             let waits = waiting_time(&draft.progress);
-            draft.tell("Completed", name, format!("{took} in all{waits}"));
+            draft.tell("Completed", name.to_string(), format!("{took} in all{waits}"));
         }
         Outcome::Adopted => {}
         Outcome::Failed => draft.warn(
             "Failed",
-            name.clone(),
+            name.to_string(),
             format!("{name} has ended after {took} ({reason}){serves}"),
         ),
         Outcome::Aborted => draft.warn(
             "Aborted",
-            name.clone(),
+            name.to_string(),
             format!("{name} has ended after {took} ({reason}){serves}"),
         ),
         Outcome::RolledBack => draft.warn(
             "RolledBack",
-            name.clone(),
+            name.to_string(),
             format!("{name} was taken back after {took} ({reason}){serves} again"),
         ),
     }
@@ -191,7 +192,7 @@ fn waiting_time(progress: &Progress) -> String {
 }
 
 /// What a version that was found running is taken to have run: going back to it runs nothing again.
-pub fn ran_by(plan: &Plan, image: &str) -> Vec<String> {
+pub fn ran_by(plan: &Plan, image: &str) -> Vec<InputDigest> {
     let once = plan.prepare.iter().chain(&plan.expand);
     once.map(|task| input_digest(image, task, None)).collect()
 }
@@ -205,7 +206,7 @@ pub fn past(progress: &Progress) -> Option<PastRevision> {
         .tasks
         .iter()
         .filter(|task| task.step != StepName::Reindex && task.outcome == Some(TaskOutcome::Succeeded));
-    let mut tasks: Vec<String> = ran.map(|task| task.input_digest.clone()).collect();
+    let mut tasks: Vec<InputDigest> = ran.map(|task| task.input_digest.clone()).collect();
     if ended.outcome == Outcome::Adopted {
         let plan = Plan::parse(&revision.inputs.0).ok();
         tasks = plan

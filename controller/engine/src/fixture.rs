@@ -20,6 +20,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::Value;
+use slipway_crds::DeploymentName;
 use slipway_crds::names::{SERVICE_NAME, TASK};
 use slipway_crds::v1alpha1::{Phase, Release, ReleaseStatus};
 use slipway_kubernetes::Kubernetes;
@@ -51,7 +52,7 @@ pub(crate) struct World {
     /// Access modes of volume claims.
     pub(crate) claims: BTreeMap<String, Vec<String>>,
     /// Autoscalers by a metric of type Value.
-    pub(crate) autoscalers: BTreeMap<String, String>,
+    pub(crate) autoscalers: BTreeMap<DeploymentName, String>,
     /// Volume claims cannot be read.
     pub(crate) unreadable: bool,
     pub(crate) guard: WindowGuard,
@@ -193,13 +194,13 @@ impl World {
             .collect();
         for set in self.all(Kind::ReplicaSet) {
             let owner = classify::owner(&set).unwrap_or_default();
-            if let Some(deployment) = deployments.values_mut().find(|found| found.uid == owner) {
+            if let Some(deployment) = deployments.values_mut().find(|found| found.uid.as_str() == owner) {
                 deployment.replica_sets.push(classify::replica_set(&set));
             }
         }
         let services = self.all(Kind::Service).into_iter().map(|object| {
             let mut view = classify::service(&object);
-            view.ready_pods = self.endpoints(&view.name);
+            view.ready_pods = self.endpoints(view.name.as_str());
             (view.name.clone(), view)
         });
         let jobs = self.all(Kind::Job).into_iter();
@@ -215,7 +216,7 @@ impl World {
                 .iter()
                 .map(|pod| classify::task_pod(pod))
                 .collect(),
-            releases: releases.map(|release| fields::uid(&release).to_owned()).collect(),
+            releases: releases.map(|release| fields::uid(&release).into()).collect(),
             answers: Answers::default(),
             guard: self.guard,
             deployments,
@@ -228,7 +229,14 @@ impl World {
             Question::VolumeClaims(_) if self.unreadable => Err("forbidden".to_owned()),
             Question::VolumeClaims(_) => Ok(Answer::VolumeClaims(self.claims.clone())),
             Question::Autoscalers => Ok(Answer::Autoscalers(self.autoscalers.clone())),
-            Question::PodTroubles(deployment) => Ok(Answer::PodTroubles(self.troubles(deployment))),
+            Question::PodTroubles(deployment) => Ok(Answer::PodTroubles(self.troubles(deployment.as_str()))),
+            Question::JobTrouble(uid) => {
+                let events = self.all(Kind::Event);
+                let own = events
+                    .iter()
+                    .filter(|event| fields::text(event, "/regarding/uid") == uid.as_str());
+                Ok(Answer::JobTrouble(classify::job_trouble(own.map(AsRef::as_ref))))
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use slipway_crds::v1alpha1::status::{Outcome, RetiredIndex, SearchStatus};
+use slipway_crds::{AliasName, GenerationToken};
 
 use crate::decision::{Call, Purpose};
 use crate::draft::{Draft, StepInput};
@@ -66,13 +67,13 @@ pub fn old_jobs(input: &StepInput<'_>, draft: &mut Draft) {
 /// Whether a retired index is due, by its time or because too many generations are kept. What is due by its
 /// time, such as a candidate that failed, takes no other generation's place.
 pub fn due(retired: &[RetiredIndex], index: &RetiredIndex, keep: usize, now: jiff::Timestamp) -> bool {
-    let mut tokens: Vec<Option<&str>> = Vec::new();
+    let mut tokens: Vec<Option<&GenerationToken>> = Vec::new();
     for known in retired.iter().rev().filter(|known| known.delete_after > now) {
-        if !tokens.contains(&known.token.as_deref()) {
-            tokens.push(known.token.as_deref());
+        if !tokens.contains(&known.token.as_ref()) {
+            tokens.push(known.token.as_ref());
         }
     }
-    let place = tokens.iter().position(|token| *token == index.token.as_deref());
+    let place = tokens.iter().position(|token| *token == index.token.as_ref());
     index.delete_after <= now || place.is_some_and(|place| place >= keep.max(1) && keep > 0) || keep == 0
 }
 
@@ -140,7 +141,7 @@ pub fn old_indices(input: &StepInput<'_>, draft: &mut Draft) {
     for index in due {
         let own_alias = index
             .token
-            .as_deref()
+            .as_ref()
             .map(|token| ReindexPlan::name(&index.alias, Some(token)));
         match fate(index, own_alias.as_ref(), &search, facts) {
             Fate::Gone => forget(draft, index),
@@ -162,7 +163,7 @@ enum Fate {
 
 fn fate(
     index: &RetiredIndex,
-    own_alias: Option<&String>,
+    own_alias: Option<&AliasName>,
     search: &SearchStatus,
     facts: &SearchFacts,
 ) -> Fate {
@@ -186,7 +187,7 @@ fn look_later(draft: &mut Draft, index: &RetiredIndex) {
     }
 }
 
-fn delete(draft: &mut Draft, index: &RetiredIndex, own_alias: Option<String>, url: &str) {
+fn delete(draft: &mut Draft, index: &RetiredIndex, own_alias: Option<AliasName>, url: &str) {
     let call = Call::DeleteIndex {
         url: url.to_owned(),
         own_alias,
@@ -196,7 +197,7 @@ fn delete(draft: &mut Draft, index: &RetiredIndex, own_alias: Option<String>, ur
     draft.call(Purpose::DeleteIndex, call);
     draft.tell(
         "IndexDeleted",
-        index.index.clone(),
+        index.index.to_string(),
         format!("index {} is deleted: nothing needs it any more", index.index),
     );
 }
@@ -206,7 +207,7 @@ fn leave(draft: &mut Draft, due: &[&RetiredIndex], url: &str, why: &str) {
     for index in due {
         draft.warn(
             "IndexLeft",
-            index.index.clone(),
+            index.index.to_string(),
             format!(
                 "The search engine {url}, which the spec does not name any more, gives no answer ({why}). Index {} may be left there: delete it.",
                 index.index

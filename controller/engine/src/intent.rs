@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use slipway_crds::names;
 use slipway_crds::v1alpha1::status::{Revision, StepName};
 use slipway_crds::v1alpha1::{
     EnvironmentVariable, InitContainers, Move, OnTimeout, RebuildWhen, Release, ReleaseSpec, Workload,
+};
+use slipway_crds::{
+    AliasName, DeploymentName, GenerationToken, ServiceName, Uid, VersionDigest, WorkloadName, names,
 };
 
 pub use parse::InvalidSpec;
@@ -36,7 +38,7 @@ pub struct Meta {
     /// Its namespace.
     pub namespace: String,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// `metadata.generation`.
     pub generation: i64,
     /// Its resource version.
@@ -90,7 +92,7 @@ pub struct Live {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Plan {
     /// What identifies it.
-    pub digest: String,
+    pub digest: VersionDigest,
     /// The image.
     pub image: String,
     /// The Deployments.
@@ -111,15 +113,15 @@ pub struct Plan {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct WorkloadPlan {
     /// Its name in the spec.
-    pub name: String,
+    pub name: WorkloadName,
     /// Name of the Deployment.
-    pub deployment: String,
+    pub deployment: DeploymentName,
     /// The container that gets the image; none: the only one.
     pub container: Option<String>,
     /// Services whose traffic moves.
-    pub services: Vec<String>,
+    pub services: Vec<ServiceName>,
     /// Services that are left alone.
-    pub leave: Vec<String>,
+    pub leave: Vec<ServiceName>,
     /// How it gets its new version.
     pub move_: Move,
 }
@@ -132,7 +134,7 @@ pub struct TaskPlan {
     /// Its name within the step.
     pub name: String,
     /// The workload whose new pod spec it gets.
-    pub from: String,
+    pub from: WorkloadName,
     /// Replaces the entry point.
     pub command: Vec<String>,
     /// Arguments.
@@ -156,6 +158,8 @@ pub struct TaskSettings {
     pub init_containers: InitContainers,
     /// Labels besides ours.
     pub labels: BTreeMap<String, String>,
+    /// Annotations besides ours.
+    pub annotations: BTreeMap<String, String>,
     /// Time for scheduling and image pull.
     pub start_deadline: SignedDuration,
     /// Expected running time.
@@ -176,7 +180,7 @@ pub struct ReindexPlan {
     /// The variable that carries the token.
     pub variable: String,
     /// The stable aliases.
-    pub aliases: Vec<String>,
+    pub aliases: Vec<AliasName>,
     /// When a generation is built.
     pub rebuild: RebuildWhen,
     /// What it is built for.
@@ -193,7 +197,7 @@ pub struct ReindexPlan {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReindexSettings {
     /// The new index of an alias is refused with fewer documents.
-    pub minimum_documents: BTreeMap<String, i64>,
+    pub minimum_documents: BTreeMap<AliasName, i64>,
     /// A build whose document counts stand still this long is stalled.
     pub stall_timeout: SignedDuration,
     /// How far a catch-up pass reaches back before the last one began.
@@ -225,7 +229,7 @@ impl Intent {
             meta: Meta {
                 name: metadata.name.clone().unwrap_or_default(),
                 namespace: metadata.namespace.clone().unwrap_or_default(),
-                uid: metadata.uid.clone().unwrap_or_default(),
+                uid: metadata.uid.clone().map(Uid::from).unwrap_or_default(),
                 generation: metadata.generation.unwrap_or_default(),
                 resource_version: metadata.resource_version.clone().unwrap_or_default(),
                 deleting: metadata.deletion_timestamp.is_some(),
@@ -303,7 +307,7 @@ impl WorkloadPlan {
 
 impl ReindexPlan {
     /// The name that a generation has for an alias: `products_g7`, or the plain alias without a token.
-    pub fn name(alias: &str, token: Option<&str>) -> String {
-        token.map_or_else(|| alias.to_owned(), |token| format!("{alias}_{token}"))
+    pub fn name(alias: &AliasName, token: Option<&GenerationToken>) -> AliasName {
+        token.map_or_else(|| alias.clone(), |token| format!("{alias}_{token}").into())
     }
 }

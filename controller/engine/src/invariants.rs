@@ -2,6 +2,7 @@
 //! decision if it does not.
 
 use slipway_crds::v1alpha1::status::{Course, StepName};
+use slipway_crds::{IndexUuid, JobName, Uid};
 
 use crate::decision::{Call, Decision, Kind, Patch, Purpose};
 use crate::intent::Intent;
@@ -24,7 +25,7 @@ pub fn broken(
                 kind: Kind::Job,
                 name,
                 ..
-            } => create_problem(committed, observed, name),
+            } => create_problem(committed, observed, &name.as_str().into()),
             Call::Delete {
                 kind: Kind::Job, uid, ..
             } => own_job_problem(intent, observed, uid),
@@ -70,7 +71,12 @@ fn patch_problem(
             let intended = committed.status.cutover.is_some();
             let ready = WorkloadWindow::all(committed, observed)
                 .iter()
-                .filter(|window| window.services.iter().any(|service| service.name == patch.name))
+                .filter(|window| {
+                    window
+                        .services
+                        .iter()
+                        .any(|service| service.name.as_str() == patch.name)
+                })
                 .all(|window| window.new.is_some_and(|new| new.ready > 0));
             (!intended || !ready).then(|| {
                 "traffic would move without a committed intent or to a side without ready pods".to_owned()
@@ -115,6 +121,7 @@ fn patch_problem(
         | Purpose::Unbolt
         | Purpose::Unpin
         | Purpose::Close
+        | Purpose::Suspend
         | Purpose::Roll => None,
         Purpose::CreateJob | Purpose::DeleteJob | Purpose::MoveAlias | Purpose::DeleteIndex => {
             Some("this is no patch".to_owned())
@@ -124,7 +131,7 @@ fn patch_problem(
 
 /// At most once: the Job is the one that was recorded, nobody has started it, and no pod of its attempt is there.
 fn start_problem(committed: &Progress, observed: &Observed, patch: &Patch) -> Option<String> {
-    let name = &patch.name;
+    let name = &JobName::from(patch.name.as_str());
     let task = committed.open_tasks().find(|task| task.job == *name);
     let fresh = observed.jobs.get(name).is_some_and(|job| job.never_started);
     match task {
@@ -141,30 +148,31 @@ fn start_problem(committed: &Progress, observed: &Observed, patch: &Patch) -> Op
 }
 
 /// An intent is committed, no Job of it was ever seen, no pod of it is there.
-fn create_problem(committed: &Progress, observed: &Observed, name: &str) -> Option<String> {
-    let task = committed.open_tasks().find(|task| task.job == name);
+fn create_problem(committed: &Progress, observed: &Observed, name: &JobName) -> Option<String> {
+    let task = committed.open_tasks().find(|task| task.job == *name);
     match task {
         None => Some(format!("{name} has no committed intent")),
         Some(task) if task.job_uid.is_some() => Some(format!("{name} was made before")),
         Some(_) if observed.jobs.contains_key(name) => Some(format!("{name} exists")),
-        Some(_) if observed.task_pods.iter().any(|pod| pod.job == name) => {
+        Some(_) if observed.task_pods.iter().any(|pod| pod.job == *name) => {
             Some(format!("a pod of {name} exists"))
         }
         Some(_) => None,
     }
 }
 
-fn own_job_problem(intent: &Intent, observed: &Observed, uid: &str) -> Option<String> {
-    let job = observed.jobs.values().find(|job| job.uid == uid)?;
+fn own_job_problem(intent: &Intent, observed: &Observed, uid: &Uid) -> Option<String> {
+    let job = observed.jobs.values().find(|job| job.uid == *uid)?;
     (job.release_uid.as_ref() != Some(&intent.meta.uid)).then(|| format!("{} is not ours", job.name))
 }
 
 /// The stable alias moves to the verified generation only, when no old pod is left.
-fn alias_problem(committed: &Progress, to_uuid: &str) -> Option<String> {
+fn alias_problem(committed: &Progress, to_uuid: &IndexUuid) -> Option<String> {
     let verified = committed
         .candidate()
         .filter(|candidate| candidate.verified_at.is_some());
-    let known = verified.is_some_and(|candidate| candidate.indices.iter().any(|index| index.uuid == to_uuid));
+    let known =
+        verified.is_some_and(|candidate| candidate.indices.iter().any(|index| index.uuid == *to_uuid));
     if !known {
         return Some("the index was not verified".to_owned());
     }
@@ -174,15 +182,15 @@ fn alias_problem(committed: &Progress, to_uuid: &str) -> Option<String> {
 }
 
 /// Only indices that were recorded as not needed any more.
-fn delete_problem(intent: &Intent, committed: &Progress, uuid: &str) -> Option<String> {
+fn delete_problem(intent: &Intent, committed: &Progress, uuid: &IndexUuid) -> Option<String> {
     let search = committed.status.search.as_ref();
-    let retired = search.is_some_and(|search| search.retired.iter().any(|index| index.uuid == uuid));
+    let retired = search.is_some_and(|search| search.retired.iter().any(|index| index.uuid == *uuid));
     let live = search.is_some_and(|search| {
         search
             .live
             .iter()
             .flat_map(|live| &live.indices)
-            .any(|index| index.uuid == uuid)
+            .any(|index| index.uuid == *uuid)
     });
     (live || !(retired || intent.meta.deleting))
         .then(|| "the index was not recorded as not needed any more".to_owned())

@@ -20,7 +20,7 @@ pub fn pull(intent: &Intent, draft: &mut Draft) -> bool {
         let name = value
             .as_deref()
             .map(|value| value.split('/').next().unwrap_or(value));
-        (value != known && name == Some(&revision.name)).then(|| value.clone())
+        (value != known && name == Some(revision.name.as_str())).then(|| value.clone())
     };
     let levers = &intent.levers;
     if let Some(value) = fresh(&levers.abort, &handled.abort) {
@@ -53,7 +53,7 @@ fn abort(draft: &mut Draft) {
     if draft.progress.running().is_none() {
         draft.warn(
             "AbortRefused",
-            name.clone(),
+            name.to_string(),
             format!("{name} has ended already; there is nothing to abort."),
         );
     } else if draft.progress.status.cutover.is_none() && !retiring(draft) {
@@ -104,7 +104,7 @@ fn rollback(draft: &mut Draft) {
         };
         draft.warn(
             "RollbackRefused",
-            name.clone(),
+            name.to_string(),
             format!("{name} cannot be rolled back: {why}. Put the earlier image in spec.image instead."),
         );
     }
@@ -117,7 +117,7 @@ fn retry(draft: &mut Draft) {
     if ended.is_some_and(|ended| draft.progress.status.cutover.is_some() || !retriable(ended.outcome)) {
         draft.warn(
             "RetryRefused",
-            name.clone(),
+            name.to_string(),
             format!("{name} cannot be retried after it served. Change spec.image to release it again."),
         );
         return;
@@ -170,7 +170,7 @@ fn retry(draft: &mut Draft) {
     draft.progress.status.rejected = None;
     draft.tell(
         "Retried",
-        name.clone(),
+        name.to_string(),
         format!("{name} goes on: a person asked for it by the annotation slipway.dev/retry."),
     );
 }
@@ -189,7 +189,7 @@ pub fn give_up_candidate(draft: &mut Draft) {
         return;
     };
     if let Some(candidate) = search.candidate.take() {
-        let (token, url) = (Some(candidate.token.as_str()), candidate.url.as_deref());
+        let (token, url) = (Some(&candidate.token), candidate.url.as_deref());
         search.retired.extend(retire(&candidate.indices, token, url, now));
     }
 }
@@ -209,13 +209,13 @@ fn resume(draft: &mut Draft) {
             pass.resumed = true;
             draft.warn(
                 "Resumed",
-                name.clone(),
+                name.to_string(),
                 format!("{name} goes on although its last catch-up pass failed: a person asked for it."),
             );
         }
         None => draft.warn(
             "ResumeRefused",
-            name.clone(),
+            name.to_string(),
             format!("{name} has no failed catch-up pass to go on after."),
         ),
     }

@@ -9,23 +9,28 @@ use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use serde::{Deserialize, Serialize};
 use slipway_crds::v1alpha1::status::Strategy;
+use slipway_crds::{
+    AliasName, DeploymentName, IndexName, IndexUuid, InputDigest, JobName, ServiceName, TemplateDigest,
+    TemplateHash, Uid,
+};
 
 use crate::question::Answers;
+use crate::sentence::and;
 use crate::template::Template;
 
 /// Everything that a decision looks at.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Observed {
     /// The Deployments that concern the Release, by name; those that it does not name come without ReplicaSets.
-    pub deployments: BTreeMap<String, DeploymentView>,
+    pub deployments: BTreeMap<DeploymentName, DeploymentView>,
     /// The Services that concern the Release, by name; those that it does not name come without pods.
-    pub services: BTreeMap<String, ServiceView>,
+    pub services: BTreeMap<ServiceName, ServiceView>,
     /// The Jobs that carry this Release's UID, or a name that it would use.
-    pub jobs: BTreeMap<String, JobView>,
+    pub jobs: BTreeMap<JobName, JobView>,
     /// Pods of this Release's tasks.
     pub task_pods: Vec<TaskPodView>,
     /// UIDs of the Releases that exist and have claimed one of these objects.
-    pub releases: BTreeSet<String>,
+    pub releases: BTreeSet<Uid>,
     /// What was read live, because a step asked for it.
     pub answers: Answers,
     /// What the controller's installation does against changes by others in a window.
@@ -46,9 +51,9 @@ pub enum WindowGuard {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct DeploymentView {
     /// Its name.
-    pub name: String,
+    pub name: DeploymentName,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// Its resource version.
     pub resource_version: String,
     /// `metadata.generation`.
@@ -58,7 +63,7 @@ pub struct DeploymentView {
     /// True once it is being deleted.
     pub deleting: bool,
     /// Value of the claim label.
-    pub claim: Option<String>,
+    pub claim: Option<Uid>,
     /// Whether the window label is on it.
     pub window: bool,
     /// `spec.replicas`.
@@ -97,13 +102,13 @@ pub struct ReplicaSetView {
     /// Its name.
     pub name: String,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// Its resource version.
     pub resource_version: String,
     /// Its `pod-template-hash`.
-    pub hash: String,
+    pub hash: TemplateHash,
     /// Digest of its pod template.
-    pub template_digest: String,
+    pub template_digest: TemplateDigest,
     /// Its pod template; kept only while it wants pods.
     pub template: Option<Template>,
     /// `spec.replicas`.
@@ -125,16 +130,16 @@ pub struct ReplicaSetView {
 }
 
 /// A Service and its endpoints.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ServiceView {
     /// Its name.
-    pub name: String,
+    pub name: ServiceName,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// Its resource version.
     pub resource_version: String,
     /// Value of the claim label.
-    pub claim: Option<String>,
+    pub claim: Option<Uid>,
     /// Whether the window label is on it.
     pub window: bool,
     /// `spec.selector`; empty for a Service without one.
@@ -149,25 +154,29 @@ pub struct ServiceView {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct JobView {
     /// Its name.
-    pub name: String,
+    pub name: JobName,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// Its resource version.
     pub resource_version: String,
     /// Label: UID of the Release.
-    pub release_uid: Option<String>,
+    pub release_uid: Option<Uid>,
     /// Label: the step.
     pub step: Option<String>,
     /// Label: number of the revision.
     pub revision: Option<i64>,
     /// Annotation: digest of what the task was given.
-    pub input_digest: Option<String>,
+    pub input_digest: Option<InputDigest>,
     /// True once it is being deleted.
     pub deleting: bool,
     /// `spec.suspend`.
     pub suspended: bool,
     /// True while it is suspended as it was made, so that nothing of it ever ran.
     pub never_started: bool,
+    /// What the Job controller has written of its suspension; while it has not looked yet, what was before.
+    pub suspension_seen: Option<bool>,
+    /// How many pods of it the Job controller has counted, whatever became of them.
+    pub pods: i64,
     /// How it stands.
     pub state: JobState,
 }
@@ -189,18 +198,18 @@ pub enum JobState {
 }
 
 /// A pod of a task.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TaskPodView {
     /// Its name.
     pub name: String,
     /// Its UID.
-    pub uid: String,
+    pub uid: Uid,
     /// Its resource version.
     pub resource_version: String,
     /// Name of its Job.
-    pub job: String,
+    pub job: JobName,
     /// Label: UID of the Release.
-    pub release_uid: Option<String>,
+    pub release_uid: Option<Uid>,
     /// Label: the step.
     pub step: Option<String>,
     /// Whether our finalizer is on it.
@@ -221,21 +230,51 @@ pub struct TaskPodView {
     pub ran: Option<SignedDuration>,
     /// Why it does not start: the pod's own reason and message.
     pub trouble: Option<String>,
+    /// How the task container ended; none before.
+    pub end: Option<ContainerEnd>,
+    /// Other containers that have not ended, and keep pod and Job open. Native sidecars do not.
+    pub beside: Vec<String>,
     /// Exit code of the task container.
     pub exit_code: Option<i32>,
     /// Termination message of the task container.
     pub output: Option<String>,
 }
 
+/// How a container ended, in the words of the kubelet.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum ContainerEnd {
+    /// Its process exited, or was killed by a signal.
+    Exited,
+    /// It was killed because it needed more memory than it may have (`OOMKilled`).
+    OutOfMemory,
+    /// Its process could not be started: no such command, say (`StartError`).
+    NotStarted,
+    /// The kubelet does not find it any more, and cannot tell (`ContainerStatusUnknown`).
+    Lost,
+}
+
 impl TaskPodView {
     /// Whether it may still be at work. One that is deleted before it started is on its node until the kubelet gives
     /// it a terminal phase; without a node it never was.
     pub fn at_work(&self) -> bool {
-        match self.phase {
+        let open = match self.phase {
             TaskPodPhase::Running => true,
             TaskPodPhase::Pending => self.assigned || !self.deleting,
             TaskPodPhase::Succeeded | TaskPodPhase::Failed => false,
-        }
+        };
+        open && self.end.is_none()
+    }
+
+    /// Whether the task has ended and other containers keep its pod, and so its Job, from ending.
+    pub fn held_open(&self) -> bool {
+        let open = matches!(self.phase, TaskPodPhase::Pending | TaskPodPhase::Running);
+        open && self.end.is_some() && !self.beside.is_empty()
+    }
+
+    /// The signal that ended its process, as shells and container runtimes tell it: 128 and the signal's number.
+    pub fn signal(&self) -> Option<i32> {
+        let signal = self.exit_code? - 128;
+        (1..=64).contains(&signal).then_some(signal)
     }
 
     /// Whether nobody has deleted or evicted it: what it reports counts.
@@ -269,7 +308,7 @@ pub struct PodTrouble {
     /// Name of the pod.
     pub pod: String,
     /// Its `pod-template-hash`.
-    pub hash: String,
+    pub hash: TemplateHash,
     /// Reason and message.
     pub trouble: String,
 }
@@ -282,16 +321,16 @@ pub struct SearchFacts {
     /// Why this version cannot be used.
     pub unsupported: Option<String>,
     /// What each name that was asked for stands for; a name that is absent here stands for nothing.
-    pub names: BTreeMap<String, NameView>,
+    pub names: BTreeMap<AliasName, NameView>,
     /// Indices that were asked for by name.
-    pub indices: BTreeMap<String, IndexView>,
+    pub indices: BTreeMap<IndexName, IndexView>,
 }
 
 /// What a name stands for in the search engine.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum NameView {
     /// An alias on these indices.
-    Alias(Vec<String>),
+    Alias(Vec<IndexName>),
     /// An index of that name itself.
     Index,
 }
@@ -302,37 +341,34 @@ impl NameView {
         match view {
             None => "nothing".to_owned(),
             Some(Self::Index) => "an index of its own name".to_owned(),
-            Some(Self::Alias(indices)) => indices.join(" and "),
+            Some(Self::Alias(indices)) => and(indices),
         }
     }
 }
 
 /// An index.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct IndexView {
     /// Its UUID.
-    pub uuid: String,
+    pub uuid: IndexUuid,
     /// Documents, where counts were asked for.
     pub documents: i64,
     /// Names of all aliases on it.
-    pub aliases: BTreeSet<String>,
+    pub aliases: BTreeSet<AliasName>,
     /// Its health is red, or it refuses writes: why.
     pub trouble: Option<String>,
 }
 
 impl SearchFacts {
     /// The one index behind a name; none where there is none or several.
-    pub fn resolve(&self, name: &str) -> Option<(&str, &IndexView)> {
-        let index = match self.names.get(name)? {
+    pub fn resolve(&self, name: &AliasName) -> Option<(&IndexName, &IndexView)> {
+        match self.names.get(name)? {
             NameView::Alias(indices) => match indices.as_slice() {
-                [only] => only,
-                _ => return None,
+                [only] => self.indices.get_key_value(only),
+                _ => None,
             },
-            NameView::Index => name,
-        };
-        self.indices
-            .get_key_value(index)
-            .map(|(name, view)| (name.as_str(), view))
+            NameView::Index => self.indices.get_key_value(&name.as_str().into()),
+        }
     }
 }
 
@@ -344,7 +380,7 @@ impl DeploymentView {
             && self.active().all(|set| set.observed_generation >= set.generation)
             && self
                 .active()
-                .all(|set| set.template_digest == self.template.digest())
+                .all(|set| set.template_digest == *self.template.digest())
     }
 
     /// Its ReplicaSets that want pods.
@@ -353,8 +389,10 @@ impl DeploymentView {
     }
 
     /// The ReplicaSet of a template.
-    pub fn by_template(&self, digest: &str) -> Option<&ReplicaSetView> {
-        self.replica_sets.iter().find(|set| set.template_digest == digest)
+    pub fn by_template(&self, digest: &TemplateDigest) -> Option<&ReplicaSetView> {
+        self.replica_sets
+            .iter()
+            .find(|set| set.template_digest == *digest)
     }
 }
 
@@ -388,9 +426,8 @@ impl ServiceView {
     }
 
     /// The hash that it is pinned to.
-    pub fn pin(&self) -> Option<&str> {
-        self.selector
-            .get(slipway_crds::names::POD_TEMPLATE_HASH)
-            .map(String::as_str)
+    pub fn pin(&self) -> Option<TemplateHash> {
+        let pin = self.selector.get(slipway_crds::names::POD_TEMPLATE_HASH)?;
+        Some(pin.as_str().into())
     }
 }

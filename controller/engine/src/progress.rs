@@ -7,6 +7,7 @@ use slipway_crds::v1alpha1::status::{
     Candidate, Course, Revision, SearchStatus, StepName, StepState, StepStatus, TaskOutcome, TaskStatus,
     WorkloadStatus,
 };
+use slipway_crds::{InputDigest, JobName, RevisionName, WorkloadName};
 
 /// What status remembers. Committed before anything is done because of it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -35,7 +36,7 @@ impl Progress {
     }
 
     /// Name of the revision.
-    pub fn revision_name(&self) -> String {
+    pub fn revision_name(&self) -> RevisionName {
         self.revision()
             .map(|revision| revision.name.clone())
             .unwrap_or_default()
@@ -117,8 +118,8 @@ impl Progress {
     }
 
     /// An attempt by the name of its Job.
-    pub fn task_mut(&mut self, job: &str) -> Option<&mut TaskStatus> {
-        self.status.tasks.iter_mut().find(|task| task.job == job)
+    pub fn task_mut(&mut self, job: &JobName) -> Option<&mut TaskStatus> {
+        self.status.tasks.iter_mut().find(|task| task.job == *job)
     }
 
     /// Tasks whose end was not seen.
@@ -127,19 +128,19 @@ impl Progress {
     }
 
     /// A workload.
-    pub fn workload(&self, name: &str) -> Option<&WorkloadStatus> {
+    pub fn workload(&self, name: &WorkloadName) -> Option<&WorkloadStatus> {
         self.status
             .workloads
             .iter()
-            .find(|workload| workload.name == name)
+            .find(|workload| workload.name == *name)
     }
 
     /// A workload.
-    pub fn workload_mut(&mut self, name: &str) -> Option<&mut WorkloadStatus> {
+    pub fn workload_mut(&mut self, name: &WorkloadName) -> Option<&mut WorkloadStatus> {
         self.status
             .workloads
             .iter_mut()
-            .find(|workload| workload.name == name)
+            .find(|workload| workload.name == *name)
     }
 
     /// Whether a window is open somewhere.
@@ -172,11 +173,11 @@ impl Progress {
     }
 
     /// Digests of the tasks that ran to the end once, in this revision or an earlier one.
-    pub fn ran(&self, input_digest: &str) -> bool {
+    pub fn ran(&self, input_digest: &InputDigest) -> bool {
         let now = self.status.tasks.iter();
         let before = self.status.history.iter().flat_map(|past| &past.tasks);
         now.filter(|task| task.outcome == Some(TaskOutcome::Succeeded))
-            .any(|task| task.input_digest == input_digest)
+            .any(|task| task.input_digest == *input_digest)
             || before.into_iter().any(|digest| digest == input_digest)
     }
 }

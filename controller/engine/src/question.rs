@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use slipway_crds::{DeploymentName, Uid};
 
 use crate::intent::Intent;
 use crate::observed::{Observed, PodTrouble, SearchFacts};
 use crate::progress::Progress;
 use crate::search::{Counts, SearchQuestion};
-use crate::{decide, housekeeping, steps, terminate};
+use crate::{decide, housekeeping, steps, task, terminate};
 
 /// Something that is read live.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -24,7 +25,9 @@ pub enum Question {
     /// Autoscalers of the namespace that scale by a metric of type Value.
     Autoscalers,
     /// Why the pods of this Deployment are not ready.
-    PodTroubles(String),
+    PodTroubles(DeploymentName),
+    /// Why the Job of this UID has no pod.
+    JobTrouble(Uid),
 }
 
 impl Question {
@@ -37,6 +40,7 @@ impl Question {
             },
             Self::VolumeClaims(_) | Self::Autoscalers => SignedDuration::from_secs(10),
             Self::PodTroubles(_) => SignedDuration::from_secs(1),
+            Self::JobTrouble(_) => SignedDuration::from_secs(2),
         }
     }
 }
@@ -49,9 +53,11 @@ pub enum Answer {
     /// Access modes by name of the claim; a claim that does not exist is absent.
     VolumeClaims(BTreeMap<String, Vec<String>>),
     /// Name of the autoscaler by that of its Deployment.
-    Autoscalers(BTreeMap<String, String>),
+    Autoscalers(BTreeMap<DeploymentName, String>),
     /// In the words of the pods.
     PodTroubles(Vec<PodTrouble>),
+    /// What the Job controller says; none where it says nothing.
+    JobTrouble(Option<String>),
 }
 
 /// A question and what became of it.
@@ -102,7 +108,10 @@ impl Answers {
             |question| matches!(question, Question::Search(_)),
             |answer| match answer {
                 Answer::Search(facts) => Some(facts),
-                Answer::VolumeClaims(_) | Answer::Autoscalers(_) | Answer::PodTroubles(_) => None,
+                Answer::VolumeClaims(_)
+                | Answer::Autoscalers(_)
+                | Answer::PodTroubles(_)
+                | Answer::JobTrouble(_) => None,
             },
         )
     }
@@ -113,18 +122,24 @@ impl Answers {
             |question| matches!(question, Question::VolumeClaims(_)),
             |answer| match answer {
                 Answer::VolumeClaims(modes) => Some(modes),
-                Answer::Search(_) | Answer::Autoscalers(_) | Answer::PodTroubles(_) => None,
+                Answer::Search(_)
+                | Answer::Autoscalers(_)
+                | Answer::PodTroubles(_)
+                | Answer::JobTrouble(_) => None,
             },
         )
     }
 
     /// Autoscalers by a metric of type Value.
-    pub fn autoscalers(&self) -> Known<'_, BTreeMap<String, String>> {
+    pub fn autoscalers(&self) -> Known<'_, BTreeMap<DeploymentName, String>> {
         self.find(
             |question| matches!(question, Question::Autoscalers),
             |answer| match answer {
                 Answer::Autoscalers(scaled) => Some(scaled),
-                Answer::Search(_) | Answer::VolumeClaims(_) | Answer::PodTroubles(_) => None,
+                Answer::Search(_)
+                | Answer::VolumeClaims(_)
+                | Answer::PodTroubles(_)
+                | Answer::JobTrouble(_) => None,
             },
         )
     }
@@ -134,9 +149,23 @@ impl Answers {
         let answers = self.0.iter().filter_map(|answered| answered.answer.as_ref().ok());
         let troubles = answers.filter_map(|answer| match answer {
             Answer::PodTroubles(troubles) => Some(troubles),
-            Answer::Search(_) | Answer::VolumeClaims(_) | Answer::Autoscalers(_) => None,
+            Answer::Search(_) | Answer::VolumeClaims(_) | Answer::Autoscalers(_) | Answer::JobTrouble(_) => {
+                None
+            }
         });
         troubles.flatten()
+    }
+
+    /// Why the Job of a UID has no pod, where that is known.
+    pub fn job_trouble(&self, uid: &Uid) -> Option<&str> {
+        let asked = |question: &Question| matches!(question, Question::JobTrouble(of) if of == uid);
+        let answered = self.0.iter().find(|answered| asked(&answered.question))?;
+        match answered.answer.as_ref().ok()? {
+            Answer::JobTrouble(trouble) => trouble.as_deref(),
+            Answer::Search(_) | Answer::VolumeClaims(_) | Answer::Autoscalers(_) | Answer::PodTroubles(_) => {
+                None
+            }
+        }
     }
 }
 
@@ -164,6 +193,7 @@ pub fn questions(
         asked.extend(housekeeping::asks(&input));
         asked
     };
+    asked.extend(task::asks(&input));
     asked.dedup();
     asked
 }

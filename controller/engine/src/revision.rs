@@ -4,13 +4,14 @@ mod adoption;
 mod recovery;
 mod supersede;
 
+use slipway_crds::RevisionName;
 use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::{Course, FrozenSpec, Revision, StepName};
 
 pub use self::{adoption::adopt, recovery::recover, supersede::supersede};
 use crate::draft::{Draft, StepInput, Verdict};
 use crate::ending::past;
-use crate::intent::{Intent, Plan};
+use crate::intent::{Intent, Meta, Plan};
 use crate::levers::give_up_candidate;
 use crate::observed::Observed;
 use crate::steps::route;
@@ -31,10 +32,14 @@ fn running_image(observed: &Observed, plan: &Plan) -> Option<String> {
     template.image(&container(workload, template)?)
 }
 
+fn revision_name(meta: &Meta, number: i64) -> RevisionName {
+    format!("{}-{number}", meta.name).into()
+}
+
 fn revision(intent: &Intent, plan: &Plan, number: i64, now: jiff::Timestamp) -> Revision {
     Revision {
         number,
-        name: format!("{}-{number}", intent.meta.name),
+        name: revision_name(&intent.meta, number),
         digest: plan.digest.clone(),
         image: plan.image.clone(),
         previous_image: None,
@@ -83,7 +88,7 @@ pub fn begin(intent: &Intent, plan: &Plan, observed: &Observed, number: i64, dra
         draft.progress.step_mut(*step);
     }
     let planned = format!("revision {name} ({}{was}): {steps}", plan.image);
-    draft.tell("Planned", name, planned);
+    draft.tell("Planned", name.to_string(), planned);
 }
 
 /// What a revision will do, in the order of its route.

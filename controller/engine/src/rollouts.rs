@@ -65,7 +65,7 @@ fn begin(
     roll(deployment, &template, draft);
     draft.tell(
         "Rolling",
-        name.clone(),
+        name.to_string(),
         format!("Deployment {name} rolls to {}", input.plan.image),
     );
     Verdict::working(

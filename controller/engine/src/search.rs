@@ -3,25 +3,30 @@
 use serde::{Deserialize, Serialize};
 use slipway_crds::v1alpha1::RebuildWhen;
 use slipway_crds::v1alpha1::status::{Candidate, Generation, GenerationIndex, RetiredIndex, StopReason};
+use slipway_crds::{AliasName, GenerationToken, IndexName};
 
 use crate::draft::{StepInput, Verdict};
 use crate::intent::{Meta, Plan, ReindexPlan, TaskPlan};
 use crate::observed::{NameView, SearchFacts};
 use crate::progress::Progress;
 use crate::question::{Known, Question};
-use crate::sentence::unchanged;
+use crate::sentence::{and, unchanged};
 use crate::task::{TaskRun, task_run};
 use crate::template::digest;
 
 /// The token of a generation: `g`, the number of the revision, two letters that stand for the Release's UID, and a
 /// letter for a repeated build. Names under it were never used before.
-pub fn token(meta: &Meta, number: i64, builds: usize) -> String {
+pub fn token(meta: &Meta, number: i64, builds: usize) -> GenerationToken {
     let letter = |digit: char| {
         digit
             .to_digit(16)
             .and_then(|value| char::from_digit(value + 16, 32))
     };
-    let release: String = digest(&[&meta.uid]).chars().take(2).filter_map(letter).collect();
+    let release: String = digest(&[meta.uid.as_str()])
+        .chars()
+        .take(2)
+        .filter_map(letter)
+        .collect();
     let again = u8::try_from(builds)
         .ok()
         .filter(|builds| *builds > 0)
@@ -30,11 +35,13 @@ pub fn token(meta: &Meta, number: i64, builds: usize) -> String {
         "g{number}{release}{}",
         again.map(String::from).unwrap_or_default()
     )
+    .into()
 }
 
 /// Number of the revision that made a token.
-pub fn number_of(token: &str) -> Option<i64> {
+pub fn number_of(token: &GenerationToken) -> Option<i64> {
     let digits: String = token
+        .as_str()
         .strip_prefix('g')?
         .chars()
         .take_while(char::is_ascii_digit)
@@ -61,11 +68,11 @@ pub struct SearchQuestion {
     /// Address of the engine.
     pub url: String,
     /// Names to resolve: aliases or indices.
-    pub names: Vec<String>,
+    pub names: Vec<AliasName>,
     /// Prefixes of index names to list.
     pub prefixes: Vec<String>,
     /// Indices to look at by name.
-    pub indices: Vec<String>,
+    pub indices: Vec<IndexName>,
     /// Whether documents are counted.
     pub counts: Counts,
 }
@@ -85,7 +92,7 @@ pub enum Counts {
 pub fn question(plan: &Plan, progress: &Progress, counts: Counts) -> Option<SearchQuestion> {
     let reindex = plan.reindex.as_ref()?;
     let search = progress.status.search.as_ref();
-    let live = search.and_then(|search| search.live.as_ref()?.token.as_deref());
+    let live = search.and_then(|search| search.live.as_ref()?.token.as_ref());
     let candidate = search.and_then(|search| search.candidate.as_ref());
     let mut question = SearchQuestion {
         url: reindex.url.clone(),
@@ -101,8 +108,8 @@ pub fn question(plan: &Plan, progress: &Progress, counts: Counts) -> Option<Sear
             .extend(live.map(|token| ReindexPlan::name(alias, Some(token))));
         if let Some(candidate) = candidate {
             let name = ReindexPlan::name(alias, Some(&candidate.token));
-            question.names.push(name.clone());
-            question.prefixes.push(name);
+            question.prefixes.push(name.to_string());
+            question.names.push(name);
         }
     }
     Some(question)
@@ -146,14 +153,14 @@ pub(crate) fn generation_run<'a>(
     input: &StepInput<'a>,
     reindex: &ReindexPlan,
     plan: &'a TaskPlan,
-    token: &str,
+    token: &GenerationToken,
 ) -> Result<TaskRun<'a>, Verdict> {
-    let generation = Some((reindex.variable.clone(), token.to_owned()));
+    let generation = Some((reindex.variable.clone(), token.clone()));
     task_run(input, plan).map(|order| TaskRun { generation, ..order })
 }
 
 /// The token that new pods carry: the candidate's once it is verified; none where nothing changes.
-pub(crate) fn new_token(input: &StepInput<'_>) -> Option<(String, String)> {
+pub(crate) fn new_token(input: &StepInput<'_>) -> Option<(String, GenerationToken)> {
     let variable = input.plan.reindex.as_ref()?.variable.clone();
     let candidate = input.committed.candidate()?;
     candidate.verified_at?;
@@ -186,7 +193,7 @@ pub fn baseline(
                     format!(
                         "Alias {} is on {}. An alias must be on exactly one index before a release: remove it from the others.",
                         alias,
-                        indices.join(" and ")
+                        and(indices)
                     ),
                 ));
             }
@@ -197,11 +204,11 @@ pub fn baseline(
 }
 
 /// The index behind a name, as status remembers it.
-pub fn index_of(facts: &SearchFacts, alias: &str, name: &str) -> Option<GenerationIndex> {
+pub fn index_of(facts: &SearchFacts, alias: &AliasName, name: &AliasName) -> Option<GenerationIndex> {
     let (index, view) = facts.resolve(name)?;
     Some(GenerationIndex {
-        alias: alias.to_owned(),
-        index: index.to_owned(),
+        alias: alias.clone(),
+        index: index.clone(),
         uuid: view.uuid.clone(),
         documents: Some(view.documents),
     })
@@ -212,7 +219,7 @@ pub fn moved<'a>(
     plan: &'a ReindexPlan,
     candidate: &Candidate,
     facts: &SearchFacts,
-) -> Option<(&'a str, String)> {
+) -> Option<(&'a AliasName, String)> {
     plan.aliases.iter().find_map(|alias| {
         let before = candidate.baseline.iter().find(|index| index.alias == *alias);
         let now = facts.names.get(alias);
@@ -227,19 +234,19 @@ pub fn moved<'a>(
             }
             (Some(_) | None, _) => false,
         };
-        (!same).then(|| (alias.as_str(), NameView::place(now)))
+        (!same).then(|| (alias, NameView::place(now)))
     })
 }
 
 /// All indices that carry a candidate's token, for its clean-up.
 pub fn seen(plan: &ReindexPlan, candidate: &Candidate, facts: &SearchFacts) -> Vec<GenerationIndex> {
-    let prefix = |alias: &str| ReindexPlan::name(alias, Some(&candidate.token));
-    let of = |name: &str| {
+    let prefix = |alias: &AliasName| ReindexPlan::name(alias, Some(&candidate.token));
+    let of = |name: &IndexName| {
         let matching = plan
             .aliases
             .iter()
-            .filter(|alias| name.starts_with(&prefix(alias)));
-        matching.max_by_key(|alias| alias.len())
+            .filter(|alias| name.as_str().starts_with(prefix(alias).as_str()));
+        matching.max_by_key(|alias| alias.as_str().len())
     };
     let indices = facts
         .indices
@@ -258,14 +265,14 @@ pub fn seen(plan: &ReindexPlan, candidate: &Candidate, facts: &SearchFacts) -> V
 /// Retires the indices of a generation: nobody needs them any more.
 pub fn retire<'a>(
     indices: impl IntoIterator<Item = &'a GenerationIndex>,
-    token: Option<&str>,
+    token: Option<&GenerationToken>,
     url: Option<&str>,
     delete_after: jiff::Timestamp,
 ) -> Vec<RetiredIndex> {
     let retired = |index: &GenerationIndex| RetiredIndex {
         url: url.map(str::to_owned),
         alias: index.alias.clone(),
-        token: token.map(str::to_owned),
+        token: token.cloned(),
         index: index.index.clone(),
         uuid: index.uuid.clone(),
         delete_after,
@@ -280,7 +287,7 @@ mod tests {
     #[test]
     fn a_token_tells_the_revision_that_made_it() {
         let meta = Meta {
-            uid: "5f0e0a1c".to_owned(),
+            uid: "5f0e0a1c".into(),
             ..Meta::default()
         };
         for number in [1, 7, 12, 345] {
@@ -288,6 +295,6 @@ mod tests {
             assert_eq!(number_of(&token), Some(number), "{token}");
         }
         assert_ne!(token(&meta, 7, 0), token(&meta, 7, 1));
-        assert_eq!(number_of("green"), None);
+        assert_eq!(number_of(&"green".into()), None);
     }
 }

@@ -8,8 +8,8 @@ mod secrets;
 mod stop;
 mod words;
 
-pub(crate) use attempt::note;
 pub use attempt::observe;
+pub(crate) use attempt::{asks, note};
 pub(crate) use once::{failed_before_boot, once, task_run, unknown};
 pub(crate) use outcome::{failure, tell_failure};
 pub(crate) use stop::cannot_start;
@@ -17,6 +17,7 @@ pub use stop::{delete_strays, free_pods, stop_all};
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_crds::v1alpha1::status::{StepName, TaskOutcome, TaskReason, TaskStatus};
+use slipway_crds::{GenerationToken, InputDigest};
 
 use crate::build::job_name;
 use crate::draft::{Draft, StepInput};
@@ -25,6 +26,9 @@ use crate::observed::{JobState, Observed};
 use crate::progress::since;
 use crate::sentence::human;
 use crate::template::{Template, canonical, digest};
+
+/// So many attempts follow each other by themselves where the end of each is unknown.
+const MOST_IN_A_ROW: usize = 10;
 
 /// A task to be run.
 #[derive(Clone, Debug)]
@@ -38,7 +42,7 @@ pub struct TaskRun<'a> {
     /// The container of it that the task runs in.
     pub container: String,
     /// The generation variable and its value.
-    pub generation: Option<(String, String)>,
+    pub generation: Option<(String, GenerationToken)>,
     /// `RELEASE_SINCE` of a new attempt.
     pub since: Option<Timestamp>,
 }
@@ -65,16 +69,20 @@ fn stopped(task: &TaskStatus) -> bool {
 
 /// Digest of what a task is given, without what differs from attempt to attempt. The generation is part of it
 /// where the task writes that; which one happens to be live makes no migration another one.
-pub fn input_digest(image: &str, plan: &TaskPlan, generation: Option<&(String, String)>) -> String {
+pub fn input_digest(
+    image: &str,
+    plan: &TaskPlan,
+    generation: Option<&(String, GenerationToken)>,
+) -> InputDigest {
     let generation = generation.filter(|_| plan.step == StepName::Reindex);
     let env = serde_json::to_value(&plan.env).unwrap_or_default();
     let commands = serde_json::json!([plan.command, plan.args, plan.postgres_options, generation]);
-    digest(&[image, &canonical(&commands), &canonical(&env)])
+    digest(&[image, &canonical(&commands), &canonical(&env)]).into()
 }
 
 /// Runs a task to its end, attempt by attempt.
 pub fn run(input: &StepInput<'_>, draft: &mut Draft, order: &TaskRun<'_>) -> TaskState {
-    let TaskRun { plan, settings, .. } = order;
+    let plan = order.plan;
     let Some(task) = input.committed.attempt(plan.step, &plan.name) else {
         return begin(input, draft, order, 1);
     };
@@ -85,7 +93,7 @@ pub fn run(input: &StepInput<'_>, draft: &mut Draft, order: &TaskRun<'_>) -> Tas
                 tell_failure(input, draft, &ended);
                 another(plan)
             }
-            TaskState::Unknown(_) if settings.idempotent => another(plan),
+            TaskState::Unknown(_) if may_repeat(input, order) => another(plan),
             state @ (TaskState::Running(_)
             | TaskState::Succeeded(_)
             | TaskState::Failed(_)
@@ -94,23 +102,44 @@ pub fn run(input: &StepInput<'_>, draft: &mut Draft, order: &TaskRun<'_>) -> Tas
         },
         Some(_) if task.retried => begin(input, draft, order, next),
         Some(TaskOutcome::Succeeded) => TaskState::Succeeded(task.clone()),
-        Some(TaskOutcome::Unknown) if settings.idempotent => begin(input, draft, order, next),
+        Some(TaskOutcome::Unknown) if may_repeat(input, order) => {
+            let pause = if task.attempt == 1 {
+                SignedDuration::ZERO
+            } else {
+                pause(task)
+            };
+            let doubt = || outcome::doubt(&input.intent.meta, task);
+            after(input, draft, order, task, pause, doubt)
+        }
         Some(TaskOutcome::Unknown) => TaskState::Unknown(task.clone()),
         Some(TaskOutcome::Failed) if may_retry(input, order, task) => {
-            let ended = task.finished_at.unwrap_or(task.intent_at);
-            let pause = SignedDuration::from_secs(10 << task.attempt.clamp(1, 5));
-            if draft.elapsed(ended, pause) {
-                begin(input, draft, order, next)
-            } else {
-                let again = human(pause - since(input.now, ended));
-                TaskState::Running(format!(
-                    "{} The next attempt begins in {again}.",
-                    failure(&input.intent.meta, task)
-                ))
-            }
+            let failure = || failure(&input.intent.meta, task);
+            after(input, draft, order, task, pause(task), failure)
         }
         Some(TaskOutcome::Failed) => TaskState::Failed(task.clone()),
     }
+}
+
+/// The next attempt follows by itself, a while after the end of the one before.
+fn after(
+    input: &StepInput<'_>,
+    draft: &mut Draft,
+    order: &TaskRun<'_>,
+    task: &TaskStatus,
+    pause: SignedDuration,
+    why: impl Fn() -> String,
+) -> TaskState {
+    let ended = task.finished_at.unwrap_or(task.intent_at);
+    if draft.elapsed(ended, pause) {
+        return begin(input, draft, order, task.attempt + 1);
+    }
+    let again = human(pause - since(input.now, ended));
+    TaskState::Running(format!("{} The next attempt begins in {again}.", why()))
+}
+
+/// Doubled from 20 seconds to 5 minutes.
+fn pause(task: &TaskStatus) -> SignedDuration {
+    SignedDuration::from_secs(10 << task.attempt.clamp(1, 5))
 }
 
 /// Begins a numbered pass, after the ones before have ended.
@@ -163,6 +192,14 @@ fn another(plan: &TaskPlan) -> TaskState {
         "Waiting for another attempt of task {} to begin.",
         plan.name
     ))
+}
+
+/// Whether an attempt that nobody knows the end of is followed by another one: what is idempotent may run again, and
+/// what dies each time, for want of memory say, comes to an end.
+fn may_repeat(input: &StepInput<'_>, order: &TaskRun<'_>) -> bool {
+    let attempts = input.committed.attempts(order.plan.step, &order.plan.name).rev();
+    let in_a_row = attempts.take_while(|task| !task.retried);
+    order.settings.idempotent && in_a_row.count() < MOST_IN_A_ROW
 }
 
 /// Whether an attempt that failed by itself is followed by another one.

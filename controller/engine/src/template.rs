@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
-use slipway_crds::names::POD_TEMPLATE_HASH;
 use slipway_crds::v1alpha1::status::{ImageChange, VariableChange};
+use slipway_crds::{TemplateDigest, names::POD_TEMPLATE_HASH};
 
 /// A pod template without the `pod-template-hash` label, which Kubernetes adds on ReplicaSets.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -22,7 +22,7 @@ pub struct Template(Arc<Read>);
 #[derive(Debug, Eq, Hash, PartialEq)]
 struct Read {
     text: String,
-    digest: String,
+    digest: TemplateDigest,
     labels: BTreeMap<String, String>,
     containers: Vec<ContainerView>,
 }
@@ -61,7 +61,7 @@ impl Template {
         }
         let text = canonical(&template);
         Self(Arc::new(Read {
-            digest: digest(&[&text]),
+            digest: digest(&[&text]).into(),
             text,
             labels: labels(&template),
             containers: containers(&template),
@@ -74,7 +74,7 @@ impl Template {
     }
 
     /// What it is recognized by.
-    pub fn digest(&self) -> &str {
+    pub fn digest(&self) -> &TemplateDigest {
         &self.0.digest
     }
 

@@ -2,6 +2,7 @@
 //! serves, and nothing of ours is left but what serves.
 
 use serde_json::json;
+use slipway_crds::Uid;
 use slipway_crds::names::RELEASE_FINALIZER;
 use slipway_crds::v1alpha1::status::{Course, StepName};
 
@@ -125,7 +126,7 @@ fn candidate(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
             let token = &candidate.token;
             draft.warn(
                 "CandidateLeft",
-                token.clone(),
+                token.to_string(),
                 format!(
                     "The search engine gives no answer ({why}). Indices that end in _{token} may be left: delete them."
                 ),
@@ -155,19 +156,19 @@ fn candidate(input: &StepInput<'_>, draft: &mut Draft) -> Option<Verdict> {
     Some(Verdict::working("cleaning up", waits))
 }
 
-fn unclaim(uid: &str, observed: &Observed, draft: &mut Draft) -> bool {
+fn unclaim(uid: &Uid, observed: &Observed, draft: &mut Draft) -> bool {
     let before = draft.effects.len();
     for deployment in observed
         .deployments
         .values()
-        .filter(|seen| seen.claim.as_deref() == Some(uid))
+        .filter(|seen| seen.claim.as_ref() == Some(uid))
     {
         claim_deployment(deployment, None, draft);
     }
     for service in observed
         .services
         .values()
-        .filter(|seen| seen.claim.as_deref() == Some(uid))
+        .filter(|seen| seen.claim.as_ref() == Some(uid))
     {
         let_go(service, draft);
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
+use slipway_crds::IndexName;
 
 use crate::decision::{Call, Decision, Effect, Kind, Patch};
 use crate::window::patches::HOLD_MIN_READY_SECONDS;
@@ -36,7 +37,7 @@ fn effect(effect: &Effect) -> String {
     match &effect.call {
         Call::Patch(patch) => describe_patch(effect, patch),
         Call::MoveAlias { alias, from, to, .. } => {
-            let from = from.as_deref().unwrap_or("nothing");
+            let from = from.as_ref().map_or("nothing", IndexName::as_str);
             format!("{} {alias} {from} → {to}", effect.word())
         }
         call @ (Call::Create { .. } | Call::Delete { .. } | Call::DeleteIndex { .. }) => {

@@ -47,7 +47,7 @@ pub fn open(window: &WorkloadWindow<'_>, draft: &mut Draft) -> bool {
             let serving = draft.progress.status.serving.clone().unwrap_or_default();
             draft.tell(
                 "Booting",
-                deployment.name.clone(),
+                deployment.name.to_string(),
                 format!(
                     "{}: {} beside the old ones; traffic stays on {serving}",
                     deployment.name,
@@ -79,7 +79,7 @@ pub fn pin(window: &WorkloadWindow<'_>, side: Side, purpose: Purpose, draft: &mu
     for service in window
         .services
         .iter()
-        .filter(|service| service.pin() != Some(&set.hash) || !service.window)
+        .filter(|service| service.pin().as_ref() != Some(&set.hash) || !service.window)
     {
         if purpose.irreversible() {
             draft.read_again(ReadAgain::ReplicaSet(set.name.clone()));
@@ -132,7 +132,7 @@ pub fn lock(window: &WorkloadWindow<'_>, draft: &mut Draft) -> bool {
         if window.status.locked_at.is_some() {
             draft.warn(
                 "ResumeUndone",
-                window.name(),
+                window.name().to_string(),
                 format!("Deployment {} was resumed, or its hold changed, while a release is in progress. It is paused again.", deployment.name),
             );
         }
@@ -173,7 +173,7 @@ pub fn bring_back(window: &WorkloadWindow<'_>, side: Side, draft: &mut Draft) ->
     if !waits && !follows(deployment, set) {
         draft.warn(
             "SideLost",
-            deployment.name.clone(),
+            deployment.name.to_string(),
             format!(
                 "The pods of {} that are to serve lost their ReplicaSet or were scaled away. They are being brought back.",
                 deployment.name
@@ -213,7 +213,7 @@ pub fn unbolt(window: &WorkloadWindow<'_>, draft: &mut Draft) -> bool {
     // Of the Deployment's own template the Deployment controller keeps the value, and EndWindow brings it back.
     let bolted = |old: &&ReplicaSetView| {
         old.min_ready_seconds == Some(HOLD_MIN_READY_SECONDS)
-            && old.template_digest != window.deployment.template.digest()
+            && old.template_digest != *window.deployment.template.digest()
     };
     let Some(old) = window.old.filter(bolted) else {
         return true;
@@ -247,11 +247,11 @@ pub fn keep_pins(window: &WorkloadWindow<'_>, side: Side, draft: &mut Draft) -> 
     for service in window
         .services
         .iter()
-        .filter(|service| service.pin() != Some(&set.hash))
+        .filter(|service| service.pin().as_ref() != Some(&set.hash))
     {
         draft.warn(
             "RePinned",
-            service.name.clone(),
+            service.name.to_string(),
             format!(
                 "Something changed the selector of Service {}. It points to the serving side again.",
                 service.name
@@ -268,5 +268,11 @@ pub(crate) fn patch_deployment(
     body: serde_json::Value,
     draft: &mut Draft,
 ) {
-    draft.patch(Kind::Deployment, &deployment.name, &deployment.uid, purpose, body);
+    draft.patch(
+        Kind::Deployment,
+        deployment.name.as_str(),
+        &deployment.uid,
+        purpose,
+        body,
+    );
 }

@@ -1,5 +1,6 @@
 //! What a revision changes in the Deployments: images, and the generation variable.
 
+use slipway_crds::GenerationToken;
 use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::{ImageChange, PinnedService, VariableChange, WorkloadStatus};
 
@@ -88,15 +89,15 @@ pub fn variable_change(
     plan: &WorkloadPlan,
     template: &Template,
     name: &str,
-    token: &str,
+    token: &GenerationToken,
 ) -> Option<VariableChange> {
     let container = container(plan, template)?;
     let from = template.variable(&container, name);
-    (from.as_deref() != Some(token)).then(|| VariableChange {
+    (from.as_deref() != Some(token.as_str())).then(|| VariableChange {
         container,
         name: name.to_owned(),
         from,
-        to: token.to_owned(),
+        to: token.to_string(),
     })
 }
 

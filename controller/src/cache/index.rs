@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-use slipway_crds::names::POD_TEMPLATE_HASH;
+use slipway_crds::{DeploymentName, ServiceName, Uid, names::POD_TEMPLATE_HASH};
 
 use super::Key;
 
@@ -13,11 +13,13 @@ use super::Key;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Tag {
     /// The UID of a Release: its own, or that of the Release it belongs to.
-    Release(String),
-    /// A Deployment: its name where it is named, its UID where it owns.
-    Deployment(String),
+    Release(Uid),
+    /// The UID of the Deployment that owns it.
+    Owner(Uid),
+    /// The name of a Deployment.
+    Deployment(DeploymentName),
     /// The name of a Service.
-    Service(String),
+    Service(ServiceName),
     /// A label that its pods carry.
     Label(String, String),
     /// A label that it selects pods by: of all of those the one under which the fewest are filed.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use slipway_crds::{
+    DeploymentName, ServiceName, Uid,
     names::RELEASE,
     v1alpha1::{Release, ReleaseStatus, Workload},
 };
@@ -14,10 +15,10 @@ use crate::cache::{Key, Tag};
 /// What a Release names: in its spec, in the spec of its last revision, in what that remembers.
 #[derive(Debug, Default)]
 pub(super) struct Concern {
-    /// Names of Deployments.
-    pub(super) deployments: BTreeSet<String>,
-    /// Names of Services whose traffic moves.
-    pub(super) services: BTreeSet<String>,
+    /// Deployments.
+    pub(super) deployments: BTreeSet<DeploymentName>,
+    /// Services whose traffic moves.
+    pub(super) services: BTreeSet<ServiceName>,
     /// The labels of its tasks' pods.
     pub(super) task_labels: BTreeSet<BTreeMap<String, String>>,
 }
@@ -74,20 +75,20 @@ impl Concern {
 
 impl Caches {
     /// The Release with a UID.
-    pub(crate) fn release_of(&self, namespace: &str, uid: Option<&String>) -> BTreeSet<Key> {
+    pub(crate) fn release_of(&self, namespace: &str, uid: Option<&Uid>) -> BTreeSet<Key> {
         uid.map_or_else(BTreeSet::new, |uid| {
             self.releases_by(namespace, &Tag::Release(uid.clone()))
         })
     }
 
     /// The Releases that name a Deployment.
-    pub(crate) fn naming_deployment(&self, namespace: &str, name: &str) -> BTreeSet<Key> {
-        self.releases_by(namespace, &Tag::Deployment(name.to_owned()))
+    pub(crate) fn naming_deployment(&self, namespace: &str, name: &DeploymentName) -> BTreeSet<Key> {
+        self.releases_by(namespace, &Tag::Deployment(name.clone()))
     }
 
     /// The Releases that name a Service.
-    pub(crate) fn naming_service(&self, namespace: &str, name: &str) -> BTreeSet<Key> {
-        self.releases_by(namespace, &Tag::Service(name.to_owned()))
+    pub(crate) fn naming_service(&self, namespace: &str, name: &ServiceName) -> BTreeSet<Key> {
+        self.releases_by(namespace, &Tag::Service(name.clone()))
     }
 
     fn releases_by(&self, namespace: &str, tag: &Tag) -> BTreeSet<Key> {
@@ -104,7 +105,7 @@ impl Caches {
         after: Option<&DeploymentView>,
     ) -> BTreeSet<Key> {
         let namespace = key.namespace.as_str();
-        let mut concerned = self.naming_deployment(namespace, &key.name);
+        let mut concerned = self.naming_deployment(namespace, &key.name.as_str().into());
         let states = [before, after];
         for seen in states.into_iter().flatten() {
             concerned.extend(self.release_of(namespace, seen.claim.as_ref()));
@@ -131,7 +132,7 @@ impl Caches {
         after: Option<&AddressedService>,
     ) -> BTreeSet<Key> {
         let namespace = key.namespace.as_str();
-        let mut concerned = self.naming_service(namespace, &key.name);
+        let mut concerned = self.naming_service(namespace, &key.name.as_str().into());
         let states = [before, after];
         for seen in states.into_iter().flatten() {
             concerned.extend(self.release_of(namespace, seen.view.claim.as_ref()));
@@ -142,7 +143,7 @@ impl Caches {
         }
         for seen in states.into_iter().flatten() {
             for deployment in self.deployments.labelled(namespace, &seen.view.selector) {
-                concerned.extend(self.naming_deployment(namespace, &deployment));
+                concerned.extend(self.naming_deployment(namespace, &deployment.into()));
             }
             let by_tasks = self.releases.labelled(namespace, &seen.view.selector);
             concerned.extend(by_tasks.into_iter().map(|name| Key::new(namespace, name)));

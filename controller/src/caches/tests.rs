@@ -86,8 +86,8 @@ fn service(selector: &Value) -> Value {
     json!({"spec": {"selector": selector}})
 }
 
-fn keys<V>(map: &std::collections::BTreeMap<String, V>) -> Vec<&str> {
-    map.keys().map(String::as_str).collect()
+fn keys<K: ToString, V>(map: &std::collections::BTreeMap<K, V>) -> Vec<String> {
+    map.keys().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_release_sees_what_concerns_it_and_nothing_else() {
     let observed = shop.observed("one");
     assert_eq!(keys(&observed.deployments), ["canary", "left", "one"]);
     assert_eq!(keys(&observed.services), ["all", "one"]);
-    assert_eq!(observed.releases, BTreeSet::from(["uid-one".to_owned()]));
+    assert_eq!(observed.releases, BTreeSet::from(["uid-one".into()]));
     assert_eq!(keys(&shop.observed("two").deployments), ["two"]);
 }
 

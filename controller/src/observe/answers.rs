@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::{
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{PersistentVolumeClaim, Pod},
+    events::v1::Event,
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
+use slipway_crds::DeploymentName;
 use slipway_engine::{
     Answer, Answered, Answers, Intent, Observed, Question, classify,
     observed::{DeploymentView, PodTrouble},
@@ -65,6 +67,9 @@ async fn read(
                 .map(Answer::PodTroubles),
             None => Err(format!("there is no Deployment {name}")),
         },
+        Question::JobTrouble(uid) => job_trouble(context, namespace, uid.as_str())
+            .await
+            .map(Answer::JobTrouble),
     }
 }
 
@@ -83,7 +88,7 @@ async fn volume_claims(
         .collect())
 }
 
-async fn autoscalers(context: &Context, namespace: &str) -> Result<BTreeMap<String, String>, String> {
+async fn autoscalers(context: &Context, namespace: &str) -> Result<BTreeMap<DeploymentName, String>, String> {
     let api: Api<HorizontalPodAutoscaler> = Api::namespaced(context.client.clone(), namespace);
     let list = api.list(&ListParams::default()).await;
     let autoscalers = list.map_err(|error| chain(&error))?.items;
@@ -91,7 +96,7 @@ async fn autoscalers(context: &Context, namespace: &str) -> Result<BTreeMap<Stri
 }
 
 /// The Deployment that an autoscaler scales by a metric of type Value, and the autoscaler's name.
-fn by_value(autoscaler: &HorizontalPodAutoscaler) -> Option<(String, String)> {
+fn by_value(autoscaler: &HorizontalPodAutoscaler) -> Option<(DeploymentName, String)> {
     let spec = autoscaler.spec.as_ref()?;
     let metrics = spec.metrics.iter().flatten();
     let targets = metrics.filter_map(|metric| {
@@ -100,7 +105,7 @@ fn by_value(autoscaler: &HorizontalPodAutoscaler) -> Option<(String, String)> {
     });
     let by_value = targets.into_iter().any(|target| target.type_ == "Value");
     (by_value && spec.scale_target_ref.kind == "Deployment")
-        .then(|| (spec.scale_target_ref.name.clone(), autoscaler.name_any()))
+        .then(|| (spec.scale_target_ref.name.as_str().into(), autoscaler.name_any()))
 }
 
 async fn pod_troubles(
@@ -118,4 +123,16 @@ async fn pod_troubles(
         .filter_map(|pod| serde_json::to_value(pod).ok())
         .filter_map(|pod| classify::pod_trouble(&pod))
         .collect())
+}
+
+async fn job_trouble(context: &Context, namespace: &str, uid: &str) -> Result<Option<String>, String> {
+    let api: Api<Event> = Api::namespaced(context.client.clone(), namespace);
+    let about = ListParams::default().fields(&format!("regarding.uid={uid}"));
+    let list = api.list(&about).await.map_err(|error| chain(&error))?;
+    let events = list
+        .items
+        .iter()
+        .filter_map(|event| serde_json::to_value(event).ok());
+    let events: Vec<_> = events.collect();
+    Ok(classify::job_trouble(events.iter()))
 }

@@ -33,6 +33,7 @@ pub async fn read_again(
                 enter_replica_set(&context.caches, &set, Source::Answer);
             }
             ReadAgain::Job(name) => {
+                let name = name.as_str();
                 let known = context.caches.jobs.get(&Key::new(namespace, name)).is_some();
                 let jobs = dynamic::<Job>(context, namespace);
                 let job = if known {

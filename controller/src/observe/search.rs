@@ -1,10 +1,8 @@
 //! What the search engine says, in one go.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
+use slipway_crds::AliasName;
 use slipway_engine::{
     observed::{IndexView, NameView, SearchFacts},
     search::{Counts, SearchQuestion},
@@ -69,14 +67,14 @@ async fn facts(client: &SearchClient, question: &SearchQuestion) -> Result<Searc
     }
     let mut found: BTreeMap<String, IndexFacts> = BTreeMap::new();
     for name in &question.names {
-        match client.resolve(name).await? {
+        match client.resolve(name.as_str()).await? {
             Resolved::Absent => {}
             Resolved::Index(index) => {
                 facts.names.insert(name.clone(), NameView::Index);
                 found.insert(index.name.clone(), index);
             }
             Resolved::Alias(indices) => {
-                let names = indices.iter().map(|index| index.name.clone()).collect();
+                let names = indices.iter().map(|index| index.name.as_str().into()).collect();
                 facts.names.insert(name.clone(), NameView::Alias(names));
                 found.extend(indices.into_iter().map(|index| (index.name.clone(), index)));
             }
@@ -87,13 +85,13 @@ async fn facts(client: &SearchClient, question: &SearchQuestion) -> Result<Searc
         found.extend(indices.into_iter().map(|index| (index.name.clone(), index)));
     }
     for name in &question.indices {
-        if let Resolved::Index(index) = client.resolve(name).await? {
+        if let Resolved::Index(index) = client.resolve(name.as_str()).await? {
             found.insert(index.name.clone(), index);
         }
     }
     for (name, index) in found {
         let view = index_view(client, &name, index, question.counts).await?;
-        facts.indices.insert(name, view);
+        facts.indices.insert(name.into(), view);
     }
     Ok(facts)
 }
@@ -104,7 +102,7 @@ async fn index_view(
     index: IndexFacts,
     counts: Counts,
 ) -> Result<IndexView, SearchError> {
-    let aliases: BTreeSet<String> = client.aliases_on(name).await?.unwrap_or_default();
+    let aliases = client.aliases_on(name).await?.unwrap_or_default();
     let red = client.health(name).await? == Health::Red;
     let trouble = if red {
         Some("its health is red".to_owned())
@@ -123,9 +121,9 @@ async fn index_view(
         i64::try_from(client.count(name).await?).unwrap_or(i64::MAX)
     };
     Ok(IndexView {
-        uuid: index.uuid,
+        uuid: index.uuid.into(),
         documents,
-        aliases,
+        aliases: aliases.into_iter().map(AliasName::from).collect(),
         trouble,
     })
 }

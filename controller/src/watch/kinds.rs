@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::DynamicObject;
 use serde_json::Value;
-use slipway_crds::{names, v1alpha1::Release};
+use slipway_crds::{ServiceName, names, v1alpha1::Release};
 use slipway_engine::{classify, observed::DeploymentView};
 
 use crate::{
@@ -152,11 +152,12 @@ pub const SLICES: WatchedKind = WatchedKind {
         let (Some(key), Some(service)) = (key(object), service) else {
             return BTreeSet::new();
         };
+        let service = ServiceName::from(service.as_str());
+        let concerned = caches.naming_service(&key.namespace, &service);
         let slice = Arc::new(Slice {
-            service: service.clone(),
+            service,
             ready_pods: classify::ready_pods(&json(object)).into_iter().collect(),
         });
-        let concerned = caches.naming_service(&key.namespace, service);
         caches.slices.apply(key, version(object), slice, Source::Watch);
         concerned
     },
@@ -261,8 +262,8 @@ pub fn enter_replica_set(caches: &Caches, object: &DynamicObject, source: Source
     if let (Some(key), Some(owner)) = (key(object), owner(object)) {
         let view = classify::replica_set(&json(object));
         let set = Arc::new(OwnedReplicaSet {
-            owner: owner.uid.clone(),
-            deployment: owner.name.clone(),
+            owner: owner.uid.as_str().into(),
+            deployment: owner.name.as_str().into(),
             view,
         });
         caches.replica_sets.apply(key, version(object), set, source);

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Task;
-use crate::Duration;
+use crate::{AliasName, Duration};
 
 /// The search index that the new version reads, built and kept caught up beside the live one.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
@@ -66,7 +66,7 @@ pub struct SearchEngine {
 pub struct Index {
     /// The stable name, such as `products`. A generation's name is `<alias>_<token>`.
     #[schemars(length(min = 1, max = 200), regex(pattern = "^[a-z0-9][a-z0-9._-]*$"))]
-    pub alias: String,
+    pub alias: AliasName,
 
     /// The new index is refused with fewer documents. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]

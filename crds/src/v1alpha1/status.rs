@@ -13,6 +13,8 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::RevisionName;
+
 pub use reason::{Cause, StopReason, TaskReason};
 pub use revision::{
     Course, Cutover, Ended, FrozenSpec, Outcome, PastRevision, Pending, Reason, Rejected, RetireIntent,
@@ -40,7 +42,7 @@ pub struct ReleaseStatus {
     /// Name of the revision that has the traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub serving: Option<String>,
+    pub serving: Option<RevisionName>,
 
     /// How far the phase is, in a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,18 +8,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::Duration;
+use crate::{Duration, WorkloadName};
 
 /// How a task is run. Set once for all in `spec.tasks`, or on a single task.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSettings {
     /// The workload whose new pod spec a task gets: volumes, service account, security context, image pull
-    /// secrets, scheduling, native sidecars and the one container, without its ports, probes and lifecycle
-    /// hooks. Default: the first workload.
+    /// secrets, node selection, tolerations, priority, native sidecars and the one container, without its ports,
+    /// probes and lifecycle hooks, and without what spreads the serving pods. Default: the first workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
-    pub from: Option<String>,
+    pub from: Option<WorkloadName>,
 
     /// Whether the workload's init containers run before the task. Drop: they do not. Keep: they do, each with
     /// its new image. Native sidecars always run. Default Drop.
@@ -32,6 +32,12 @@ pub struct TaskSettings {
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = label_value()))]
     pub labels: BTreeMap<String, String>,
 
+    /// Annotations that task pods carry, such as one that keeps a service mesh out or lets a vault in. The
+    /// workload's own are not copied.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = annotation_value()))]
+    pub annotations: BTreeMap<String, String>,
+
     /// Time for scheduling, image pull and creation of the container. A task that did not start by then
     /// fails with the pod's own reason. Default 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,12 +48,12 @@ pub struct TaskSettings {
     pub timeout: Option<Duration>,
 
     /// Warn: a task that runs longer than `timeout` is reported and goes on. Fail: it is stopped, with the
-    /// pod's own grace period. Default Warn.
+    /// pod's own grace period; of a migration it is then unknown what it did. Default Warn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_timeout: Option<OnTimeout>,
 
     /// New attempts after a failure that the task itself reported by its exit code; never after an unknown
-    /// outcome. Default 0.
+    /// outcome, such as a death by signal (128 and more). Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub retries: Option<i32>,
@@ -188,6 +194,11 @@ pub struct Resources {
 /// The schema of a label's value, by Kubernetes' own rule.
 fn label_value() -> Value {
     json!({ "type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$" })
+}
+
+/// The schema of an annotation's value.
+fn annotation_value() -> Value {
+    json!({ "type": "string", "maxLength": 4096 })
 }
 
 /// The schema of a Kubernetes quantity. What is not one would be refused only when the Job is made.

@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{DeploymentName, ServiceName, WorkloadName};
+
 /// One plain Deployment that belongs to the Release.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -15,11 +17,11 @@ use serde::{Deserialize, Serialize};
 pub struct Workload {
     /// What status and messages call it.
     #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
+    pub name: WorkloadName,
 
     /// Name of an existing Deployment in this namespace. It is adopted without restarting one pod.
     #[schemars(length(min = 1, max = 253))]
-    pub deployment: String,
+    pub deployment: DeploymentName,
 
     /// The container that gets `spec.image`. Default: the only container of the pod template; where there are
     /// several, one has to be named.
@@ -31,14 +33,14 @@ pub struct Workload {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 63)))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Set)]
-    pub services: Vec<String>,
+    pub services: Vec<ServiceName>,
 
     /// Services that match the pods and are to be left alone, such as a headless one or one for metrics.
     /// They see old and new pods while both are up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 63)))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Set)]
-    pub leave: Vec<String>,
+    pub leave: Vec<ServiceName>,
 
     /// `WithTraffic`: boots beside the old pods, and the cutover moves the traffic. After: the Deployment's own
     /// rolling update, once the traffic has moved. Default `WithTraffic` where there are services, else After.

@@ -30,8 +30,10 @@ pub struct Cluster {
     pub clock: Clock,
     /// The objects.
     pub store: Store,
-    /// The search engine.
+    /// The search engine, at the host `search`.
     pub search: SearchEngine,
+    /// A second one, at the host `other`, that no container writes to.
+    pub other_search: SearchEngine,
     /// What the containers do.
     pub scripts: Scripts,
     /// Every process that ran, in the order of starting.
@@ -44,9 +46,19 @@ impl Cluster {
         Self {
             store: Store::new(clock.clone(), random),
             search: SearchEngine::new(clock.clone()),
+            other_search: SearchEngine::new(clock.clone()),
             clock,
             scripts: Scripts::default(),
             processes: Vec::new(),
+        }
+    }
+
+    /// The search engine at this host.
+    pub fn engine(&mut self, host: &str) -> Option<&mut SearchEngine> {
+        match host {
+            "search" => Some(&mut self.search),
+            "other" => Some(&mut self.other_search),
+            _ => None,
         }
     }
 }

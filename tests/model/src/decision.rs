@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
+use slipway_crds::Uid;
 use slipway_crds::names::{CLAIM, INPUT_DIGEST, POD_TEMPLATE_HASH, REVISION, STEP, WINDOW};
 use slipway_engine::decision::{Kind, Patch, Purpose};
 use slipway_engine::template::merged;
@@ -202,8 +203,12 @@ fn image_named(hash: &str) -> u8 {
 }
 
 /// The number in a Job's UID.
-fn uid_of(uid: &str) -> u8 {
-    let number = uid.rsplit('-').next().and_then(|number| number.parse().ok());
+fn uid_of(uid: &Uid) -> u8 {
+    let number = uid
+        .as_str()
+        .rsplit('-')
+        .next()
+        .and_then(|number| number.parse().ok());
     number.expect("a UID of this cluster")
 }
 
@@ -253,6 +258,7 @@ fn answered(seen: Observed, asked: Vec<Question>) -> Observed {
             Question::VolumeClaims(_) => Ok(Answer::VolumeClaims(BTreeMap::new())),
             Question::Autoscalers => Ok(Answer::Autoscalers(BTreeMap::new())),
             Question::PodTroubles(_) => Ok(Answer::PodTroubles(Vec::new())),
+            Question::JobTrouble(_) => Ok(Answer::JobTrouble(None)),
             Question::Search(_) => Err("no search engine is modelled".to_owned()),
         };
         Answered {
@@ -344,10 +350,17 @@ fn patched(purpose: Purpose, patch: &Patch, view: &Cluster) -> Effect {
                 },
             }
         }
-        Kind::Job => Effect::Start {
-            job: patch.name.as_str().into(),
-            uid: uid_of(&patch.uid),
-        },
+        Kind::Job => {
+            assert_eq!(
+                purpose,
+                Purpose::Start,
+                "a Job that was started has a pod at once"
+            );
+            Effect::Start {
+                job: patch.name.as_str().into(),
+                uid: uid_of(&patch.uid),
+            }
+        }
         Kind::Pod => {
             let job = patch.name.trim_end_matches("-00000");
             let pod = view

@@ -114,7 +114,7 @@ impl Memory {
         self.status
             .tasks
             .iter()
-            .any(|task| task.job == job && task.job_uid == uid)
+            .any(|task| task.job.as_str() == job && task.job_uid == uid)
     }
 
     /// Whether the side that served may go.

@@ -5,12 +5,13 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use slipway_crds::Uid;
 use slipway_crds::names::{POD_TEMPLATE_HASH, RELEASE_FINALIZER, TASK_POD_FINALIZER};
 use slipway_crds::v1alpha1::status::{Amount, Strategy};
 use slipway_engine::Intent;
 use slipway_engine::observed::{
-    DeploymentView, JobState as SeenJobState, JobView, Observed, ReplicaSetView, ServiceView, TaskPodPhase,
-    TaskPodView,
+    ContainerEnd, DeploymentView, JobState as SeenJobState, JobView, Observed, ReplicaSetView, ServiceView,
+    TaskPodPhase, TaskPodView,
 };
 use slipway_engine::template::Template;
 use slipway_engine::window::patches::{HOLD_MIN_READY_SECONDS, HOLD_PROGRESS_DEADLINE_SECONDS};
@@ -90,10 +91,10 @@ pub(crate) fn observed(cluster: &Cluster, replicas: u8) -> Observed {
         .zip(cluster.endpoints)
         .flat_map(|(image, ready)| (0..ready).map(move |number| format!("web-v{image}-{number:05}")));
     let service = ServiceView {
-        name: "web".to_owned(),
-        uid: "uid-service-web".to_owned(),
+        name: "web".into(),
+        uid: "uid-service-web".into(),
         resource_version: cluster.service.version.to_string(),
-        claim: cluster.service.claim.then(|| UID.to_owned()),
+        claim: cluster.service.claim.then(|| UID.into()),
         window: cluster.service.window,
         selector,
         named_ports: Vec::new(),
@@ -101,11 +102,13 @@ pub(crate) fn observed(cluster: &Cluster, replicas: u8) -> Observed {
     };
     let jobs = cluster.jobs.iter().filter(|job| job.state != JobState::Gone);
     Observed {
-        deployments: BTreeMap::from([("web".to_owned(), deployment(cluster, app, replicas))]),
-        services: BTreeMap::from([("web".to_owned(), service)]),
-        jobs: jobs.map(|found| (found.name.to_string(), job(found))).collect(),
+        deployments: BTreeMap::from([("web".into(), deployment(cluster, app, replicas))]),
+        services: BTreeMap::from([("web".into(), service)]),
+        jobs: jobs
+            .map(|found| (found.name.as_ref().into(), job(found)))
+            .collect(),
         task_pods: cluster.pods.iter().map(task_pod).collect(),
-        releases: [UID.to_owned()].into(),
+        releases: [UID.into()].into(),
         ..Observed::default()
     }
 }
@@ -132,13 +135,13 @@ fn deployment(cluster: &Cluster, selector: BTreeMap<String, String>, replicas: u
         .zip(1..)
         .filter_map(|(set, image)| Some(replica_set(image, set.as_ref()?)));
     DeploymentView {
-        name: "web".to_owned(),
-        uid: "uid-web".to_owned(),
+        name: "web".into(),
+        uid: "uid-web".into(),
         resource_version: seen.version.to_string(),
         generation: 2,
         observed_generation: if seen.synced { 2 } else { 1 },
         deleting: false,
-        claim: seen.claim.then(|| UID.to_owned()),
+        claim: seen.claim.then(|| UID.into()),
         window: seen.window,
         replicas: replicas.into(),
         selector: selector.into_iter().collect(),
@@ -176,10 +179,10 @@ fn ready_seconds(held: bool) -> i32 {
 fn replica_set(image: u8, set: &Set) -> ReplicaSetView {
     ReplicaSetView {
         name: format!("web-v{image}"),
-        uid: format!("uid-set-{image}-{}", set.uid),
+        uid: format!("uid-set-{image}-{}", set.uid).into(),
         resource_version: set.version.to_string(),
-        hash: format!("v{image}"),
-        template_digest: template(image).digest().to_owned(),
+        hash: format!("v{image}").into(),
+        template_digest: template(image).digest().clone(),
         template: (set.wanted > 0).then(|| template(image).clone()),
         wanted: set.wanted.into(),
         min_ready_seconds: Some(ready_seconds(set.held)),
@@ -194,16 +197,18 @@ fn replica_set(image: u8, set: &Set) -> ReplicaSetView {
 
 fn job(job: &Job) -> JobView {
     JobView {
-        name: job.name.to_string(),
+        name: job.name.as_ref().into(),
         uid: job_uid(&job.name, job.uid),
         resource_version: format!("{:?}", job.state),
-        release_uid: Some(UID.to_owned()),
+        release_uid: Some(UID.into()),
         step: Some(job.step.to_string()),
         revision: Some(job.revision.into()),
-        input_digest: Some(job.digest.to_string()),
+        input_digest: Some(job.digest.as_ref().into()),
         deleting: false,
         suspended: job.state == JobState::Made,
         never_started: job.state == JobState::Made,
+        suspension_seen: Some(matches!(job.state, JobState::Made | JobState::New)),
+        pods: (!matches!(job.state, JobState::Made | JobState::New)).into(),
         state: match job.state {
             JobState::Made | JobState::New | JobState::Active | JobState::Gone => SeenJobState::Active,
             JobState::Complete => SeenJobState::Complete,
@@ -216,8 +221,8 @@ fn job(job: &Job) -> JobView {
 }
 
 /// The UID of a Job.
-pub(crate) fn job_uid(name: &str, uid: u8) -> String {
-    format!("uid-{name}-{uid}")
+pub(crate) fn job_uid(name: &str, uid: u8) -> Uid {
+    format!("uid-{name}-{uid}").into()
 }
 
 /// The resource version of a task's pod: it never comes back to what it was.
@@ -235,10 +240,10 @@ fn task_pod(pod: &TaskPod) -> TaskPodView {
     );
     TaskPodView {
         name: format!("{}-00000", pod.job),
-        uid: format!("uid-pod-{}", pod.job),
+        uid: format!("uid-pod-{}", pod.job).into(),
         resource_version: pod_version(pod),
-        job: pod.job.to_string(),
-        release_uid: Some(UID.to_owned()),
+        job: pod.job.as_ref().into(),
+        release_uid: Some(UID.into()),
         step: Some(pod.step.to_string()),
         finalizer: pod.finalizer,
         finalizers: pod
@@ -258,6 +263,8 @@ fn task_pod(pod: &TaskPod) -> TaskPodView {
         started_at: started.then_some(*NOW),
         ran: None,
         trouble: None,
+        beside: Vec::new(),
+        end: matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed).then_some(ContainerEnd::Exited),
         exit_code: match pod.phase {
             PodPhase::Succeeded => Some(0),
             PodPhase::Failed => Some(1),

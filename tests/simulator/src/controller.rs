@@ -112,8 +112,12 @@ impl Controller {
             decisions: LastDecisions::new(),
             guard: WindowGuard::Deny,
         };
-        let engine: Arc<dyn Transport> = Arc::new(SimulatedTransport::new(world.shared()));
-        let mut context = Context::new(parts, Box::new(move |_, _| Ok(Arc::clone(&engine))));
+        let shared = world.shared();
+        let connect = move |url: &str, _| {
+            let transport: Arc<dyn Transport> = Arc::new(SimulatedTransport::new(shared.clone(), url));
+            Ok(transport)
+        };
+        let mut context = Context::new(parts, Box::new(connect));
         context.planner = planner;
         let limits = Limits {
             concurrency: CONCURRENCY,

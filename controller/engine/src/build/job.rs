@@ -2,13 +2,16 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use slipway_crds::names;
 use slipway_crds::v1alpha1::InitContainers;
 use slipway_crds::v1alpha1::status::TaskStatus;
+use slipway_crds::{RevisionName, names};
 
 use super::step_word;
 use crate::intent::{Meta, TaskPlan, TaskSettings};
 use crate::template::Template;
+
+/// The variable that the workload's own PGOPTIONS go to where options are added to them.
+const GIVEN_OPTIONS: &str = "RELEASE_PGOPTIONS";
 
 /// What a task's Job is made of.
 #[derive(Clone, Debug)]
@@ -18,7 +21,7 @@ pub struct JobInput<'a> {
     /// Number of the revision.
     pub number: i64,
     /// Name of the revision.
-    pub revision: &'a str,
+    pub revision: &'a RevisionName,
     /// The new image.
     pub image: &'a str,
     /// The image that served before.
@@ -64,7 +67,7 @@ pub fn job(input: &JobInput<'_>) -> Value {
             "template": {
                 "metadata": {
                     "labels": labels,
-                    "annotations": { "cluster-autoscaler.kubernetes.io/safe-to-evict": "false" },
+                    "annotations": annotations(input),
                     // Kept until the outcome is recorded: an evicted pod that exits 0 makes its Job Complete.
                     "finalizers": [names::TASK_POD_FINALIZER],
                 },
@@ -78,7 +81,7 @@ fn labels(input: &JobInput<'_>) -> Map<String, Value> {
     let own = [
         ("app.kubernetes.io/managed-by", "slipway".to_owned()),
         (names::RELEASE, input.meta.name.clone()),
-        (names::RELEASE_UID, input.meta.uid.clone()),
+        (names::RELEASE_UID, input.meta.uid.to_string()),
         (names::REVISION, input.number.to_string()),
         (names::STEP, step_word(input.plan.step).to_owned()),
         (names::TASK, input.plan.name.clone()),
@@ -94,6 +97,22 @@ fn labels(input: &JobInput<'_>) -> Map<String, Value> {
             own.into_iter()
                 .map(|(key, value)| (key.to_owned(), Value::from(value))),
         )
+        .collect()
+}
+
+fn annotations(input: &JobInput<'_>) -> Map<String, Value> {
+    let users = input.settings.annotations.iter();
+    let users = users.map(|(key, value)| (key.as_str(), value.as_str()));
+    // What makes room on nodes is asked to leave a task alone.
+    let own = [
+        ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"),
+        ("karpenter.sh/do-not-disrupt", "true"),
+        (names::DEFAULT_CONTAINER, input.container),
+    ];
+    own.into_iter()
+        .chain(users)
+        .chain([(names::CONTAINER, input.container)])
+        .map(|(key, value)| (key.to_owned(), Value::from(value)))
         .collect()
 }
 
@@ -116,8 +135,17 @@ fn pod_spec(input: &JobInput<'_>) -> Value {
         .filter(|container| keep_all || sidecar(container))
         .collect();
     if let Some(pod) = pod.as_object_mut() {
-        for key in ["readinessGates", "activeDeadlineSeconds", "initContainers"] {
+        for key in [
+            "readinessGates",
+            "activeDeadlineSeconds",
+            "initContainers",
+            "topologySpreadConstraints",
+        ] {
             pod.remove(key);
+        }
+        // What keeps the serving pods apart, or near others, would keep a task from every node.
+        if let Some(affinity) = pod.get_mut("affinity").and_then(Value::as_object_mut) {
+            affinity.retain(|key, _| key == "nodeAffinity");
         }
         if !init.is_empty() {
             pod.insert("initContainers".to_owned(), Value::Array(init));
@@ -143,6 +171,10 @@ fn container(input: &JobInput<'_>, mut main: Value) -> Value {
             "readinessProbe",
             "startupProbe",
             "lifecycle",
+            // A task runs once: its container is not started again, whatever the serving one's rules are.
+            "restartPolicy",
+            "restartPolicyRules",
+            "resizePolicy",
         ] {
             main.remove(key);
         }
@@ -166,6 +198,11 @@ fn container(input: &JobInput<'_>, mut main: Value) -> Value {
 }
 
 fn environment(input: &JobInput<'_>, mut variables: Vec<Value>) -> Vec<Value> {
+    // libpq's name of a session: a person finds what an attempt has left at work. The task's own `env` may say another.
+    set(
+        &mut variables,
+        json!({ "name": "PGAPPNAME", "value": input.task.job }),
+    );
     for variable in &input.plan.env {
         if let Ok(variable) = serde_json::to_value(variable) {
             set(&mut variables, variable);
@@ -174,7 +211,7 @@ fn environment(input: &JobInput<'_>, mut variables: Vec<Value>) -> Vec<Value> {
     let since = |time: Timestamp| time.to_string();
     let own = [
         ("RELEASE_NAME", Some(input.meta.name.clone())),
-        ("RELEASE_REVISION", Some(input.revision.to_owned())),
+        ("RELEASE_REVISION", Some(input.revision.to_string())),
         ("RELEASE_STEP", Some(step_word(input.plan.step).to_owned())),
         ("RELEASE_ATTEMPT", Some(input.task.attempt.to_string())),
         ("RELEASE_IMAGE", Some(input.image.to_owned())),
@@ -190,12 +227,22 @@ fn environment(input: &JobInput<'_>, mut variables: Vec<Value>) -> Vec<Value> {
         set(&mut variables, json!({ "name": name, "value": token }));
     }
     if let Some(options) = &input.plan.postgres_options {
-        let given = variables.iter().find(|variable| name_of(variable) == "PGOPTIONS");
-        let given = given
-            .and_then(|variable| variable.get("value"))
-            .and_then(Value::as_str);
-        let whole = given.map_or_else(|| options.clone(), |given| format!("{given} {options}"));
-        set(&mut variables, json!({ "name": "PGOPTIONS", "value": whole }));
+        let whole = match variables
+            .iter()
+            .position(|variable| name_of(variable) == "PGOPTIONS")
+        {
+            None => options.clone(),
+            // Whatever it is, a Secret's key as well: the kubelet puts it together.
+            Some(at) => {
+                let mut given = variables.remove(at);
+                if let Some(given) = given.as_object_mut() {
+                    given.insert("name".to_owned(), Value::from(GIVEN_OPTIONS));
+                }
+                variables.push(given);
+                format!("$({GIVEN_OPTIONS}) {options}")
+            }
+        };
+        variables.push(json!({ "name": "PGOPTIONS", "value": whole }));
     }
     variables
 }
@@ -211,3 +258,6 @@ fn set(variables: &mut Vec<Value>, variable: Value) {
         None => variables.push(variable),
     }
 }
+
+#[cfg(test)]
+mod tests;

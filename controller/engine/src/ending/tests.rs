@@ -72,7 +72,7 @@ fn recorded() -> Scene {
     let web = scene.web();
     web.resource_version.clone_from(&remembered.resource_version);
     web.template = web.replica_sets[0].template.clone().unwrap();
-    assert_eq!(web.template.digest(), old);
+    assert_eq!(*web.template.digest(), old);
     web.status_replicas = web.replicas;
     (web.window, web.paused) = (false, remembered.paused);
     web.min_ready_seconds = remembered.min_ready_seconds;
@@ -205,7 +205,7 @@ fn back() -> Scene {
     let service = scene.service();
     service
         .selector
-        .insert("pod-template-hash".to_owned(), old.hash.clone());
+        .insert("pod-template-hash".to_owned(), old.hash.to_string());
     service.ready_pods = (0..3)
         .map(|number| format!("{}-0000{number}", old.name))
         .collect();

@@ -8,10 +8,10 @@ use crate::fixture::{Row, Scene, World, plain, table};
 fn index(token: &str, hours: i64) -> RetiredIndex {
     RetiredIndex {
         url: None,
-        alias: "products".to_owned(),
-        token: Some(token.to_owned()),
-        index: format!("products_{token}"),
-        uuid: format!("uuid-{token}"),
+        alias: "products".into(),
+        token: Some(token.into()),
+        index: format!("products_{token}").into(),
+        uuid: format!("uuid-{token}").into(),
         delete_after: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours),
     }
 }
@@ -50,7 +50,9 @@ fn at_rest() {
                 let old = scene.side("1").hash.clone();
                 let service = scene.service();
                 service.window = true;
-                service.selector.insert("pod-template-hash".to_owned(), old);
+                service
+                    .selector
+                    .insert("pod-template-hash".to_owned(), old.to_string());
             },
             does: &["Unpin"],
             says: "",

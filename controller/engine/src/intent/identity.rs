@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 use slipway_crds::v1alpha1::{self as crd, Reindex, ReleaseSpec, Task};
+use slipway_crds::{AliasName, VersionDigest};
 
 use crate::template::{canonical, digest};
 
 /// What identifies a version: image, the container of each workload, what its tasks are given, the
 /// fingerprint. Everything else is named here too, so that a new field has to be put on one side.
-pub(super) fn identity(spec: &ReleaseSpec) -> String {
+pub(super) fn identity(spec: &ReleaseSpec) -> VersionDigest {
     let ReleaseSpec {
         image,
         workloads,
@@ -38,7 +39,7 @@ pub(super) fn identity(spec: &ReleaseSpec) -> String {
         json!([identity_of_task(task), lock_timeout, statement_timeout])
     });
     let reindex = reindex.as_ref().map(identity_of_reindex);
-    digest(&[&canonical(&json!([image, workloads, prepare, expand, reindex]))])
+    digest(&[&canonical(&json!([image, workloads, prepare, expand, reindex]))]).into()
 }
 
 fn identity_of_workload(workload: &crd::Workload) -> Value {
@@ -65,6 +66,7 @@ fn identity_of_task(task: &Task) -> Value {
         from,
         init_containers: _,
         labels: _,
+        annotations: _,
         start_deadline: _,
         timeout: _,
         on_timeout: _,
@@ -93,7 +95,7 @@ fn identity_of_reindex(reindex: &Reindex) -> Value {
     let fingerprint = rebuild
         .as_ref()
         .and_then(|crd::Rebuild { when: _, fingerprint }| fingerprint.as_ref());
-    let aliases: Vec<&String> = indices
+    let aliases: Vec<&AliasName> = indices
         .iter()
         .map(
             |crd::Index {

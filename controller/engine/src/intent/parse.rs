@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use slipway_crds::Duration;
 use slipway_crds::v1alpha1::status::StepName;
 use slipway_crds::v1alpha1::{self as crd, OnFailure, RebuildWhen, Reindex, ReleaseSpec, Task};
+use slipway_crds::{Duration, WorkloadName};
 use thiserror::Error;
 
 use super::identity::identity;
@@ -162,6 +162,8 @@ fn settings(step: StepName, name: &str, task: &Task, defaults: &crd::TaskSetting
     let resources = task.resources.as_ref();
     let mut labels = defaults.labels.clone();
     labels.extend(own.labels.clone());
+    let mut annotations = defaults.annotations.clone();
+    annotations.extend(own.annotations.clone());
     TaskSettings {
         step,
         name: name.to_owned(),
@@ -171,6 +173,7 @@ fn settings(step: StepName, name: &str, task: &Task, defaults: &crd::TaskSetting
             .or(defaults.init_containers)
             .unwrap_or_default(),
         labels,
+        annotations,
         start_deadline: length(
             own.start_deadline.as_ref().or(defaults.start_deadline.as_ref()),
             MINUTE * 10,
@@ -184,7 +187,7 @@ fn settings(step: StepName, name: &str, task: &Task, defaults: &crd::TaskSetting
 
 struct Tasks<'a> {
     defaults: &'a crd::TaskSettings,
-    first: &'a str,
+    first: &'a WorkloadName,
     workloads: &'a [WorkloadPlan],
     settings: Vec<TaskSettings>,
 }
@@ -197,9 +200,9 @@ impl Tasks<'_> {
         task: &Task,
         field: &str,
     ) -> Result<TaskPlan, InvalidSpec> {
-        let own = task.settings.from.as_deref();
-        let from = own.or(self.defaults.from.as_deref()).unwrap_or(self.first);
-        if !self.workloads.iter().any(|workload| workload.name == from) {
+        let own = task.settings.from.as_ref();
+        let from = own.or(self.defaults.from.as_ref()).unwrap_or(self.first);
+        if !self.workloads.iter().any(|workload| workload.name == *from) {
             return Err(invalid(
                 format!("{field}.from"),
                 format!("{from} names no workload of this Release; write the name of one of spec.workloads"),
@@ -215,7 +218,7 @@ impl Tasks<'_> {
         Ok(TaskPlan {
             step,
             name: name.to_owned(),
-            from: from.to_owned(),
+            from: from.clone(),
             command: task.command.clone(),
             args: task.args.clone(),
             env: task.env.clone(),

@@ -11,7 +11,7 @@ fn patch(purpose: Purpose, kind: Kind, name: &str) -> Effect {
     let call = Call::Patch(Patch {
         kind,
         name: name.to_owned(),
-        uid: "uid".to_owned(),
+        uid: "uid".into(),
         body,
     });
     Effect { call, purpose }
@@ -84,7 +84,10 @@ fn what_must_never_be_done_is_found() {
             phase: Phase::Expand,
             effect: |scene| {
                 let pods = &scene.observed.task_pods;
-                let pod = pods.iter().find(|pod| pod.job == "shop-2-expand-1").unwrap();
+                let pod = pods
+                    .iter()
+                    .find(|pod| pod.job.as_str() == "shop-2-expand-1")
+                    .unwrap();
                 patch(Purpose::FreePod, Kind::Pod, &pod.name)
             },
         },
@@ -94,10 +97,10 @@ fn what_must_never_be_done_is_found() {
             effect: |_| Effect {
                 call: Call::MoveAlias {
                     url: String::new(),
-                    alias: "products".to_owned(),
+                    alias: "products".into(),
                     from: None,
-                    to: "products_x".to_owned(),
-                    to_uuid: "x".to_owned(),
+                    to: "products_x".into(),
+                    to_uuid: "x".into(),
                 },
                 purpose: Purpose::MoveAlias,
             },
@@ -109,8 +112,8 @@ fn what_must_never_be_done_is_found() {
                 call: Call::DeleteIndex {
                     url: String::new(),
                     own_alias: None,
-                    index: "products_1".to_owned(),
-                    uuid: "x".to_owned(),
+                    index: "products_1".into(),
+                    uuid: "x".into(),
                 },
                 purpose: Purpose::DeleteIndex,
             },
@@ -145,6 +148,10 @@ fn what_status_forgets_or_rewrites_is_found() {
     decision.progress.status.observed_generation = Some(0);
     assert_eq!(check(&decision).len(), 1);
     let mut decision = scene.decide();
-    decision.progress.task_mut("shop-2-expand-1").unwrap().outcome = Some(TaskOutcome::Failed);
+    decision
+        .progress
+        .task_mut(&"shop-2-expand-1".into())
+        .unwrap()
+        .outcome = Some(TaskOutcome::Failed);
     assert_eq!(check(&decision).len(), 1);
 }

@@ -1,9 +1,10 @@
 //! What runs already becomes the first revision, without a pod restarted or a task run.
 
 use slipway_crds::v1alpha1::status::{Ended, Generation, Outcome, PastRevision};
+use slipway_crds::{GenerationToken, VersionDigest};
 
 use super::recovery::recover;
-use super::{begin, deployments, nothing_runs, revision, running_image};
+use super::{begin, deployments, nothing_runs, revision, revision_name, running_image};
 use crate::draft::{Draft, StepInput, Verdict};
 use crate::ending::ran_by;
 use crate::intent::Plan;
@@ -41,11 +42,11 @@ pub fn adopt(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
         begin(input.intent, plan, input.observed, number, draft);
         return Verdict::working("begins", "Waiting for the first revision to begin.");
     }
-    let name = format!("{}-{number}", input.intent.meta.name);
+    let name = revision_name(&input.intent.meta, number);
     draft.progress.status.serving = Some(name.clone());
     draft.tell(
         "Adopted",
-        name.clone(),
+        name.to_string(),
         format!(
             "what runs is {name} ({}); no pod was restarted",
             running_image(input.observed, plan).unwrap_or_default()
@@ -65,7 +66,7 @@ pub fn adopt(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
     draft.progress.status.history = vec![PastRevision {
         number,
         name,
-        digest: String::new(),
+        digest: VersionDigest::default(),
         image: running_image(input.observed, plan).unwrap_or_default(),
         outcome: Outcome::Adopted,
         reason: None,
@@ -88,15 +89,16 @@ fn same_version(observed: &Observed, plan: &Plan) -> bool {
 /// Above every number that left a trace, so that a lost status never meets its own leftovers.
 pub(super) fn first_number(observed: &Observed, plan: &Plan) -> i64 {
     let jobs = observed.jobs.values().filter_map(|job| job.revision).max();
-    let token = live_token(observed, plan).as_deref().and_then(search::number_of);
+    let token = live_token(observed, plan).as_ref().and_then(search::number_of);
     jobs.max(token).map_or(1, |number| number + 1)
 }
 
-fn live_token(observed: &Observed, plan: &Plan) -> Option<String> {
+fn live_token(observed: &Observed, plan: &Plan) -> Option<GenerationToken> {
     let variable = &plan.reindex.as_ref()?.variable;
     plan.workloads.iter().find_map(|workload| {
         let template = &observed.deployments.get(&workload.deployment)?.template;
-        template.variable(&container(workload, template)?, variable)
+        let token = template.variable(&container(workload, template)?, variable);
+        token.map(GenerationToken::from)
     })
 }
 

@@ -1,5 +1,6 @@
 //! A window that nobody remembers: the status was lost while it was open.
 
+use slipway_crds::VersionDigest;
 use slipway_crds::v1alpha1::status::{
     Amount, Cause, Course, Remembered, SideStatus, StopReason, Strategy, WorkloadStatus,
 };
@@ -33,15 +34,12 @@ pub fn recover(input: &StepInput<'_>, draft: &mut Draft) -> bool {
         let serving = deployment
             .replica_sets
             .iter()
-            .find(|set| Some(set.hash.as_str()) == pin);
+            .find(|set| Some(&set.hash) == pin.as_ref());
         let serving = serving.or_else(|| deployment.by_template(deployment.template.digest()));
         let mut status = workload_status(plan, deployment, &input.plan.image, input.observed);
         status.images.clear();
         status.old = serving.map(side_of);
-        status.new = Some(SideStatus {
-            template: String::new(),
-            ..SideStatus::default()
-        });
+        status.new = Some(SideStatus::default());
         status.window = true;
         status.bolted_at = Some(draft.now());
         let defaults = defaults(deployment);
@@ -61,7 +59,7 @@ pub fn recover(input: &StepInput<'_>, draft: &mut Draft) -> bool {
                 ..remember(deployment)
             }
         });
-        draft.warn("WindowRecovered", deployment.name.clone(), format!(
+        draft.warn("WindowRecovered", deployment.name.to_string(), format!(
             "The status of the Release was lost while the window of Deployment {} was open; it is ended on the side that serves. strategy, minReadySeconds and progressDeadlineSeconds are Kubernetes' defaults now: apply your manifest again",
             deployment.name
         ));
@@ -74,7 +72,7 @@ pub fn recover(input: &StepInput<'_>, draft: &mut Draft) -> bool {
     let number = first_number(input.observed, input.plan);
     let mut lost = revision(input.intent, input.plan, number, now);
     // Not the version's own digest: what the spec asks for is begun anew afterwards.
-    lost.digest = String::new();
+    lost.digest = VersionDigest::default();
     draft.progress.status.revision = Some(lost);
     draft.steer(
         Course::Stop,

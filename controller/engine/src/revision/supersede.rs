@@ -63,7 +63,7 @@ pub fn supersede(input: &StepInput<'_>, wanted: &Plan, draft: &mut Draft) -> boo
     if changed {
         draft.tell(
             "Queued",
-            wanted.digest.clone(),
+            wanted.digest.to_string(),
             format!("{}: {}", pending.image, pending.message),
         );
         draft.progress.status.pending = Some(pending);

@@ -103,10 +103,16 @@ fn a_handed_over_build_keeps_its_job_and_its_token() {
     same_index(&mut scene);
     let before = scene.committed.status.search.clone().unwrap().candidate;
     let after = scene.decide().progress;
-    assert_eq!(after.revision_name(), "shop-3");
+    assert_eq!(after.revision_name(), "shop-3".into());
     assert_eq!(after.status.search.unwrap().candidate, before);
-    assert!(after.status.tasks.iter().any(|task| task.job == "shop-2-build-1"));
-    assert_eq!(after.status.history[0].name, "shop-2");
+    assert!(
+        after
+            .status
+            .tasks
+            .iter()
+            .any(|task| task.job.as_str() == "shop-2-build-1")
+    );
+    assert_eq!(after.status.history[0].name, "shop-2".into());
 }
 
 #[test]

@@ -236,7 +236,7 @@ fn confirmed(input: &StepInput<'_>, draft: &mut Draft, cutover: Cutover, windows
         .unwrap_or_default();
     draft.tell(
         "CutOver",
-        input.committed.revision_name(),
+        input.committed.revision_name().to_string(),
         format!(
             "traffic of Service {} moved to {}{reads}; the old side stays warm for {}",
             services.join(", "),

@@ -114,7 +114,12 @@ fn carry_token(input: &StepInput<'_>, draft: &mut Draft) -> bool {
             continue;
         };
         let change = variable_change(plan, &deployment.template, &name, &token);
-        if workload.variable != change && workload.variable.as_ref().is_none_or(|known| known.to != token) {
+        if workload.variable != change
+            && workload
+                .variable
+                .as_ref()
+                .is_none_or(|known| known.to != token.as_str())
+        {
             draft.workload(&plan.name, |workload| workload.variable = change);
             committed = false;
         }
@@ -220,7 +225,7 @@ fn ready(input: &StepInput<'_>, draft: &mut Draft, windows: &[WorkloadWindow<'_>
         .sum();
     draft.tell(
         "Ready",
-        input.committed.revision_name(),
+        input.committed.revision_name().to_string(),
         format!(
             "{} ready after {}",
             count(pods, "new pod"),

@@ -7,16 +7,17 @@ mod checks;
 
 use std::collections::BTreeSet;
 
+use slipway_crds::Uid;
 use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::{FrozenSpec, StopReason};
 
 use crate::draft::{Draft, StepInput, Verdict};
-use crate::intent::Plan;
-use crate::observed::Observed;
+use crate::intent::{Plan, WorkloadPlan};
+use crate::observed::{DeploymentView, Observed};
 use crate::question::Question;
 use crate::search::{self, Counts, baseline, facts};
 use crate::window::patches;
-use crate::workloads::{deployments, workload_status};
+use crate::workloads::{container, deployments, workload_status};
 
 /// What a check finds.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -111,11 +112,11 @@ pub fn inspect(input: &StepInput<'_>, plan: &Plan) -> Result<(), Finding> {
 }
 
 /// Puts the claim label on what belongs to the Release. Says whether it is on all of it.
-pub fn claim(observed: &Observed, uid: &str, plan: &Plan, draft: &mut Draft) -> bool {
+pub fn claim(observed: &Observed, uid: &Uid, plan: &Plan, draft: &mut Draft) -> bool {
     let mut all = true;
     for workload in &plan.workloads {
         if let Some(deployment) = observed.deployments.get(&workload.deployment)
-            && deployment.claim.as_deref() != Some(uid)
+            && deployment.claim.as_ref() != Some(uid)
         {
             patches::claim_deployment(deployment, Some(uid), draft);
             all = false;
@@ -125,7 +126,7 @@ pub fn claim(observed: &Observed, uid: &str, plan: &Plan, draft: &mut Draft) -> 
             .iter()
             .filter_map(|name| observed.services.get(name))
         {
-            if service.claim.as_deref() != Some(uid) {
+            if service.claim.as_ref() != Some(uid) {
                 patches::claim_service(service, Some(uid), draft);
                 all = false;
             }
@@ -144,12 +145,36 @@ fn remember(input: &StepInput<'_>, draft: &mut Draft) {
                 // Without pods there is no traffic to move: it gets the new version with the others.
                 workload.move_ = Move::After;
             }
+            if input.plan.all_tasks().any(|task| task.from == plan.name) {
+                tell_left_out(plan, deployment, draft);
+            }
             workloads.push(workload);
         }
     }
     draft.progress.status.workloads = workloads;
     if let Some(revision) = &mut draft.progress.status.revision {
         revision.inputs = FrozenSpec(Box::new(input.plan.spec.clone()));
+    }
+}
+
+/// A task has one container of its workload. One that needs another of them, a database proxy say, would fail.
+fn tell_left_out(workload: &WorkloadPlan, deployment: &DeploymentView, draft: &mut Draft) {
+    let own = container(workload, &deployment.template);
+    let containers = deployment.template.containers().into_iter();
+    let others: Vec<String> = containers
+        .filter(|other| !other.init && Some(&other.name) != own.as_ref())
+        .map(|other| other.name)
+        .collect();
+    if !others.is_empty() {
+        draft.tell(
+            "SidecarLeftOut",
+            workload.name.to_string(),
+            format!(
+                "Tasks run without container {} of workload {}. If they need it, make it a native sidecar: an init container with restartPolicy Always.",
+                others.join(" and "),
+                workload.name
+            ),
+        );
     }
 }
 

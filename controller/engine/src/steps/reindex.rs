@@ -5,7 +5,7 @@ use slipway_crds::v1alpha1::status::{
     Candidate, Counted, Generation, StepName, StopReason, TaskOutcome, TaskReason, TaskStatus,
 };
 
-use slipway_crds::v1alpha1::OnTimeout;
+use slipway_crds::{AliasName, v1alpha1::OnTimeout};
 
 use crate::catch_up::{Pass, until_caught_up};
 use crate::draft::{Draft, StepInput, Verdict};
@@ -15,7 +15,7 @@ use crate::question::Question;
 use crate::search::{
     self, Counts, baseline, facts, generation_run, index_of, moved, rebuilds, retire, seen, token,
 };
-use crate::sentence::{again, at_work_for, human, unchanged};
+use crate::sentence::{again, and, at_work_for, human, unchanged};
 use crate::task::{self, TaskState, failed_before_boot};
 
 /// What the names and indices of both generations are. While a build runs its documents are counted as they are: a
@@ -71,7 +71,7 @@ fn begin(input: &StepInput<'_>, draft: &mut Draft, reindex: &ReindexPlan, facts:
     let names: Vec<String> = reindex
         .aliases
         .iter()
-        .map(|alias| ReindexPlan::name(alias, Some(&token)))
+        .map(|alias| ReindexPlan::name(alias, Some(&token)).to_string())
         .collect();
     let now = draft.now();
     let live = baseline
@@ -80,7 +80,7 @@ fn begin(input: &StepInput<'_>, draft: &mut Draft, reindex: &ReindexPlan, facts:
         .collect::<Vec<_>>();
     draft.tell(
         "BuildStarted",
-        token.clone(),
+        token.to_string(),
         format!(
             "search generation {token}: building {}; {}",
             names.join(", "),
@@ -147,11 +147,11 @@ fn live_alias_moved(
     input: &StepInput<'_>,
     reindex: &ReindexPlan,
     candidate: &Candidate,
-    alias: &str,
+    alias: &AliasName,
     place: &str,
 ) -> Verdict {
-    let before = candidate.baseline.iter().find(|index| index.alias == alias);
-    let before = before.map_or_else(|| "nothing".to_owned(), |index| index.index.clone());
+    let before = candidate.baseline.iter().find(|index| index.alias == *alias);
+    let before = before.map_or_else(|| "nothing".to_owned(), |index| index.index.to_string());
     Verdict::failed(
         StopReason::LiveAliasMoved,
         format!(
@@ -263,7 +263,7 @@ fn after_build(
             indices.push(index);
         } else {
             let found = match facts.names.get(&name) {
-                Some(NameView::Alias(indices)) => format!("an alias on {}", indices.join(" and ")),
+                Some(NameView::Alias(indices)) => format!("an alias on {}", and(indices)),
                 Some(NameView::Index) | None => "nothing of that name".to_owned(),
             };
             return Verdict::failed(
@@ -333,7 +333,7 @@ fn verify(
     }
     draft.tell(
         "BuildSucceeded",
-        candidate.token.clone(),
+        candidate.token.to_string(),
         format!(
             "{}, in {}",
             counts.join(", "),

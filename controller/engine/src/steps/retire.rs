@@ -1,9 +1,9 @@
 //! Retire: the old side goes, the Services select as the user wrote them, the stable alias follows.
 
-use slipway_crds::names;
 use slipway_crds::v1alpha1::status::{
     Candidate, Generation, GenerationIndex, RetireIntent, RollbackState, RollbackStatus, StepName, StopReason,
 };
+use slipway_crds::{RevisionName, names};
 
 use crate::catch_up::{Pass, pass_since, waits_for_a_person};
 use crate::decision::{Call, Purpose};
@@ -162,7 +162,7 @@ fn move_alias(url: &str, candidate: &Candidate, target: &GenerationIndex, facts:
         (None, None) => None,
         (other, before) => {
             let place = NameView::place(other);
-            let expected = before.map_or_else(|| "nothing".to_owned(), |before| before.index.clone());
+            let expected = before.map_or_else(|| "nothing".to_owned(), |before| before.index.to_string());
             return Step::Conflict(format!(
                 "Alias {alias} is on {place}, where {expected} was expected: somebody else moved it. Point it to {index} yourself, or back to {expected}."
             ));
@@ -190,7 +190,7 @@ fn become_live(input: &StepInput<'_>, draft: &mut Draft, reindex: &ReindexPlan, 
         .iter()
         .filter(|index| !candidate.indices.iter().any(|new| new.uuid == index.uuid));
     let url = old.url.as_deref().unwrap_or(&reindex.url);
-    let mut going = retire(going, old.token.as_deref(), Some(url), delete_after);
+    let mut going = retire(going, old.token.as_ref(), Some(url), delete_after);
     search.retired.append(&mut going);
     search.live = Some(Generation {
         url: Some(reindex.url.clone()),
@@ -206,15 +206,15 @@ fn become_live(input: &StepInput<'_>, draft: &mut Draft, reindex: &ReindexPlan, 
         .collect();
     draft.tell(
         "AliasMoved",
-        candidate.token.clone(),
+        candidate.token.to_string(),
         format!(
             "alias {}; the indices of {} are kept until {delete_after:.0}",
             names.join(", "),
             input
                 .committed
                 .revision()
-                .and_then(|revision| revision.previous.as_deref())
-                .unwrap_or("what was there before")
+                .and_then(|revision| revision.previous.as_ref())
+                .map_or("what was there before", RevisionName::as_str)
         ),
     );
 }

@@ -41,7 +41,7 @@ fn watch(input: &StepInput<'_>, draft: &mut Draft) -> Verdict {
         let name = &zero.deployment.name;
         draft.warn(
             "ScaledToZero",
-            name.clone(),
+            name.to_string(),
             format!("Deployment {name} was scaled to 0. The old side goes now."),
         );
         return Verdict::Done;
@@ -172,7 +172,7 @@ fn way_back(draft: &mut Draft, windows: &[WorkloadWindow<'_>]) {
         rollback.since = Some(now);
         draft.warn(
             "WayBackLost",
-            lost.deployment.name.clone(),
+            lost.deployment.name.to_string(),
             format!(
                 "The old ReplicaSet of Deployment {} is gone. The new side serves, and there is no way back.",
                 lost.deployment.name

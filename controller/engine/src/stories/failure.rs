@@ -8,7 +8,7 @@ use slipway_crds::v1alpha1::Phase;
 use slipway_kubernetes::models::behaviour::Behaviour;
 
 use super::{clean, jobs_of, old_side_untouched, reindexing};
-use crate::fixture::{World, fails, full, plain, takes};
+use crate::fixture::{Kind, World, fails, full, plain, takes};
 
 fn migrating() -> World {
     let mut spec = plain("shop:1");
@@ -82,7 +82,7 @@ fn a_failed_version_is_not_tried_again_until_the_spec_changes() {
     world.release_image("shop:2.1");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
-    assert_eq!(world.progress().revision_name(), "shop-3");
+    assert_eq!(world.progress().revision_name(), "shop-3".into());
 }
 
 #[test]
@@ -157,6 +157,81 @@ fn a_task_that_cannot_start_says_why_and_gives_up_in_time() {
     world.is_told_as("task-cannot-start");
 }
 
+/// A quota, say, that has no room for the pod of a task.
+fn refused() -> World {
+    let mut world = migrating();
+    world.no_room(true);
+    world.release_image("shop:2");
+    world.pass(5);
+    let waiting = world.progress().status.waiting_for.unwrap();
+    assert!(waiting.contains("exceeded quota"), "{waiting}");
+    world
+}
+
+/// There is room again, and nothing runs.
+fn nothing_ever_runs(world: &mut World, job: &str) {
+    assert!(!world.jobs().iter().any(|known| known == job));
+    world.no_room(false);
+    world.pass(60);
+    assert!(!world.names(Kind::Pod).iter().any(|pod| pod.starts_with(job)));
+}
+
+#[test]
+fn a_migration_whose_pod_is_refused_ends_at_once_when_it_is_given_up() {
+    let mut world = refused();
+    world.annotate("abort", "shop-2");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Aborted);
+    clean(&world);
+    nothing_ever_runs(&mut world, "shop-2-expand-1");
+    world.is_told_as("no-pod-and-aborted");
+}
+
+#[test]
+fn a_migration_whose_pod_is_refused_makes_way_for_a_newer_version() {
+    let mut world = refused();
+    world.release_image("shop:3");
+    assert!(world.until(|world| world.progress().number() == 3));
+    nothing_ever_runs(&mut world, "shop-2-expand-1");
+    assert_eq!(world.phase(), Phase::Watch, "the newer one's migration ran");
+}
+
+#[test]
+fn a_release_whose_migration_has_no_pod_can_be_deleted() {
+    let mut world = refused();
+    world.delete();
+    assert!(world.until(|world| world.release().is_none()));
+    nothing_ever_runs(&mut world, "shop-2-expand-1");
+}
+
+#[test]
+fn a_migration_that_was_killed_is_not_tried_again_by_itself() {
+    let mut world = migrating();
+    world.edit(|spec| spec["migrate"]["expand"]["retries"] = json!(2));
+    let killed = Behaviour::task(Duration::from_secs(2), 137);
+    world.script("expand", [killed]);
+    world.release_image("shop:2");
+    world.rest();
+    assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
+    assert_eq!(world.jobs().len(), 1, "nothing runs twice");
+    let waiting = world.progress().status.waiting_for.unwrap();
+    assert!(waiting.contains("signal 9 ended it"), "{waiting}");
+    assert!(waiting.contains("application_name shop-2-expand-1"), "{waiting}");
+    old_side_untouched(&world);
+}
+
+#[test]
+fn an_idempotent_task_that_is_killed_each_time_comes_to_an_end() {
+    let mut world = migrating();
+    world.edit(|spec| spec["migrate"]["expand"]["idempotent"] = json!(true));
+    let killed = Behaviour::task(Duration::from_secs(2), 137);
+    world.script("expand", vec![killed; 20]);
+    world.release_image("shop:2");
+    world.rest();
+    assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
+    assert_eq!(world.jobs().len(), 10);
+}
+
 #[test]
 fn a_task_is_tried_again_as_often_as_its_retries_say() {
     let mut world = migrating();
@@ -193,7 +268,7 @@ fn a_slow_migration_is_reported_and_not_killed() {
 }
 
 #[test]
-fn a_task_that_may_be_killed_by_the_clock_is() {
+fn a_migration_that_the_clock_may_stop_is_unknown_when_it_was_stopped_in_the_middle() {
     let mut world = migrating();
     world.edit(|spec| {
         spec["migrate"]["expand"]["timeout"] = json!("1m");
@@ -202,7 +277,15 @@ fn a_task_that_may_be_killed_by_the_clock_is() {
     world.script("expand", [takes(300)]);
     world.release_image("shop:2");
     world.rest();
-    assert_eq!(world.phase(), Phase::Failed);
+    assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
+    let waiting = world.progress().status.waiting_for.unwrap();
+    assert!(
+        waiting.contains("(Interrupted: it ran longer than its timeout of 60s)"),
+        "{waiting}"
+    );
+    world.annotate("abort", "shop-2");
+    world.rest();
+    assert_eq!(world.phase(), Phase::Aborted);
     old_side_untouched(&world);
     world.is_told_as("task-timeout");
 }

@@ -139,7 +139,7 @@ fn adopting_with_a_newer_image_releases_it() {
     world.watch_traffic();
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
-    assert_eq!(world.progress().revision_name(), "shop-2");
+    assert_eq!(world.progress().revision_name(), "shop-2".into());
     assert_eq!(world.lowest(), 3);
     clean(&world);
 }

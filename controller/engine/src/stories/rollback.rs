@@ -116,7 +116,7 @@ fn a_rollback_with_an_index_touches_no_alias() {
     world.until(|world| {
         world
             .progress()
-            .workload("worker")
+            .workload(&"worker".into())
             .is_some_and(|worker| worker.rolled_at.is_some())
     });
     world.annotate("rollback", "shop-2");

@@ -124,7 +124,7 @@ fn a_newer_spec_in_each_step() {
                 world.lines.join("\n")
             );
             pair(world, "shop:3");
-            assert_eq!(world.progress().revision_name(), "shop-3");
+            assert_eq!(world.progress().revision_name(), "shop-3".into());
         },
     );
 }

@@ -1,15 +1,17 @@
 //! One attempt of a task: its Job is made, started and followed until it has ended.
 
+use jiff::SignedDuration;
 use slipway_crds::names;
 use slipway_crds::v1alpha1::OnTimeout;
 use slipway_crds::v1alpha1::status::{TaskReason, TaskStatus};
 
-use super::{TaskRun, TaskState, outcome, overlapping, stopped};
+use super::{TaskRun, TaskState, outcome, overlapping, stop, stopped};
 use crate::build::job::{JobInput, job};
 use crate::decision::{Call, Kind, Purpose, ReadAgain};
 use crate::draft::{Draft, StepInput};
 use crate::observed::{JobState, JobView, TaskPodView};
 use crate::progress::since;
+use crate::question::Question;
 use crate::sentence::{ask, human};
 
 /// Looks at an attempt whose end was not seen.
@@ -103,7 +105,7 @@ fn create(input: &StepInput<'_>, draft: &mut Draft, order: &TaskRun<'_>, task: &
         Purpose::CreateJob,
         Call::Create {
             kind: Kind::Job,
-            name: task.job.clone(),
+            name: task.job.to_string(),
             body,
         },
     );
@@ -133,12 +135,15 @@ fn active(
     pods: &[&TaskPodView],
 ) -> TaskState {
     let stops = stopped(task);
-    if stops && !found.deleting {
-        draft.delete_job(found);
+    if stops && let Some(wait) = stop::end_job(draft, found, pods) {
+        return TaskState::Running(format!("Waiting for {wait}."));
     }
     let (plan, settings) = (order.plan, order.settings);
     if idle(found, pods) && !found.never_started && !stops {
         return outcome::suspended(input, draft, task, pods);
+    }
+    if let Some(ended) = outcome::held_open(input, draft, task, pods) {
+        return ended;
     }
     if found.never_started && task.job_uid.is_some() && task.reason.is_none() {
         if let Some(other) = overlapping(input.observed, plan.step) {
@@ -153,7 +158,7 @@ fn active(
         .started_at
         .or_else(|| pods.iter().find_map(|pod| pod.started_at));
     let Some(started) = started else {
-        return starting(input, draft, order, task, pods);
+        return starting(input, draft, order, task, found, pods);
     };
     if task.started_at.is_none()
         && let Some(task) = draft.progress.task_mut(&task.job)
@@ -171,19 +176,45 @@ fn active(
     ))
 }
 
+/// The Job controller makes the pod of a Job that was started within a moment; then it is asked what keeps it.
+const POD_EXPECTED: SignedDuration = SignedDuration::from_secs(2);
+
+/// A Job that may run and that no pod was ever seen or counted of.
+pub(super) fn podless(job: &JobView, pods: &[&TaskPodView]) -> bool {
+    job.state == JobState::Active && pods.is_empty() && job.pods == 0 && !job.never_started
+}
+
+/// Why a Job that was started has no pod: only its events tell.
+pub(crate) fn asks(input: &StepInput<'_>) -> Vec<Question> {
+    let open = input.committed.open_tasks();
+    let waits = open.filter(|task| since(input.now, task.intent_at) >= POD_EXPECTED);
+    let jobs = waits.filter_map(|task| {
+        let job = input.observed.jobs.get(&task.job)?;
+        let waits = !job.suspended && podless(job, &pods_of(input, task));
+        waits.then(|| Question::JobTrouble(job.uid.clone()))
+    });
+    jobs.collect()
+}
+
 /// Its container does not run yet. What its pod says is kept: in the end it is the reason.
 fn starting(
     input: &StepInput<'_>,
     draft: &mut Draft,
     order: &TaskRun<'_>,
     task: &TaskStatus,
+    found: &JobView,
     pods: &[&TaskPodView],
 ) -> TaskState {
     let deadline = order.settings.start_deadline;
     if draft.elapsed(task.intent_at, deadline) && task.reason.is_none() {
         note(draft, task, TaskReason::StartDeadlineExceeded);
     }
-    let trouble = pods.iter().find_map(|pod| pod.trouble.clone());
+    if podless(found, pods) {
+        draft.wake_after(POD_EXPECTED);
+    }
+    let of_pod = pods.iter().find_map(|pod| pod.trouble.clone());
+    let of_job = input.observed.answers.job_trouble(&found.uid);
+    let trouble = of_pod.or_else(|| of_job.map(str::to_owned));
     if let Some(trouble) = &trouble
         && let Some(task) = draft.progress.task_mut(&task.job)
     {
@@ -211,7 +242,13 @@ fn late(draft: &mut Draft, order: &TaskRun<'_>, task: &TaskStatus) {
             );
             draft.warn("TaskSlow", outcome::about(task), message);
         }
-        OnTimeout::Fail => note(draft, task, TaskReason::Timeout),
+        OnTimeout::Fail => {
+            note(draft, task, TaskReason::Timeout);
+            if let Some(task) = draft.progress.task_mut(&task.job) {
+                let limit = human(order.settings.timeout);
+                task.trouble = Some(format!("it ran longer than its timeout of {limit}"));
+            }
+        }
     }
 }
 
@@ -221,7 +258,7 @@ fn start(draft: &mut Draft, job: &JobView) {
         "spec": { "suspend": false },
     });
     draft.read_again(ReadAgain::TaskPods);
-    draft.patch(Kind::Job, &job.name, &job.uid, Purpose::Start, body);
+    draft.patch(Kind::Job, job.name.as_str(), &job.uid, Purpose::Start, body);
 }
 
 /// Takes note of why a task is being stopped.

@@ -1,7 +1,7 @@
 //! Tasks that run once for what they are given: preparation and migration.
 
-use slipway_crds::names;
 use slipway_crds::v1alpha1::status::{StepName, StopReason, TaskStatus};
+use slipway_crds::{GenerationToken, InputDigest, names};
 
 use super::{TaskRun, TaskState, failure, input_digest, run};
 use crate::draft::{Draft, StepInput, Verdict};
@@ -125,17 +125,17 @@ fn comes_now(input: &StepInput<'_>, draft: &Draft, step: StepName) -> bool {
 }
 
 /// A Job with the same input that ended well is proof enough where the status that recorded it was lost.
-fn ran_before_status_was_lost(input: &StepInput<'_>, digest: &str) -> bool {
+fn ran_before_status_was_lost(input: &StepInput<'_>, digest: &InputDigest) -> bool {
     let jobs = input.observed.jobs.values();
     let mut same =
-        jobs.filter(|job| job.input_digest.as_deref() == Some(digest) && job.state == JobState::Complete);
+        jobs.filter(|job| job.input_digest.as_ref() == Some(digest) && job.state == JobState::Complete);
     same.any(|job| {
         let mut pods = input.observed.task_pods.iter().filter(|pod| pod.job == job.name);
         pods.any(|pod| pod.phase == TaskPodPhase::Succeeded && pod.undisturbed())
     })
 }
 
-fn live_generation(input: &StepInput<'_>) -> Option<(String, String)> {
+fn live_generation(input: &StepInput<'_>) -> Option<(String, GenerationToken)> {
     let variable = input.plan.reindex.as_ref()?.variable.clone();
     let live = input.committed.status.search.as_ref()?.live.as_ref()?;
     Some((variable, live.token.clone()?))

@@ -8,7 +8,7 @@ use super::{TaskState, words};
 use crate::decision::ReadAgain;
 use crate::draft::{Draft, StepInput};
 use crate::intent::Meta;
-use crate::observed::{TaskPodPhase, TaskPodView};
+use crate::observed::{ContainerEnd, TaskPodPhase, TaskPodView};
 use crate::progress::since;
 use crate::sentence::human;
 
@@ -28,6 +28,7 @@ fn record(
         .task_mut(&task.job)
         .cloned()
         .unwrap_or_else(|| task.clone());
+    let timed_out = ended.reason == Some(TaskReason::Timeout);
     ended.outcome = Some(outcome);
     ended.reason = reason;
     let now = draft.now();
@@ -45,7 +46,9 @@ fn record(
         TaskOutcome::Failed | TaskOutcome::Unknown => said.map(words::essence),
     };
     ended.output = kept.filter(|text| !text.is_empty());
-    if ended.started_at.is_some() {
+    if ended.started_at.is_none() {
+        ended.trouble = pod.and_then(|pod| pod.trouble.clone()).or(ended.trouble);
+    } else if !timed_out {
         // What kept it from starting is over.
         ended.trouble = None;
     }
@@ -56,7 +59,12 @@ fn record(
     let action = about(task);
     match outcome {
         TaskOutcome::Succeeded => {
-            draft.tell("TaskSucceeded", action, format!("{} in {took}", task.name));
+            let beside = pod.filter(|pod| pod.held_open()).map(beside).unwrap_or_default();
+            draft.tell(
+                "TaskSucceeded",
+                action,
+                format!("{} in {took}{beside}", task.name),
+            );
         }
         TaskOutcome::Failed if reason == Some(TaskReason::Stopped) => {
             draft.tell("TaskStopped", action, format!("{} after {took}", task.name));
@@ -71,6 +79,14 @@ fn record(
         }
     }
     ended
+}
+
+/// What keeps the pod of a task that has ended, and the way to be rid of it.
+fn beside(pod: &TaskPodView) -> String {
+    format!(
+        ". Container {} of its pod has not ended, which keeps its Job open: Slipway deletes the Job. Make it a native sidecar (an init container with restartPolicy Always), or keep it out of task pods by spec.tasks.annotations or spec.tasks.labels",
+        pod.beside.join(" and ")
+    )
 }
 
 /// What an event of a task is about: its attempt.
@@ -121,8 +137,25 @@ fn logs(meta: &Meta, task: &TaskStatus) -> String {
 /// What is known of an attempt whose outcome is not.
 pub(crate) fn doubt(meta: &Meta, task: &TaskStatus) -> String {
     let reason = task.reason.map_or("Unknown", TaskReason::word);
+    let how = match (task.reason, task.exit_code) {
+        (Some(TaskReason::OOMKilled), _) => {
+            ": it needed more memory than it may have; resources sets what it may".to_owned()
+        }
+        (Some(TaskReason::Killed), Some(code)) => format!(": signal {} ended it", code - 128),
+        (Some(_) | None, _) => match &task.trouble {
+            Some(trouble) => format!(": {trouble}"),
+            None => String::new(),
+        },
+    };
+    let left = match task.started_at {
+        Some(_) => format!(
+            " What it began may still be at work: in PostgreSQL, a session with application_name {}.",
+            task.job
+        ),
+        None => String::new(),
+    };
     format!(
-        "Task {} (attempt {}) was disturbed ({reason}). Whether it is complete cannot be known from here. Its output, as far as it is there: {}.",
+        "Task {} (attempt {}) was disturbed ({reason}{how}). Whether it is complete cannot be known from here.{left} Its output, as far as it is there: {}.",
         task.name,
         task.attempt,
         logs(meta, task)
@@ -219,7 +252,7 @@ pub(super) fn failed(
 ) -> TaskState {
     let pod = pods.first().copied();
     if let Some(stopped) = task.reason.filter(|reason| reason.asked_for()) {
-        return ended_badly(input, draft, task, pod, stopped);
+        return stopped_for(input, draft, task, pods, stopped);
     }
     let lagging = pod.is_some_and(|pod| {
         matches!(pod.phase, TaskPodPhase::Pending | TaskPodPhase::Running) && pod.undisturbed()
@@ -231,15 +264,71 @@ pub(super) fn failed(
             task.name
         ));
     }
-    let reported = pod.is_some_and(|pod| pod.exit_code.is_some() && pod.undisturbed());
-    if reported {
-        return ended_badly(input, draft, task, pod, TaskReason::Exited);
+    ended(input, draft, task, pods)
+}
+
+/// The task's own container has ended, and another one keeps its pod and its Job open: what the Job says is not
+/// waited for.
+pub(super) fn held_open(
+    input: &StepInput<'_>,
+    draft: &mut Draft,
+    task: &TaskStatus,
+    pods: &[&TaskPodView],
+) -> Option<TaskState> {
+    let held = matches!(pods, [pod] if pod.held_open());
+    held.then(|| ended(input, draft, task, pods))
+}
+
+/// What the end of the task's own container says. An exit code counts where the program chose it and nobody had
+/// asked it to end: not when a signal ended it, or the want of memory.
+fn ended(input: &StepInput<'_>, draft: &mut Draft, task: &TaskStatus, pods: &[&TaskPodView]) -> TaskState {
+    let Some(pod) = pods.first().copied() else {
+        return unknown(input, draft, task, None, TaskReason::Interrupted);
+    };
+    match (pod.end, pod.exit_code) {
+        (Some(ContainerEnd::Exited | ContainerEnd::OutOfMemory), Some(0)) if pod.undisturbed() => {
+            TaskState::Succeeded(record(
+                input,
+                draft,
+                task,
+                Some(pod),
+                TaskOutcome::Succeeded,
+                None,
+            ))
+        }
+        (Some(ContainerEnd::OutOfMemory), Some(_)) if pod.undisturbed() => {
+            unknown(input, draft, task, Some(pod), TaskReason::OOMKilled)
+        }
+        (Some(ContainerEnd::Exited), Some(_)) if pod.undisturbed() => match pod.signal() {
+            Some(_) => unknown(input, draft, task, Some(pod), TaskReason::Killed),
+            None => ended_badly(input, draft, task, Some(pod), TaskReason::Exited),
+        },
+        (Some(ContainerEnd::NotStarted) | None, _) if never_began(task, pod) => {
+            ended_badly(input, draft, task, Some(pod), TaskReason::NeverStarted)
+        }
+        (Some(_) | None, _) => unknown(input, draft, task, Some(pod), TaskReason::Interrupted),
     }
-    let never_started = pod.is_some_and(|pod| pod.started_at.is_none() && pod.exit_code.is_none());
-    if never_started {
-        return ended_badly(input, draft, task, pod, TaskReason::NeverStarted);
+}
+
+/// Whether it is certain that nothing of a task ran. A node that was lost, or made room, has not told what it did.
+fn never_began(task: &TaskStatus, pod: &TaskPodView) -> bool {
+    let told = pod.undisturbed() || !pod.assigned || pod.end == Some(ContainerEnd::NotStarted);
+    told && !started(task, &[pod])
+}
+
+/// Slipway itself stopped it. What a migration did until then cannot be known, whoever stopped it.
+fn stopped_for(
+    input: &StepInput<'_>,
+    draft: &mut Draft,
+    task: &TaskStatus,
+    pods: &[&TaskPodView],
+    reason: TaskReason,
+) -> TaskState {
+    let pod = pods.first().copied();
+    if task.step == StepName::Expand && started(task, pods) {
+        return unknown(input, draft, task, pod, TaskReason::Interrupted);
     }
-    unknown(input, draft, task, pod, TaskReason::Interrupted)
+    ended_badly(input, draft, task, pod, reason)
 }
 
 /// Whether anything of a task was ever seen to run.
@@ -271,7 +360,7 @@ pub(super) fn without_job(
             ended_badly(input, draft, task, pod, reason)
         }
         Some(reason @ (TaskReason::Timeout | TaskReason::Stalled)) => {
-            ended_badly(input, draft, task, pod, reason)
+            stopped_for(input, draft, task, pods, reason)
         }
         Some(_) | None => unknown(input, draft, task, pod, TaskReason::JobDeleted),
     }
@@ -280,10 +369,5 @@ pub(super) fn without_job(
 /// A task that was stopped for the end of its revision. What a migration did that started in that very moment
 /// cannot be known.
 pub(super) fn stopped(input: &StepInput<'_>, draft: &mut Draft, task: &TaskStatus, pods: &[&TaskPodView]) {
-    let (outcome, reason) = if task.step == StepName::Expand && started(task, pods) {
-        (TaskOutcome::Unknown, TaskReason::Interrupted)
-    } else {
-        (TaskOutcome::Failed, TaskReason::Stopped)
-    };
-    record(input, draft, task, pods.first().copied(), outcome, Some(reason));
+    drop(stopped_for(input, draft, task, pods, TaskReason::Stopped));
 }

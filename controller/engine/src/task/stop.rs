@@ -2,16 +2,41 @@
 
 use slipway_crds::v1alpha1::status::{StepName, TaskReason, TaskStatus};
 
-use super::attempt::{at_work, foreign, idle, note, pods_of, stray};
+use super::attempt::{at_work, foreign, idle, note, podless, pods_of, stray};
 use super::{TaskState, outcome};
 use crate::decision::{Kind, Purpose};
 use crate::draft::{Draft, StepInput};
-use crate::observed::{JobState, TaskPodView};
+use crate::observed::{JobState, JobView, TaskPodView};
 
-/// Whether nothing of a task ever ran, and its pod says why.
+/// Whether nothing of a task ever ran, and its pod says why, or the Job controller that makes none.
 pub(crate) fn cannot_start(input: &StepInput<'_>, task: &TaskStatus) -> bool {
     let pods = pods_of(input, task);
-    !outcome::started(task, &pods) && pods.iter().any(|pod| pod.trouble.is_some() || pod.deleting)
+    let job = input.observed.jobs.get(&task.job);
+    let no_pod = job.is_some_and(|job| podless(job, &pods)) && task.trouble.is_some();
+    let stuck = no_pod || pods.iter().any(|pod| pod.trouble.is_some() || pod.deleting);
+    !outcome::started(task, &pods) && stuck
+}
+
+/// Ends a Job. One that has no pod is suspended first, and deleted when the Job controller has taken notice: a pod
+/// that it is about to make would otherwise run without its Job. Says what that waits for.
+pub(super) fn end_job(draft: &mut Draft, job: &JobView, pods: &[&TaskPodView]) -> Option<String> {
+    let seen = || Some(format!("the Job controller to take notice of Job {}", job.name));
+    if job.deleting {
+        return None;
+    }
+    if podless(job, pods) && job.suspension_seen != Some(job.suspended) {
+        return seen();
+    }
+    if podless(job, pods) && !job.suspended {
+        let body = serde_json::json!({
+            "metadata": { "resourceVersion": job.resource_version },
+            "spec": { "suspend": true },
+        });
+        draft.patch(Kind::Job, job.name.as_str(), &job.uid, Purpose::Suspend, body);
+        return seen();
+    }
+    draft.delete_job(job);
+    None
 }
 
 /// Asks for the end of tasks that are at work and may be stopped; migrations that have started are waited for.
@@ -31,6 +56,12 @@ fn stop_one(input: &StepInput<'_>, draft: &mut Draft, task: &TaskStatus) -> Opti
         outcome::stopped(input, draft, task, &pods);
         return None;
     };
+    if let Some(ended) = outcome::held_open(input, draft, task, &pods) {
+        if let TaskState::Failed(ended) = ended {
+            outcome::tell_failure(input, draft, &ended);
+        }
+        return None;
+    }
     match &job.state {
         JobState::Complete => {
             outcome::complete(input, draft, task, &pods);
@@ -48,22 +79,33 @@ fn stop_one(input: &StepInput<'_>, draft: &mut Draft, task: &TaskStatus) -> Opti
             Some(format!("migration {} to end, which is not killed", task.job))
         }
         JobState::Active => {
-            if task.reason != Some(TaskReason::Stopped) {
+            let wait = if task.reason == Some(TaskReason::Stopped) {
+                end_job(draft, job, &pods)
+            } else {
                 note(draft, task, TaskReason::Stopped);
-            } else if !job.deleting {
-                draft.delete_job(job);
-            }
-            Some(format!("task {} to be stopped", task.name))
+                None
+            };
+            wait.or_else(|| Some(format!("task {} to be stopped", task.name)))
         }
     }
 }
 
-/// Deletes suspended Jobs that no attempt waits for.
+/// Deletes suspended Jobs that no attempt waits for, and those that another container keeps open when the end of their
+/// task is committed.
 pub fn delete_strays(input: &StepInput<'_>, draft: &mut Draft) {
     let jobs = input.observed.jobs.values();
-    for job in jobs.filter(|job| !job.deleting && stray(input, job)) {
+    let over = |job: &&JobView| stray(input, job) || outlived(input, job);
+    for job in jobs.filter(|job| !job.deleting).filter(over) {
         draft.delete_job(job);
     }
+}
+
+fn outlived(input: &StepInput<'_>, job: &JobView) -> bool {
+    let ended = |task: &TaskStatus| task.outcome.is_some() && task.job_uid.as_ref() == Some(&job.uid);
+    let mut pods = input.observed.task_pods.iter();
+    job.state == JobState::Active
+        && input.committed.status.tasks.iter().any(ended)
+        && pods.any(|pod| pod.job == job.name && pod.held_open())
 }
 
 /// Takes our finalizer off the pods of tasks whose outcome is committed.

@@ -2,12 +2,12 @@ use slipway_crds::v1alpha1::Phase;
 use slipway_crds::v1alpha1::status::{TaskOutcome, TaskReason};
 
 use crate::fixture::{Row, Scene, table};
-use crate::observed::{JobState, TaskPodPhase};
+use crate::observed::{ContainerEnd, JobState, TaskPodPhase, TaskPodView};
 
 const JOB: &str = "shop-2-expand-1";
 
 fn job(scene: &mut Scene, state: JobState) {
-    scene.observed.jobs.get_mut(JOB).unwrap().state = state;
+    scene.observed.jobs.get_mut(&JOB.into()).unwrap().state = state;
 }
 
 fn failed() -> JobState {
@@ -22,27 +22,45 @@ fn pod(scene: &mut Scene, phase: TaskPodPhase, exit: i32) {
         .observed
         .task_pods
         .iter_mut()
-        .find(|pod| pod.job == JOB)
+        .find(|pod| pod.job.as_str() == JOB)
         .unwrap();
     (pod.phase, pod.exit_code) = (phase, Some(exit));
+    pod.end = Some(ContainerEnd::Exited);
 }
 
 fn disrupted(scene: &mut Scene) {
-    let pod = scene
-        .observed
-        .task_pods
-        .iter_mut()
-        .find(|pod| pod.job == JOB)
-        .unwrap();
-    pod.disrupted = Some("EvictionByEvictionAPI".to_owned());
+    own(scene).disrupted = Some("EvictionByEvictionAPI".to_owned());
+}
+
+/// The migration's pod.
+fn own(scene: &mut Scene) -> &mut TaskPodView {
+    let mut pods = scene.observed.task_pods.iter_mut();
+    pods.find(|pod| pod.job.as_str() == JOB).unwrap()
+}
+
+fn never_seen_to_run(scene: &mut Scene) {
+    scene.committed.task_mut(&JOB.into()).unwrap().started_at = None;
+    let pod = own(scene);
+    (pod.phase, pod.started_at) = (TaskPodPhase::Failed, None);
+}
+
+fn without_pod(scene: &mut Scene) {
+    scene.observed.task_pods.clear();
+    scene.committed.task_mut(&JOB.into()).unwrap().started_at = None;
+    let job = scene.observed.jobs.get_mut(&JOB.into()).unwrap();
+    (job.pods, job.suspension_seen) = (0, Some(false));
+}
+
+fn give_up(scene: &mut Scene) {
+    scene.committed.task_mut(&JOB.into()).unwrap().reason = Some(TaskReason::StartDeadlineExceeded);
 }
 
 /// The Job as it was made: nobody has let it run, and there is no pod.
 fn as_made(scene: &mut Scene) {
     scene.observed.task_pods.clear();
-    let job = scene.observed.jobs.get_mut(JOB).unwrap();
+    let job = scene.observed.jobs.get_mut(&JOB.into()).unwrap();
     (job.suspended, job.never_started) = (true, true);
-    if let Some(task) = scene.committed.task_mut(JOB) {
+    if let Some(task) = scene.committed.task_mut(&JOB.into()) {
         task.started_at = None;
     }
 }
@@ -61,7 +79,7 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "not_recorded_is_recorded_first",
             change: |scene| {
                 as_made(scene);
-                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = None;
             },
             does: &[],
             says: "expand",
@@ -71,7 +89,7 @@ fn expand_while_the_job_waits_for_its_start() {
             change: |scene| {
                 let mut pod = scene.observed.task_pods[0].clone();
                 as_made(scene);
-                pod.job = "shop-1-expand-1".to_owned();
+                pod.job = "shop-1-expand-1".into();
                 scene.observed.task_pods.push(pod);
             },
             does: &[],
@@ -81,7 +99,7 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "another_one_than_was_recorded_came_late_and_goes",
             change: |scene| {
                 as_made(scene);
-                scene.committed.task_mut(JOB).unwrap().job_uid = Some("gone".to_owned());
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = Some("gone".into());
             },
             does: &["DeleteJob"],
             says: "TaskUnknown",
@@ -90,7 +108,7 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "suspended_by_a_person_is_unknown",
             change: |scene| {
                 as_made(scene);
-                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().never_started = false;
             },
             does: &[],
             says: "TaskUnknown",
@@ -100,7 +118,7 @@ fn expand_while_the_job_waits_for_its_start() {
             change: |scene| {
                 let pod = scene.observed.task_pods[0].clone();
                 as_made(scene);
-                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().never_started = false;
                 scene.observed.task_pods.push(pod);
             },
             does: &[],
@@ -110,8 +128,8 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "stopped_by_its_timeout_and_suspended_by_a_person_still_goes",
             change: |scene| {
                 as_made(scene);
-                scene.observed.jobs.get_mut(JOB).unwrap().never_started = false;
-                scene.committed.task_mut(JOB).unwrap().reason = Some(TaskReason::Timeout);
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().never_started = false;
+                scene.committed.task_mut(&JOB.into()).unwrap().reason = Some(TaskReason::Timeout);
             },
             does: &["DeleteJob"],
             says: "expand",
@@ -120,7 +138,8 @@ fn expand_while_the_job_waits_for_its_start() {
             name: "given_up_before_it_started_goes",
             change: |scene| {
                 as_made(scene);
-                scene.committed.task_mut(JOB).unwrap().reason = Some(TaskReason::StartDeadlineExceeded);
+                scene.committed.task_mut(&JOB.into()).unwrap().reason =
+                    Some(TaskReason::StartDeadlineExceeded);
             },
             does: &["DeleteJob"],
             says: "expand",
@@ -193,7 +212,7 @@ fn expand_while_the_migration_runs() {
                 job(scene, JobState::Complete);
                 scene.observed.task_pods.clear();
                 let now = scene.now;
-                scene.committed.task_mut(JOB).unwrap().finished_at = Some(now);
+                scene.committed.task_mut(&JOB.into()).unwrap().finished_at = Some(now);
                 scene.later(30);
             },
             does: &[],
@@ -249,7 +268,7 @@ fn expand_while_the_migration_runs() {
             change: |scene| {
                 scene.observed.jobs.clear();
                 scene.observed.task_pods.clear();
-                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = None;
             },
             does: &["CreateJob"],
             says: "expand",
@@ -258,7 +277,7 @@ fn expand_while_the_migration_runs() {
             name: "job_never_seen_but_a_pod_of_it_waits",
             change: |scene| {
                 scene.observed.jobs.clear();
-                scene.committed.task_mut(JOB).unwrap().job_uid = None;
+                scene.committed.task_mut(&JOB.into()).unwrap().job_uid = None;
             },
             does: &[],
             says: "expand",
@@ -266,14 +285,14 @@ fn expand_while_the_migration_runs() {
         Row {
             name: "job_of_another_input_asks",
             change: |scene| {
-                scene.observed.jobs.get_mut(JOB).unwrap().input_digest = Some("another".to_owned());
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().input_digest = Some("another".into());
             },
             does: &[],
             says: "ForeignJob",
         },
         Row {
             name: "another_job_under_its_name_asks",
-            change: |scene| scene.observed.jobs.get_mut(JOB).unwrap().uid = "another".to_owned(),
+            change: |scene| scene.observed.jobs.get_mut(&JOB.into()).unwrap().uid = "another".into(),
             does: &[],
             says: "ForeignJob",
         },
@@ -289,6 +308,209 @@ fn expand_while_the_migration_runs() {
         },
     ];
     table(&Scene::full(Phase::Expand), &rows);
+}
+
+/// The task's own container decides, where its program chose the exit code and nobody had asked it to end.
+#[test]
+fn expand_when_the_tasks_container_has_ended() {
+    let rows = [
+        Row {
+            name: "killed_by_a_signal_is_unknown",
+            change: |scene| {
+                job(scene, failed());
+                pod(scene, TaskPodPhase::Failed, 137);
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "out_of_memory_is_unknown_whatever_the_shell_around_it_says",
+            change: |scene| {
+                job(scene, failed());
+                pod(scene, TaskPodPhase::Failed, 1);
+                own(scene).end = Some(ContainerEnd::OutOfMemory);
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "well_though_a_sidecar_failed_goes_on",
+            change: |scene| {
+                job(scene, failed());
+                pod(scene, TaskPodPhase::Failed, 0);
+            },
+            does: &[],
+            says: "goes on",
+        },
+        Row {
+            name: "lost_by_the_kubelet_is_unknown",
+            change: |scene| {
+                job(scene, failed());
+                let pod = own(scene);
+                (pod.phase, pod.end, pod.started_at) = (TaskPodPhase::Failed, Some(ContainerEnd::Lost), None);
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "evicted_when_it_was_seen_to_run_is_unknown",
+            change: |scene| {
+                job(scene, failed());
+                disrupted(scene);
+                let pod = own(scene);
+                (pod.phase, pod.started_at) = (TaskPodPhase::Failed, None);
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "evicted_from_a_node_that_did_not_tell_is_unknown",
+            change: |scene| {
+                job(scene, failed());
+                disrupted(scene);
+                never_seen_to_run(scene);
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "evicted_before_it_had_a_node_never_started",
+            change: |scene| {
+                job(scene, failed());
+                disrupted(scene);
+                never_seen_to_run(scene);
+                own(scene).assigned = false;
+            },
+            does: &[],
+            says: "MigrationFailed",
+        },
+        Row {
+            name: "no_such_command_never_started",
+            change: |scene| {
+                job(scene, failed());
+                never_seen_to_run(scene);
+                own(scene).end = Some(ContainerEnd::NotStarted);
+            },
+            does: &[],
+            says: "MigrationFailed",
+        },
+        Row {
+            name: "stopped_by_its_timeout_in_the_middle_is_unknown",
+            change: |scene| {
+                job(scene, failed());
+                pod(scene, TaskPodPhase::Failed, 143);
+                own(scene).deleting = true;
+                scene.committed.task_mut(&JOB.into()).unwrap().reason = Some(TaskReason::Timeout);
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+        Row {
+            name: "well_beside_a_sidecar_that_runs_goes_on",
+            change: |scene| {
+                pod(scene, TaskPodPhase::Running, 0);
+                own(scene).beside = vec!["istio-proxy".to_owned()];
+            },
+            does: &[],
+            says: "goes on",
+        },
+        Row {
+            name: "failed_beside_a_sidecar_that_runs_gives_up",
+            change: |scene| {
+                pod(scene, TaskPodPhase::Running, 3);
+                own(scene).beside = vec!["istio-proxy".to_owned()];
+            },
+            does: &[],
+            says: "MigrationFailed",
+        },
+        Row {
+            name: "killed_beside_a_sidecar_that_runs_is_unknown",
+            change: |scene| {
+                pod(scene, TaskPodPhase::Running, 137);
+                own(scene).beside = vec!["istio-proxy".to_owned()];
+            },
+            does: &[],
+            says: "TaskUnknown",
+        },
+    ];
+    table(&Scene::full(Phase::Expand), &rows);
+}
+
+/// A Job that was let run and has no pod: the Job controller's events say why.
+#[test]
+fn expand_while_its_job_has_no_pod() {
+    let rows = [
+        Row {
+            name: "goes_on_waiting",
+            change: without_pod,
+            does: &[],
+            says: "expand",
+        },
+        Row {
+            name: "given_up_is_suspended_first",
+            change: |scene| {
+                without_pod(scene);
+                give_up(scene);
+            },
+            does: &["Suspend"],
+            says: "expand",
+        },
+        Row {
+            name: "given_up_before_the_job_controller_saw_its_start_waits",
+            change: |scene| {
+                without_pod(scene);
+                give_up(scene);
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().suspension_seen = Some(true);
+            },
+            does: &[],
+            says: "expand",
+        },
+        Row {
+            name: "suspended_and_not_seen_so_waits",
+            change: |scene| {
+                without_pod(scene);
+                give_up(scene);
+                scene.observed.jobs.get_mut(&JOB.into()).unwrap().suspended = true;
+            },
+            does: &[],
+            says: "expand",
+        },
+        Row {
+            name: "seen_to_be_suspended_goes",
+            change: |scene| {
+                without_pod(scene);
+                give_up(scene);
+                let job = scene.observed.jobs.get_mut(&JOB.into()).unwrap();
+                (job.suspended, job.suspension_seen) = (true, Some(true));
+            },
+            does: &["DeleteJob"],
+            says: "expand",
+        },
+    ];
+    table(&Scene::full(Phase::Expand), &rows);
+}
+
+#[test]
+fn expand_a_job_that_a_sidecar_keeps_open_goes_once_the_end_of_its_task_is_committed() {
+    let mut scene = Scene::full(Phase::Expand);
+    pod(&mut scene, TaskPodPhase::Running, 0);
+    own(&mut scene).beside = vec!["istio-proxy".to_owned()];
+    let decision = scene.decide();
+    let told = decision
+        .because
+        .iter()
+        .find(|because| because.reason == "TaskSucceeded");
+    let note = &told.unwrap().note;
+    assert!(
+        note.contains("istio-proxy") && note.contains("native sidecar"),
+        "{note}"
+    );
+    scene.committed = decision.progress;
+    let does = crate::fixture::words(&scene.decide());
+    assert!(
+        does.contains(&"DeleteJob") && does.contains(&"FreePod"),
+        "{does:?}"
+    );
 }
 
 #[test]
@@ -330,7 +552,11 @@ fn expand_its_own_last_words_are_told() {
 #[test]
 fn expand_runs_with_another_at_work_waits_for_that() {
     let mut scene = Scene::full(Phase::Expand);
-    scene.committed.status.tasks.retain(|task| task.job != JOB);
+    scene
+        .committed
+        .status
+        .tasks
+        .retain(|task| task.job.as_str() != JOB);
     let decision = scene.decide();
     assert!(crate::fixture::words(&decision).is_empty());
     assert!(

@@ -176,7 +176,7 @@ fn tell_foreign_template(window: &WorkloadWindow<'_>, draft: &mut Draft) {
     if deployment.template != window.new_template() && deployment.template != window.old_template() {
         draft.warn(
             "ForeignTemplate",
-            deployment.name.clone(),
+            deployment.name.to_string(),
             format!(
                 "Deployment {} got a pod template from somebody else during the release. It was overwritten with the serving one.",
                 deployment.name

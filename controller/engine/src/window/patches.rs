@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 use slipway_crds::names::{CLAIM, POD_TEMPLATE_HASH, WINDOW, WINDOW_OPEN};
 use slipway_crds::v1alpha1::status::{Amount, Remembered, Strategy};
+use slipway_crds::{TemplateHash, Uid};
 
 use super::patch_deployment;
 use crate::decision::{Kind, Purpose};
@@ -81,13 +82,14 @@ fn strategy(strategy: &Strategy) -> Value {
 }
 
 /// Claims or frees a Deployment.
-pub fn claim_deployment(deployment: &DeploymentView, claim: Option<&str>, draft: &mut Draft) {
+pub fn claim_deployment(deployment: &DeploymentView, claim: Option<&Uid>, draft: &mut Draft) {
     let purpose = if claim.is_some() {
         Purpose::Claim
     } else {
         Purpose::Unclaim
     };
-    let body = json!({ "metadata": metadata(&deployment.resource_version, &[(CLAIM, claim)]) });
+    let body =
+        json!({ "metadata": metadata(&deployment.resource_version, &[(CLAIM, claim.map(Uid::as_str))]) });
     patch_deployment(deployment, purpose, body, draft);
 }
 
@@ -101,14 +103,14 @@ pub fn let_go(service: &ServiceView, draft: &mut Draft) {
 }
 
 /// Claims or frees a Service.
-pub fn claim_service(service: &ServiceView, claim: Option<&str>, draft: &mut Draft) {
+pub fn claim_service(service: &ServiceView, claim: Option<&Uid>, draft: &mut Draft) {
     let purpose = if claim.is_some() {
         Purpose::Claim
     } else {
         Purpose::Unclaim
     };
-    let body = json!({ "metadata": metadata(&service.resource_version, &[(CLAIM, claim)]) });
-    draft.patch(Kind::Service, &service.name, &service.uid, purpose, body);
+    let body = json!({ "metadata": metadata(&service.resource_version, &[(CLAIM, claim.map(Uid::as_str))]) });
+    draft.patch(Kind::Service, service.name.as_str(), &service.uid, purpose, body);
 }
 
 pub(super) fn open(deployment: &DeploymentView, draft: &mut Draft) {
@@ -203,12 +205,12 @@ pub fn roll(deployment: &DeploymentView, template: &Template, draft: &mut Draft)
     patch_deployment(deployment, Purpose::Roll, body, draft);
 }
 
-pub(super) fn pin(service: &ServiceView, hash: &str, purpose: Purpose, draft: &mut Draft) {
+pub(super) fn pin(service: &ServiceView, hash: &TemplateHash, purpose: Purpose, draft: &mut Draft) {
     let body = json!({
         "metadata": metadata(&service.resource_version, &[(WINDOW, Some(WINDOW_OPEN))]),
         "spec": { "selector": { POD_TEMPLATE_HASH: hash } },
     });
-    draft.patch(Kind::Service, &service.name, &service.uid, purpose, body);
+    draft.patch(Kind::Service, service.name.as_str(), &service.uid, purpose, body);
 }
 
 /// Takes the pin and the window label off a Service.
@@ -217,7 +219,13 @@ pub fn unpin(service: &ServiceView, draft: &mut Draft) {
         "metadata": metadata(&service.resource_version, &[(WINDOW, None)]),
         "spec": { "selector": { POD_TEMPLATE_HASH: null } },
     });
-    draft.patch(Kind::Service, &service.name, &service.uid, Purpose::Unpin, body);
+    draft.patch(
+        Kind::Service,
+        service.name.as_str(),
+        &service.uid,
+        Purpose::Unpin,
+        body,
+    );
 }
 
 pub(super) fn min_ready(set: &ReplicaSetView, value: Option<i32>, purpose: Purpose, draft: &mut Draft) {

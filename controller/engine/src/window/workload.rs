@@ -1,5 +1,6 @@
 //! A workload in its window: what status remembers beside what is there.
 
+use slipway_crds::WorkloadName;
 use slipway_crds::v1alpha1::status::{SideStatus, WorkloadStatus};
 
 use super::patches::held;
@@ -109,7 +110,7 @@ impl<'a> WorkloadWindow<'a> {
     /// Whether every Service is pinned to a side.
     pub fn pinned(&self, side: Side) -> bool {
         self.side(side).is_some_and(|set| {
-            let here = |service: &&ServiceView| service.pin() == Some(&set.hash);
+            let here = |service: &&ServiceView| service.pin().as_ref() == Some(&set.hash);
             self.services.iter().all(here)
         })
     }
@@ -145,7 +146,7 @@ impl<'a> WorkloadWindow<'a> {
         })
     }
 
-    pub(super) fn name(&self) -> &'a str {
+    pub(super) fn name(&self) -> &'a WorkloadName {
         &self.status.name
     }
 }

@@ -163,8 +163,12 @@ words! {
         JobDeleted,
         /// Its Job was suspended by somebody else.
         JobSuspended,
+        /// A signal that it did not send itself ended its process: its exit code was not its own choice.
+        Killed,
         /// Its container was never started.
         NeverStarted,
+        /// It needed more memory than it may have, and was killed.
+        OOMKilled,
         /// Its pod was gone before it could be read.
         PodLost,
         /// It runs longer than its timeout, and goes on.
@@ -189,7 +193,9 @@ impl TaskReason {
             | Self::Interrupted
             | Self::JobDeleted
             | Self::JobSuspended
+            | Self::Killed
             | Self::NeverStarted
+            | Self::OOMKilled
             | Self::PodLost
             | Self::Slow
             | Self::Other => false,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::ReleaseSpec;
 use super::{Cause, StopReason};
+use crate::{InputDigest, RevisionName, VersionDigest};
 
 /// One version on its way to being live.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -18,12 +19,12 @@ pub struct Revision {
 
     /// `<release>-<number>`.
     #[schemars(length(max = 64))]
-    pub name: String,
+    pub name: RevisionName,
 
     /// What identifies the version: image, workloads, tasks and fingerprint. Timeouts and other live
     /// settings are not part of it.
     #[schemars(length(max = 64))]
-    pub digest: String,
+    pub digest: VersionDigest,
 
     /// The image that it brings.
     #[schemars(length(max = 512))]
@@ -37,7 +38,7 @@ pub struct Revision {
     /// Name of the revision that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub previous: Option<String>,
+    pub previous: Option<RevisionName>,
 
     /// When it was begun.
     pub started_at: Timestamp,
@@ -141,7 +142,7 @@ pub enum Outcome {
 pub struct Pending {
     /// Digest of the version that waits.
     #[schemars(length(max = 64))]
-    pub digest: String,
+    pub digest: VersionDigest,
     /// Its image.
     #[schemars(length(max = 512))]
     pub image: String,
@@ -156,7 +157,7 @@ pub struct Pending {
 pub struct Rejected {
     /// Digest of the version.
     #[schemars(length(max = 64))]
-    pub digest: String,
+    pub digest: VersionDigest,
     /// Why.
     pub reason: StopReason,
 }
@@ -301,10 +302,10 @@ pub struct PastRevision {
     pub number: i64,
     /// `<release>-<number>`.
     #[schemars(length(max = 64))]
-    pub name: String,
+    pub name: RevisionName,
     /// Its digest; empty for a version that was adopted.
     #[schemars(length(max = 64))]
-    pub digest: String,
+    pub digest: VersionDigest,
     /// Its image.
     #[schemars(length(max = 512))]
     pub image: String,
@@ -320,5 +321,5 @@ pub struct PastRevision {
     /// Input digests of the prepare and migrate tasks that it ran to the end: they are not run again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 64)))]
-    pub tasks: Vec<String>,
+    pub tasks: Vec<InputDigest>,
 }

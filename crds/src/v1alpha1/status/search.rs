@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{AliasName, GenerationToken, IndexName, IndexUuid};
+
 /// The generations of the search index.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -39,7 +41,7 @@ pub struct Generation {
     /// Its token; none for the plain names of a first adopter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub token: Option<String>,
+    pub token: Option<GenerationToken>,
 
     /// The fingerprint that it was built for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,13 +60,13 @@ pub struct Generation {
 pub struct GenerationIndex {
     /// The stable alias that it stands for.
     #[schemars(length(max = 200))]
-    pub alias: String,
+    pub alias: AliasName,
     /// Name of the index itself.
     #[schemars(length(max = 255))]
-    pub index: String,
+    pub index: IndexName,
     /// UUID of the index: another one of the same name is not it.
     #[schemars(length(max = 64))]
-    pub uuid: String,
+    pub uuid: IndexUuid,
     /// Documents when last counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents: Option<i64>,
@@ -81,7 +83,7 @@ pub struct Candidate {
 
     /// Its token.
     #[schemars(length(max = 64))]
-    pub token: String,
+    pub token: GenerationToken,
 
     /// The fingerprint that it is built for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,17 +135,17 @@ pub struct RetiredIndex {
     pub url: Option<String>,
     /// The stable alias that it stood for.
     #[schemars(length(max = 200))]
-    pub alias: String,
+    pub alias: AliasName,
     /// The token of its generation; none for the plain names of a first adopter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub token: Option<String>,
+    pub token: Option<GenerationToken>,
     /// Name of the index.
     #[schemars(length(max = 255))]
-    pub index: String,
+    pub index: IndexName,
     /// UUID of the index.
     #[schemars(length(max = 64))]
-    pub uuid: String,
+    pub uuid: IndexUuid,
     /// It is deleted after this time, when no alias but its own holds it.
     pub delete_after: Timestamp,
 }

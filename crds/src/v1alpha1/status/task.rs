@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{StepName, TaskReason};
+use crate::{InputDigest, JobName, Uid};
 
 /// One attempt of a task, or one pass of a catch-up.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -25,16 +26,16 @@ pub struct TaskStatus {
 
     /// Digest of what the task was given: image, command, arguments and environment.
     #[schemars(length(max = 64))]
-    pub input_digest: String,
+    pub input_digest: InputDigest,
 
     /// Name of its Job.
     #[schemars(length(max = 63))]
-    pub job: String,
+    pub job: JobName,
 
     /// UID of its Job, once that was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub job_uid: Option<String>,
+    pub job_uid: Option<Uid>,
 
     /// The time given to the task as `RELEASE_SINCE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,7 +57,7 @@ pub struct TaskStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<TaskReason>,
 
-    /// The last known reason why its pod did not start, in Kubernetes' own words.
+    /// The last known reason why its pod did not start, in Kubernetes' own words; or why it was stopped in the middle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub trouble: Option<String>,
@@ -88,7 +89,7 @@ pub struct TaskStatus {
 pub enum TaskOutcome {
     /// It exited 0 and nothing had disturbed it.
     Succeeded,
-    /// It reported a failure, or never started.
+    /// It reported a failure by an exit code of its own choice, or never started.
     Failed,
     /// What it did cannot be known.
     Unknown,

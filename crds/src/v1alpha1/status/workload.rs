@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::Move;
+use crate::{DeploymentName, ServiceName, TemplateDigest, TemplateHash, Uid, WorkloadName};
 
 /// One Deployment of the Release.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -13,15 +14,15 @@ use super::super::Move;
 pub struct WorkloadStatus {
     /// Its name in the spec.
     #[schemars(length(max = 40))]
-    pub name: String,
+    pub name: WorkloadName,
 
     /// Name of the Deployment.
     #[schemars(length(max = 253))]
-    pub deployment: String,
+    pub deployment: DeploymentName,
 
     /// UID of the Deployment: another one of the same name is not ours.
     #[schemars(length(max = 64))]
-    pub deployment_uid: String,
+    pub deployment_uid: Uid,
 
     /// How it gets its new version.
     #[serde(rename = "move")]
@@ -179,14 +180,14 @@ pub struct SideStatus {
     /// UID of the ReplicaSet, once it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub uid: Option<String>,
+    pub uid: Option<Uid>,
     /// Its `pod-template-hash`, once it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub hash: Option<String>,
+    pub hash: Option<TemplateHash>,
     /// Digest of its pod template, by which it is found.
     #[schemars(length(max = 64))]
-    pub template: String,
+    pub template: TemplateDigest,
     /// The ReplicaSet's own minReadySeconds, given back when its bolt is taken off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_ready_seconds: Option<i32>,
@@ -204,8 +205,8 @@ pub struct SideStatus {
 pub struct PinnedService {
     /// Its name.
     #[schemars(length(max = 63))]
-    pub name: String,
+    pub name: ServiceName,
     /// Its UID.
     #[schemars(length(max = 64))]
-    pub uid: String,
+    pub uid: Uid,
 }

@@ -264,7 +264,7 @@ fn live_token(status: &ReleaseStatus) -> String {
     let search = status.search.clone().unwrap_or_default();
     let live = search.live.and_then(|live| live.token);
     live.or_else(|| search.candidate.map(|candidate| candidate.token))
-        .unwrap_or_default()
+        .map_or_else(String::new, |token| token.to_string())
 }
 
 /// Answers of a version that read what is not its own.

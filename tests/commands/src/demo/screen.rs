@@ -189,7 +189,7 @@ fn result(name: StepName, status: &ReleaseStatus) -> String {
             let passes = plural(tasks.len().saturating_sub(1) as u64, "catch-up pass");
             format!(
                 "products_{}  {documents} documents, {passes}",
-                token.unwrap_or_default()
+                token.map_or_else(String::new, |token| token.to_string())
             )
         }
         StepName::Preboot => {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use slipway_crds::GenerationToken;
 use slipway_crds::names::ABORT;
 use slipway_crds::v1alpha1::{Phase, Release};
 use slipway_e2e::cluster::Cluster;
@@ -17,7 +18,7 @@ const PRODUCTS: u32 = 4_000;
 
 fn live_token(release: &Release) -> Option<&str> {
     let search = release.status.as_ref()?.search.as_ref()?;
-    search.live.as_ref()?.token.as_deref()
+    search.live.as_ref()?.token.as_ref().map(GenerationToken::as_str)
 }
 
 #[tokio::test]

@@ -33,11 +33,8 @@ async fn a_new_side_that_dies_in_watch_is_left_within_a_second() -> Result<()> {
     let (reason, message) = condition(&release, "RolledBack").context("condition RolledBack")?;
     assert_eq!(reason, "NewSideFailed", "{message}");
     assert_eq!(
-        release
-            .status
-            .as_ref()
-            .and_then(|status| status.serving.as_deref()),
-        Some("shop-1")
+        release.status.as_ref().and_then(|status| status.serving.clone()),
+        Some("shop-1".into())
     );
     stage.assert_restored().await?;
     assert_eq!(

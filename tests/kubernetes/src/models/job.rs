@@ -6,7 +6,7 @@ mod status;
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::pods::{Counts, TRACKING};
 use super::{Model, Wake};
@@ -124,7 +124,7 @@ impl Jobs {
             store.replace(caller, key, wanted, Part::Status)?;
             return Ok(Wake::At(now));
         }
-        let next = self.create_missing(store, caller, key, job, &mut counts)?;
+        let made = self.create_missing(store, caller, key, job, &mut counts);
         for pod in &pods {
             if pods::is_over(job, pod) {
                 release(store, caller, pod)?;
@@ -132,6 +132,10 @@ impl Jobs {
         }
         status::write(&mut wanted, &counts);
         store.replace(caller, key, wanted, Part::Status)?;
+        if let Err(refusal) = &made {
+            tell(store, caller, key, job, refusal);
+        }
+        let next = made?;
         let next = next.into_iter().chain(deadline).filter(|at| *at > now).min();
         Ok(next.map_or(Wake::Idle, Wake::At))
     }
@@ -224,6 +228,18 @@ impl Jobs {
         }
         Ok(None)
     }
+}
+
+/// A Job's status does not say why it has no pod; only an event does.
+fn tell(store: &mut Store, caller: &Caller, key: &Key, job: &Value, refusal: &Refusal) {
+    let event = json!({
+        "metadata": {"name": format!("{}.failed-create", key.name)},
+        "type": "Warning", "reason": "FailedCreate", "action": "FailedCreate",
+        "regarding": {"kind": "Job", "name": key.name, "namespace": key.namespace, "uid": fields::uid(job)},
+        "note": format!("Error creating: {}", refusal.message),
+    });
+    // The first one says it all.
+    drop(store.create(caller, Kind::Event, &key.namespace, event));
 }
 
 fn is_finished(job: &Value) -> bool {

@@ -11,7 +11,7 @@ use slipway_kubernetes::{
     store::Propagation,
 };
 
-use super::scenario::{Act, Scenario, at, image, lever, pods, release, stalled};
+use super::scenario::{Act, Scenario, at, image, lever, patch, pods, release, stalled};
 use crate::world::World;
 
 /// Pods behind the Service.
@@ -257,6 +257,53 @@ pub const OLD_SIDE_DIES: Scenario = Scenario {
     ..PLAIN
 };
 
+/// A person points the spec to another search engine while the new index is built. Not one of [`ALL`]: it is the story
+/// of one fault. What was built goes live where it was built.
+pub const MOVED_ENGINE: Scenario = Scenario {
+    name: "moved-engine",
+    acts: &[
+        UPGRADE,
+        Act {
+            when: |world| at(world, 2, "Reindex"),
+            then: |world| {
+                let search = json!({"url": "http://other:9200"});
+                patch(world, json!({"spec": {"reindex": {"search": search}}}));
+            },
+        },
+    ],
+    end: |world| (WHOLE.end)(world) && world.cluster().other_search.indices.contains_key("products_1"),
+    ..WHOLE
+};
+
+/// A quota has no room for the migration's pod; a person gives the version up, and then there is room. Not one of
+/// [`ALL`]: nothing of the task ever runs.
+pub const NO_ROOM: Scenario = Scenario {
+    name: "no-room",
+    scene: |world| {
+        migrating(world);
+        world.cluster().store.pod_quota.insert("default".to_owned(), PODS);
+    },
+    acts: &[
+        UPGRADE,
+        Act {
+            when: |world| fields::text(&release(world), "/status/waitingFor").contains("exceeded quota"),
+            then: |world| lever(world, "abort", "shop-2"),
+        },
+        Act {
+            when: |world| at(world, 2, "Aborted"),
+            then: |world| world.cluster().store.pod_quota.clear(),
+        },
+    ],
+    end: |world| {
+        let jobs = world.all(Kind::Job);
+        let cluster = world.cluster();
+        let mut processes = cluster.processes.iter();
+        let task = processes.any(|process| process.labels.contains_key("slipway.dev/step"));
+        jobs.is_empty() && !task
+    },
+    ..PLAIN
+};
+
 /// Whether the worker runs version 2 alone.
 fn rolled(world: &World) -> bool {
     let worker = world.get(Kind::Deployment, "worker");
@@ -312,6 +359,7 @@ fn whole(world: &mut World) {
     apply(world, &deployment("worker", 1));
     apply(world, &service("web"));
     apply(world, &service("search"));
+    apply(world, &service("other"));
     let spec = json!({
         "workloads": [
             {"name": "web", "deployment": "web", "services": ["web"]},
@@ -331,10 +379,13 @@ fn whole(world: &mut World) {
     });
     apply(world, &shop(&spec));
     let mut cluster = world.cluster();
-    cluster.search.create("products_1");
-    cluster.search.write("products_1", DOCUMENTS);
-    cluster.search.refresh("products_1");
-    cluster.search.set_alias("products", &["products_1"]);
+    for host in ["search", "other"] {
+        let engine = cluster.engine(host).expect("there are two");
+        engine.create("products_1");
+        engine.write("products_1", DOCUMENTS);
+        engine.refresh("products_1");
+        engine.set_alias("products", &["products_1"]);
+    }
     let build = Behaviour::task(Duration::from_mins(2), 0)
         .says(&json!({"documents": DOCUMENTS}).to_string())
         .does(Duration::from_mins(1), |engine, pod| {
@@ -367,13 +418,13 @@ pub fn deployment(name: &str, replicas: usize) -> Value {
     })
 }
 
-/// A Service in front of a Deployment; `search` has none behind it.
+/// A Service in front of a Deployment; those of search engines have none behind them.
 pub fn service(name: &str) -> Value {
     let mut service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"ports": [{"port": 80, "targetPort": 8080}]},
     });
-    if name != "search" {
+    if !["search", "other"].contains(&name) {
         service["spec"]["selector"] = json!({"app": name});
     }
     service

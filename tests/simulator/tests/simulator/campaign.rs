@@ -2,6 +2,9 @@
 //!
 //! Every campaign is played in part here and in full by `cargo campaign`.
 
+use jiff::Timestamp;
+use slipway_controller::context::{Engine, Planner};
+use slipway_engine::{Call, Decision, Intent, Observed, Progress};
 use slipway_kubernetes::kind::Kind;
 use slipway_simulator::campaign::{
     mutants,
@@ -11,8 +14,8 @@ use slipway_simulator::campaign::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
-    time::Instant,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
 fn references() -> &'static References {
@@ -61,6 +64,49 @@ fn every_scenario_comes_to_its_end_in_peace() {
             wrong.join("\n"),
             again.trace
         );
+    }
+}
+
+#[test]
+fn a_migration_without_room_for_its_pod_never_runs_once_it_is_given_up() {
+    let mut plan = Plan::without_faults(scenes::NO_ROOM, 1);
+    plan.lasting = Duration::from_mins(5);
+    let record = plan.play();
+    let wrong = record.wrong(None);
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), record.trace);
+}
+
+/// Facts from one engine and alias moves to another would never meet.
+#[test]
+fn an_index_goes_live_on_the_engine_it_was_built_on_whatever_the_spec_says_meanwhile() {
+    let plan = Plan::without_faults(scenes::MOVED_ENGINE, 1);
+    let record = plan.play();
+    let wrong = record.wrong(None);
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), record.trace);
+    let torn = Plan {
+        planner: Arc::new(|| Box::new(TwoEngines)),
+        ..plan
+    };
+    let problems = torn.play().problems.join("; ");
+    assert!(problems.contains("converges"), "{problems}");
+}
+
+/// An engine that moves the alias where the spec now says.
+struct TwoEngines;
+
+impl Planner for TwoEngines {
+    fn decide(&self, intent: &Intent, committed: &Progress, observed: &Observed, now: Timestamp) -> Decision {
+        let mut decision = Engine.decide(intent, committed, observed, now);
+        for effect in &mut decision.effects {
+            if let Call::MoveAlias { url, .. } = &mut effect.call {
+                "http://other:9200".clone_into(url);
+            }
+        }
+        decision
+    }
+
+    fn broken(&self, _: &Intent, _: &Progress, _: &Observed, _: &Decision) -> Vec<String> {
+        Vec::new()
     }
 }
 

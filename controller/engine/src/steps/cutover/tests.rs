@@ -25,7 +25,11 @@ fn intended() -> Scene {
         watch_until: None,
     });
     scene.committed.step_mut(StepName::Cutover).started_at = Some(scene.now);
-    scene.committed.workload_mut("web").unwrap().ready_at_cutover = Some(3);
+    scene
+        .committed
+        .workload_mut(&"web".into())
+        .unwrap()
+        .ready_at_cutover = Some(3);
     scene
 }
 
@@ -118,7 +122,7 @@ fn cutover_after_the_intent() {
                 bolted(scene);
                 let new = scene.side("2").hash.clone();
                 let selector = &mut scene.service().selector;
-                selector.insert("pod-template-hash".to_owned(), new);
+                selector.insert("pod-template-hash".to_owned(), new.to_string());
             },
             does: &[],
             says: "moving",
@@ -144,14 +148,14 @@ fn cutover_confirmed_starts_the_watch() {
     let service = scene.service();
     service
         .selector
-        .insert("pod-template-hash".to_owned(), new.hash.clone());
+        .insert("pod-template-hash".to_owned(), new.hash.to_string());
     service.ready_pods = (0..3)
         .map(|number| format!("{}-0000{number}", new.name))
         .collect();
     let decision = scene.decide();
     let cutover = decision.progress.status.cutover.unwrap();
     assert!(cutover.confirmed_at.is_some());
-    assert_eq!(decision.progress.status.serving.as_deref(), Some("shop-2"));
+    assert_eq!(decision.progress.status.serving, Some("shop-2".into()));
     assert!(decision.because.iter().any(|because| because.reason == "CutOver"));
 }
 

@@ -83,14 +83,14 @@ fn preboot_while_booting() {
         Row {
             name: "deployment_gone_gives_up",
             change: |scene| {
-                scene.observed.deployments.remove("web");
+                scene.observed.deployments.remove(&"web".into());
             },
             does: &[],
             says: "DeploymentMissing",
         },
         Row {
             name: "deployment_made_again_gives_up",
-            change: |scene| scene.web().uid = "another".to_owned(),
+            change: |scene| scene.web().uid = "another".into(),
             does: &[],
             says: "DeploymentReplaced",
         },
@@ -152,7 +152,7 @@ fn preboot_once_ready() {
             change: |scene| {
                 all_ready(scene);
                 scene.later(60);
-                let web = scene.committed.workload_mut("web").unwrap();
+                let web = scene.committed.workload_mut(&"web".into()).unwrap();
                 web.remembered.as_mut().unwrap().min_ready_seconds = Some(30);
             },
             does: &[],
@@ -165,12 +165,17 @@ fn preboot_once_ready() {
 #[test]
 fn preboot_hold_value_is_never_remembered_as_the_users() {
     let mut scene = Scene::plain(Phase::Preboot);
-    let before = scene.committed.workload("web").unwrap().remembered.clone();
+    let before = scene
+        .committed
+        .workload(&"web".into())
+        .unwrap()
+        .remembered
+        .clone();
     scene.web().window = false;
     scene.web().resource_version = "another".to_owned();
     assert_eq!(scene.web().min_ready_seconds, Some(HOLD_MIN_READY_SECONDS));
     let after = scene.decide().progress;
-    assert_eq!(after.workload("web").unwrap().remembered, before);
+    assert_eq!(after.workload(&"web".into()).unwrap().remembered, before);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use kube::core::SelectorExt as _;
 use slipway_crds::names::{POD_TEMPLATE_HASH, RELEASE};
 use slipway_crds::v1alpha1::Move;
 use slipway_crds::v1alpha1::status::StopReason;
+use slipway_crds::{ServiceName, Uid};
 
 use super::Finding;
 use crate::draft::StepInput;
@@ -60,7 +61,7 @@ impl Subject<'_> {
 
     fn claims(&self, deployment: &DeploymentView) -> Check {
         let own = &self.input.intent.meta.uid;
-        let foreign = |claim: &Option<String>| {
+        let foreign = |claim: &Option<Uid>| {
             claim
                 .as_ref()
                 .is_some_and(|claim| claim != own && self.input.observed.releases.contains(claim))
@@ -188,7 +189,7 @@ impl Subject<'_> {
     fn unlisted_services(&self, deployment: &DeploymentView) -> Check {
         let labels = deployment.template.labels();
         let known =
-            |name: &String| self.workload.services.contains(name) || self.workload.leave.contains(name);
+            |name: &ServiceName| self.workload.services.contains(name) || self.workload.leave.contains(name);
         match self
             .input
             .observed

@@ -172,7 +172,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "an_autoscaler_that_runs_away",
             spec: SOUND,
             world: |world| {
-                world.autoscalers = [("web".to_owned(), "web-hpa".to_owned())].into();
+                world.autoscalers = [("web".into(), "web-hpa".to_owned())].into();
             },
             reason: "UnsupportedAutoscalerMetric",
             says: &["web-hpa", "AverageValue"],
@@ -301,4 +301,26 @@ fn preflight_unread_volume_claims_are_waited_for() {
         "{:?}",
         world.effects
     );
+}
+
+#[test]
+fn preflight_says_which_containers_do_not_run_beside_tasks() {
+    for (tasks, told) in [
+        (json!({"expand": {"command": ["migrate"]}}), true),
+        (json!(null), false),
+    ] {
+        let mut spec = plain("shop:1");
+        spec["workloads"][0]["container"] = json!("main");
+        spec["migrate"] = tasks;
+        let mut world = World::new(&spec);
+        let proxy = json!({"name": "cloud-sql-proxy", "image": "proxy:1"});
+        let main = json!({"name": "main", "image": "shop:1"});
+        web(&mut world, "/spec/template/spec/containers", json!([main, proxy]));
+        world.rest();
+        world.release_image("shop:2");
+        world.rest();
+        let line = world.lines.iter().find(|line| line.contains("SidecarLeftOut"));
+        assert_eq!(line.is_some(), told);
+        assert!(line.is_none_or(|line| line.contains("container cloud-sql-proxy of workload web")));
+    }
 }

@@ -2,7 +2,7 @@ use slipway_crds::v1alpha1::Phase;
 use slipway_crds::v1alpha1::status::TaskOutcome;
 
 use crate::fixture::{Row, Scene, table};
-use crate::observed::{JobState, TaskPodPhase};
+use crate::observed::{ContainerEnd, JobState, TaskPodPhase};
 use crate::question::Question;
 use crate::search::Counts;
 
@@ -13,10 +13,16 @@ fn ended(scene: &mut Scene, exit: i32) {
         let (reason, message) = ("BackoffLimitExceeded".to_owned(), "no more".to_owned());
         (JobState::Failed { reason, message }, TaskPodPhase::Failed)
     };
-    scene.observed.jobs.get_mut("shop-2-build-1").unwrap().state = job;
+    scene
+        .observed
+        .jobs
+        .get_mut(&"shop-2-build-1".into())
+        .unwrap()
+        .state = job;
     let pods = scene.observed.task_pods.iter_mut();
-    for found in pods.filter(|pod| pod.job == "shop-2-build-1") {
+    for found in pods.filter(|pod| pod.job.as_str() == "shop-2-build-1") {
         (found.phase, found.exit_code) = (pod, Some(exit));
+        found.end = Some(ContainerEnd::Exited);
     }
 }
 
@@ -39,14 +45,14 @@ fn reindex_while_the_build_runs() {
         Row {
             name: "live_alias_gone_gives_up",
             change: |scene| {
-                scene.engine().names.remove("products");
+                scene.engine().names.remove(&"products".into());
             },
             does: &[],
             says: "LiveAliasMoved",
         },
         Row {
             name: "live_index_replaced_gives_up",
-            change: |scene| scene.engine().indices.get_mut("products_1").unwrap().uuid = "x".to_owned(),
+            change: |scene| scene.engine().indices.get_mut(&"products_1".into()).unwrap().uuid = "x".into(),
             does: &[],
             says: "LiveAliasMoved",
         },
@@ -92,8 +98,8 @@ fn reindex_while_the_build_runs() {
         Row {
             name: "job_of_somebody_else_asks",
             change: |scene| {
-                let job = scene.observed.jobs.get_mut("shop-2-build-1").unwrap();
-                job.release_uid = Some("another".to_owned());
+                let job = scene.observed.jobs.get_mut(&"shop-2-build-1".into()).unwrap();
+                job.release_uid = Some("another".into());
             },
             does: &[],
             says: "ForeignJob",
@@ -109,12 +115,19 @@ fn documents_are_counted_as_they_are_until_the_new_index_is_verified() {
         let asked = crate::questions(&scene.intent, &scene.committed, &scene.observed, scene.now);
         asked.into_iter().find_map(|question| match question {
             Question::Search(question) => Some(question.counts),
-            Question::VolumeClaims(_) | Question::Autoscalers | Question::PodTroubles(_) => None,
+            Question::VolumeClaims(_)
+            | Question::Autoscalers
+            | Question::PodTroubles(_)
+            | Question::JobTrouble(_) => None,
         })
     };
     let mut scene = Scene::full(Phase::Reindex);
     assert_eq!(asked(&scene), Some(Counts::AsTheyAre));
-    scene.committed.task_mut("shop-2-build-1").unwrap().outcome = Some(TaskOutcome::Succeeded);
+    scene
+        .committed
+        .task_mut(&"shop-2-build-1".into())
+        .unwrap()
+        .outcome = Some(TaskOutcome::Succeeded);
     assert_eq!(asked(&scene), Some(Counts::Refreshed));
     assert_eq!(asked(&Scene::full(Phase::Preboot)), None);
     assert_eq!(asked(&Scene::full(Phase::Cutover)), Some(Counts::No));

@@ -19,7 +19,7 @@ fn begun() -> Scene {
 fn one_side(scene: &mut Scene, paused: bool) {
     let remembered = scene
         .committed
-        .workload("web")
+        .workload(&"web".into())
         .unwrap()
         .remembered
         .clone()
@@ -82,7 +82,11 @@ fn retire_while_both_sides_are_there() {
             name: "pin_changed_just_now_waits_two_seconds",
             change: |scene| {
                 let now = scene.now;
-                scene.committed.workload_mut("web").unwrap().last_pin_change_at = Some(now);
+                scene
+                    .committed
+                    .workload_mut(&"web".into())
+                    .unwrap()
+                    .last_pin_change_at = Some(now);
             },
             does: &[],
             says: "old side ends",
@@ -134,7 +138,7 @@ fn retire_while_both_sides_are_there() {
         Row {
             name: "deployment_gone_gives_the_service_back",
             change: |scene| {
-                scene.observed.deployments.remove("web");
+                scene.observed.deployments.remove(&"web".into());
             },
             does: &["Unpin"],
             says: "old side ends",
@@ -155,7 +159,7 @@ fn alias_next() -> Scene {
     scene.committed.status.tasks.push(TaskStatus {
         attempt: 9,
         intent_at: now,
-        job: "last".to_owned(),
+        job: "last".into(),
         ..last
     });
     for workload in &mut scene.committed.status.workloads {
@@ -176,7 +180,7 @@ fn retire_once_the_old_side_is_gone() {
         },
         Row {
             name: "window_open_somewhere_moves_nothing",
-            change: |scene| scene.committed.workload_mut("web").unwrap().window = true,
+            change: |scene| scene.committed.workload_mut(&"web".into()).unwrap().window = true,
             does: &[],
             says: "old side gone",
         },
@@ -236,12 +240,12 @@ fn retire_alias_already_there_completes() {
     scene
         .engine()
         .names
-        .insert("products".to_owned(), NameView::Alias(vec![new.index.clone()]));
+        .insert("products".into(), NameView::Alias(vec![new.index.clone()]));
     scene.committed = scene.decide().progress;
     let decision = scene.decide();
     assert_eq!(decision.progress.status.phase, Some(Phase::Complete));
     let search = decision.progress.status.search.unwrap();
     assert!(search.candidate.is_none());
     assert_eq!(search.live.unwrap().indices[0].uuid, new.uuid);
-    assert_eq!(search.retired[0].index, "products_1");
+    assert_eq!(search.retired[0].index, "products_1".into());
 }

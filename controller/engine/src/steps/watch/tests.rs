@@ -38,7 +38,11 @@ fn watch_while_warm() {
             name: "one_new_pod_not_ready_at_the_end_keeps_the_old_side",
             change: |scene| {
                 scene.side("2").ready = 2;
-                scene.committed.workload_mut("web").unwrap().degraded_since = Some(scene.now);
+                scene
+                    .committed
+                    .workload_mut(&"web".into())
+                    .unwrap()
+                    .degraded_since = Some(scene.now);
                 let now = scene.now;
                 scene.committed.status.cutover.as_mut().unwrap().confirmed_at =
                     Some(now - jiff::SignedDuration::from_mins(10));
@@ -50,7 +54,11 @@ fn watch_while_warm() {
             name: "worse_for_thirty_seconds_goes_back",
             change: |scene| {
                 scene.side("2").ready = 2;
-                scene.committed.workload_mut("web").unwrap().degraded_since = Some(scene.now);
+                scene
+                    .committed
+                    .workload_mut(&"web".into())
+                    .unwrap()
+                    .degraded_since = Some(scene.now);
                 scene.later(30);
             },
             does: &[],
@@ -61,7 +69,11 @@ fn watch_while_warm() {
             change: |scene| {
                 scene.side("1").ready = 2;
                 scene.side("2").ready = 2;
-                scene.committed.workload_mut("web").unwrap().degraded_since = Some(scene.now);
+                scene
+                    .committed
+                    .workload_mut(&"web".into())
+                    .unwrap()
+                    .degraded_since = Some(scene.now);
                 scene.later(30);
             },
             does: &[],
@@ -114,7 +126,7 @@ fn watch_while_warm() {
         Row {
             name: "deployment_gone_ends_explained",
             change: |scene| {
-                scene.observed.deployments.remove("web");
+                scene.observed.deployments.remove(&"web".into());
             },
             does: &[],
             says: "DeploymentMissing",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use slipway_crds::Uid;
 use slipway_crds::v1alpha1::status::{StepName, TaskOutcome};
 use slipway_engine::{
     Call, Decision, Effect, Observed, Progress,
@@ -121,11 +122,11 @@ fn bodies(decision: &mut Decision, purpose: Purpose, change: impl Fn(&mut Value)
     }
 }
 
-fn patch(purpose: Purpose, kind: Kind, name: &str, uid: &str, body: Value) -> Effect {
+fn patch(purpose: Purpose, kind: Kind, name: &str, uid: &Uid, body: Value) -> Effect {
     let call = Call::Patch(Patch {
         kind,
         name: name.to_owned(),
-        uid: uid.to_owned(),
+        uid: uid.clone(),
         body,
     });
     Effect { call, purpose }
@@ -153,11 +154,11 @@ fn made(decision: &Decision) -> impl Iterator<Item = (&String, &Value)> {
 
 /// The bolt on the side that serves.
 fn bolt(observed: &Observed) -> Option<Effect> {
-    let web = observed.deployments.get("web")?;
+    let web = observed.deployments.get(&"web".into())?;
     let old = web
         .replica_sets
         .iter()
-        .find(|set| set.wanted > 0 && set.template_digest != web.template.digest())
+        .find(|set| set.wanted > 0 && set.template_digest != *web.template.digest())
         .filter(|old| old.min_ready_seconds.map(i64::from) != Some(HOLD))?;
     Some(patch(
         Purpose::Bolt,
@@ -173,11 +174,11 @@ fn bolt(observed: &Observed) -> Option<Effect> {
 
 /// A change of a Deployment that calls for the next one.
 fn unrest(observed: &Observed) -> Option<Effect> {
-    let web = observed.deployments.get("web")?;
+    let web = observed.deployments.get(&"web".into())?;
     Some(patch(
         Purpose::Claim,
         Kind::Deployment,
-        &web.name,
+        web.name.as_str(),
         &web.uid,
         json!({
             "metadata": {"resourceVersion": web.resource_version, "labels": {"slipway.dev/claim": web.resource_version}},
@@ -187,12 +188,15 @@ fn unrest(observed: &Observed) -> Option<Effect> {
 
 /// The pin to the side that serves.
 fn pin(observed: &Observed) -> Option<Effect> {
-    let (web, service) = (observed.deployments.get("web")?, observed.services.get("web")?);
+    let (web, service) = (
+        observed.deployments.get(&"web".into())?,
+        observed.services.get(&"web".into())?,
+    );
     let side = web.replica_sets.iter().find(|set| set.wanted > 0)?;
     Some(patch(
         Purpose::Pin,
         Kind::Service,
-        &service.name,
+        service.name.as_str(),
         &service.uid,
         json!({
             "metadata": {"resourceVersion": service.resource_version},
@@ -216,10 +220,10 @@ fn again(committed: &Progress, observed: &Observed, decision: &mut Decision, mem
         memory.jobs.insert(name.clone(), job.clone());
     }
     for task in committed.open_tasks().filter(|task| task.job_uid.is_some()) {
-        if let Some(job) = memory.jobs.get(&task.job)
+        if let Some(job) = memory.jobs.get(task.job.as_str())
             && !observed.jobs.contains_key(&task.job)
         {
-            decision.effects.push(create(&task.job, job.clone()));
+            decision.effects.push(create(task.job.as_str(), job.clone()));
             at_once(decision);
         }
     }
@@ -255,8 +259,8 @@ fn early(error: Error, committed: &Progress, decision: &mut Decision, memory: &m
         };
         let call = Call::MoveAlias {
             url,
-            alias: "products".to_owned(),
-            from: Some("products_1".to_owned()),
+            alias: "products".into(),
+            from: Some("products_1".into()),
             to: index.index.clone(),
             to_uuid: index.uuid.clone(),
         };
@@ -267,7 +271,7 @@ fn early(error: Error, committed: &Progress, decision: &mut Decision, memory: &m
     } else if let Some(index) = candidate.baseline.first() {
         let call = Call::DeleteIndex {
             url,
-            own_alias: Some("products".to_owned()),
+            own_alias: Some("products".into()),
             index: index.index.clone(),
             uuid: index.uuid.clone(),
         };

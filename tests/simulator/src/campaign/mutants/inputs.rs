@@ -43,17 +43,20 @@ pub(super) fn mutate(
             }
         }
         Error::UngatedRescue => {
-            if observed.deployments.get("web").is_some_and(rescuable) {
+            if observed.deployments.get(&"web".into()).is_some_and(rescuable) {
                 told.step_mut(StepName::Preboot).state = StepState::Succeeded;
             }
         }
         _ => {
-            if let Some(web) = seen.deployments.get_mut("web") {
+            if let Some(web) = seen.deployments.get_mut(&"web".into()) {
                 deployment(error, web);
             }
             if error == Error::UnpinAfterClose && committed.completed(StepName::Watch) {
-                let settled = observed.deployments.get("web").is_some_and(|web| !held(web));
-                if let Some(service) = seen.services.get_mut("web").filter(|_| settled) {
+                let settled = observed
+                    .deployments
+                    .get(&"web".into())
+                    .is_some_and(|web| !held(web));
+                if let Some(service) = seen.services.get_mut(&"web".into()).filter(|_| settled) {
                     service.selector.remove("pod-template-hash");
                     service.window = false;
                 }
@@ -65,7 +68,7 @@ pub(super) fn mutate(
 
 /// Makes a rollout that is under way look done.
 fn settle(deployment: &mut DeploymentView) {
-    let current = deployment.template.digest().to_owned();
+    let current = deployment.template.digest().clone();
     deployment
         .replica_sets
         .retain(|set| set.template_digest == current);
@@ -77,7 +80,7 @@ fn rescuable(deployment: &DeploymentView) -> bool {
     let current = deployment.template.digest();
     let (new, old): (Vec<_>, Vec<_>) = deployment
         .active()
-        .partition(|set| set.template_digest == current);
+        .partition(|set| set.template_digest == *current);
     let full = new.iter().any(|set| set.ready >= deployment.replicas);
     held(deployment) && full && old.iter().all(|set| set.ready == 0)
 }
@@ -90,7 +93,7 @@ fn deployment(error: Error, web: &mut DeploymentView) {
     match error {
         Error::HoldWithoutLock if held(web) => web.paused = Some(true),
         Error::BothWithoutBolt => {
-            let current = web.template.digest().to_owned();
+            let current = web.template.digest().clone();
             for set in web
                 .replica_sets
                 .iter_mut()
