@@ -1,4 +1,4 @@
-//! Whole releases, played in a tiny world and told line by line: what happened, what was decided, why. A
+//! Whole releases, played on the model of Kubernetes and told line by line: what happened, what was decided, why. A
 //! change of behaviour shows as a change of a story in `transcripts`.
 
 mod failure;
@@ -11,7 +11,9 @@ mod steer;
 use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 
-use crate::fixture::{World, full};
+use slipway_kubernetes::fields;
+
+use crate::fixture::{Kind, World, full};
 
 /// Words of the effects that moved traffic, in order, each once in a row.
 fn order(world: &World) -> Vec<&'static str> {
@@ -28,8 +30,8 @@ fn order(world: &World) -> Vec<&'static str> {
 
 /// Nothing of a release is left on the objects of others.
 fn clean(world: &World) {
-    for (name, deployment) in &world.deployments {
-        let spec = &deployment["spec"];
+    for deployment in world.all(Kind::Deployment) {
+        let (name, spec) = (fields::name(&deployment), &deployment["spec"]);
         assert!(
             deployment["metadata"]["labels"]
                 .get("slipway.dev/window")
@@ -44,7 +46,8 @@ fn clean(world: &World) {
             "{name} is held"
         );
     }
-    for (name, service) in &world.services {
+    for service in world.all(Kind::Service) {
+        let name = fields::name(&service);
         assert_eq!(
             service["spec"]["selector"],
             json!({"app": name}),
@@ -55,7 +58,8 @@ fn clean(world: &World) {
             "{name} is labelled"
         );
     }
-    for (name, pod) in &world.task_pods {
+    for pod in world.task_pods() {
+        let name = fields::name(&pod);
         assert!(
             pod["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty),
             "{name} is held"
@@ -63,9 +67,16 @@ fn clean(world: &World) {
     }
 }
 
+/// The names of the Jobs that run a task.
+fn jobs_of(world: &World, task: &str) -> Vec<String> {
+    let mut jobs = world.jobs();
+    jobs.retain(|job| job.contains(task));
+    jobs
+}
+
 /// A release with another index has just begun, under traffic.
 fn reindexing() -> World {
-    let mut world = World::adopted(full("shop:1", "one"));
+    let mut world = World::adopted(&full("shop:1", "one"));
     world.watch_traffic();
     world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("two"));
     world.release_image("shop:2");

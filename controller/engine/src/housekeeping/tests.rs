@@ -47,11 +47,12 @@ fn at_rest() {
         Row {
             name: "a_pin_that_came_late_is_taken_off",
             change: |scene| {
+                let old = scene.side("1").hash.clone();
                 let service = scene.service();
                 service.window = true;
                 service
                     .selector
-                    .insert("pod-template-hash".to_owned(), "v1".to_owned());
+                    .insert("pod-template-hash".to_owned(), old.to_string());
             },
             does: &["Unpin"],
             says: "",
@@ -66,5 +67,5 @@ fn at_rest() {
             says: "",
         },
     ];
-    table(&Scene::of(&World::adopted(plain("shop:1"))), &rows);
+    table(&Scene::of(&World::adopted(&plain("shop:1"))), &rows);
 }

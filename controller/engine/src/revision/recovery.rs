@@ -9,7 +9,7 @@ use super::adoption::first_number;
 use super::revision;
 use crate::draft::{Draft, StepInput};
 use crate::observed::DeploymentView;
-use crate::window::patches::{held, remember};
+use crate::window::patches::{held, remember, strategy_held};
 use crate::window::side_of;
 use crate::workloads::workload_status;
 
@@ -42,8 +42,16 @@ pub fn recover(input: &StepInput<'_>, draft: &mut Draft) -> bool {
         status.new = Some(SideStatus::default());
         status.window = true;
         status.bolted_at = Some(draft.now());
+        let defaults = defaults(deployment);
         status.remembered = Some(if held(deployment) {
-            defaults(deployment)
+            defaults
+        } else if strategy_held(deployment) {
+            // A side is ending: the strategy is given back last.
+            Remembered {
+                paused: None,
+                strategy: defaults.strategy,
+                ..remember(deployment)
+            }
         } else {
             // Only opened: but for `paused`, what is there is the user's.
             Remembered {

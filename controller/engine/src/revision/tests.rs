@@ -117,7 +117,7 @@ fn a_handed_over_build_keeps_its_job_and_its_token() {
 
 #[test]
 fn a_number_is_above_everything_that_left_a_trace() {
-    let world = World::adopted(full("shop:1", "one"));
+    let world = World::adopted(&full("shop:1", "one"));
     let scene = Scene::of(&world);
     let plan = scene.intent.wanted.clone().unwrap();
     assert_eq!(first_number(&scene.observed, &plan), 1);

@@ -1,24 +1,24 @@
 //! What goes wrong before the cutover: the old side serves on, untouched.
 
+use std::time::Duration;
+
 use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 
-use super::{clean, old_side_untouched, reindexing};
-use crate::fixture::{Script, World, full, plain};
+use slipway_kubernetes::models::behaviour::Behaviour;
+
+use super::{clean, jobs_of, old_side_untouched, reindexing};
+use crate::fixture::{Kind, World, fails, full, plain, takes};
 
 fn migrating() -> World {
     let mut spec = plain("shop:1");
     spec["migrate"] = json!({"expand": {"command": ["migrate"]}});
-    World::adopted(spec)
+    World::adopted(&spec)
 }
 
 /// A minute of a migration that takes ten, and ends well on SIGTERM.
 fn in_mid_migration(mut world: World) -> World {
-    let script = Script {
-        on_term: 0,
-        ..Script::takes(600)
-    };
-    world.script("expand", [script]);
+    world.script_patient("expand", 600);
     world.release_image("shop:2");
     world.reach(Phase::Expand);
     world.pass(60);
@@ -30,9 +30,7 @@ fn a_failed_migration_stops_the_release_and_retry_goes_on() {
     let mut world = migrating();
     world.script(
         "expand",
-        [Script::fails(
-            "PG::UndefinedColumn: column orders.totl does not exist",
-        )],
+        [fails("PG::UndefinedColumn: column orders.totl does not exist")],
     );
     world.release_image("shop:2");
     world.rest();
@@ -57,30 +55,30 @@ fn a_failed_migration_stops_the_release_and_retry_goes_on() {
 #[test]
 fn the_same_retry_twice_is_once() {
     let mut world = migrating();
-    world.script("expand", [Script::fails("one"), Script::fails("two")]);
+    world.script("expand", [fails("one"), fails("two")]);
     world.release_image("shop:2");
     world.rest();
     world.annotate("retry", "shop-2");
     world.rest();
     world.annotate("retry", "shop-2");
     world.rest();
-    assert_eq!(world.jobs.len(), 2);
+    assert_eq!(world.jobs().len(), 2);
     world.annotate("retry", "shop-2/again");
     world.rest();
-    assert_eq!(world.jobs.len(), 3);
+    assert_eq!(world.jobs().len(), 3);
     assert_eq!(world.phase(), Phase::Complete);
 }
 
 #[test]
 fn a_failed_version_is_not_tried_again_until_the_spec_changes() {
     let mut world = migrating();
-    world.script("expand", [Script::fails("no")]);
+    world.script("expand", [fails("no")]);
     world.release_image("shop:2");
     world.rest();
     world.edit(|spec| spec["watch"] = json!({"for": "2m"}));
     world.rest();
     assert_eq!(world.phase(), Phase::Failed);
-    assert_eq!(world.jobs.len(), 1);
+    assert_eq!(world.jobs().len(), 1);
     world.release_image("shop:2.1");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
@@ -90,20 +88,20 @@ fn a_failed_version_is_not_tried_again_until_the_spec_changes() {
 #[test]
 fn back_to_the_version_that_serves_after_a_failure_runs_nothing() {
     let mut world = migrating();
-    world.script("expand", [Script::fails("no")]);
+    world.script("expand", [fails("no")]);
     world.release_image("shop:2");
     world.rest();
     world.release_image("shop:1");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
-    assert_eq!(world.jobs.len(), 1, "{:?}", world.jobs.keys());
+    assert_eq!(world.jobs().len(), 1, "{:?}", world.jobs());
     old_side_untouched(&world);
     world.is_told_as("back-to-what-serves");
 }
 
 #[test]
 fn back_to_an_earlier_version_with_another_index_runs_no_migration_twice() {
-    let mut world = World::adopted(full("shop:1", "one"));
+    let mut world = World::adopted(&full("shop:1", "one"));
     for (image, fingerprint) in [("shop:2", "two"), ("shop:3", "three"), ("shop:2", "two")] {
         world.release_image(image);
         world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!(fingerprint));
@@ -112,7 +110,7 @@ fn back_to_an_earlier_version_with_another_index_runs_no_migration_twice() {
                 && world.progress().revision().is_some_and(|now| now.image == image)
         });
     }
-    let migrations: Vec<&String> = world.jobs.keys().filter(|job| job.contains("expand")).collect();
+    let migrations = jobs_of(&world, "expand");
     assert_eq!(migrations, ["shop-2-expand-1", "shop-3-expand-1"]);
 }
 
@@ -122,7 +120,7 @@ fn an_interrupted_migration_that_reads_complete_is_unknown_and_a_person_decides(
     world.evict_task("shop-2-expand-1");
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
-    assert_eq!(world.jobs.len(), 1, "nothing runs twice");
+    assert_eq!(world.jobs().len(), 1, "nothing runs twice");
     old_side_untouched(&world);
     world.annotate("abort", "shop-2");
     world.rest();
@@ -137,7 +135,7 @@ fn a_migration_whose_job_is_deleted_is_unknown_when_its_pod_has_ended() {
     world.delete_job("shop-2-expand-1");
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
-    assert!(world.jobs.is_empty(), "it is never made again");
+    assert!(world.jobs().is_empty(), "it is never made again");
     world.annotate("retry", "shop-2");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
@@ -148,17 +146,11 @@ fn a_migration_whose_job_is_deleted_is_unknown_when_its_pod_has_ended() {
 fn a_task_that_cannot_start_says_why_and_gives_up_in_time() {
     let mut world = migrating();
     world.edit(|spec| spec["migrate"]["expand"]["startDeadline"] = json!("1m"));
-    world.script(
-        "expand",
-        [Script {
-            stuck: Some("registry.example/shop:2: not found"),
-            ..Script::WELL
-        }],
-    );
+    world.script("expand", [Behaviour::no_image()]);
     world.release_image("shop:2");
     world.pass(30);
     let waiting = world.progress().status.waiting_for.unwrap();
-    assert!(waiting.contains("not found"), "{waiting}");
+    assert!(waiting.contains("Back-off pulling image \"shop:2\""), "{waiting}");
     world.rest();
     assert_eq!(world.phase(), Phase::Failed);
     old_side_untouched(&world);
@@ -168,20 +160,20 @@ fn a_task_that_cannot_start_says_why_and_gives_up_in_time() {
 /// A quota, say, that has no room for the pod of a task.
 fn refused() -> World {
     let mut world = migrating();
-    world.no_pods = Some("FailedCreate (pods is forbidden: exceeded quota: q)".to_owned());
+    world.no_room(true);
     world.release_image("shop:2");
     world.pass(5);
     let waiting = world.progress().status.waiting_for.unwrap();
-    assert!(waiting.contains("exceeded quota: q"), "{waiting}");
+    assert!(waiting.contains("exceeded quota"), "{waiting}");
     world
 }
 
 /// There is room again, and nothing runs.
 fn nothing_ever_runs(world: &mut World, job: &str) {
-    assert!(!world.jobs.contains_key(job));
-    world.no_pods = None;
+    assert!(!world.jobs().iter().any(|known| known == job));
+    world.no_room(false);
     world.pass(60);
-    assert!(world.task_pods.keys().all(|pod| !pod.starts_with(job)));
+    assert!(!world.names(Kind::Pod).iter().any(|pod| pod.starts_with(job)));
 }
 
 #[test]
@@ -208,7 +200,7 @@ fn a_migration_whose_pod_is_refused_makes_way_for_a_newer_version() {
 fn a_release_whose_migration_has_no_pod_can_be_deleted() {
     let mut world = refused();
     world.delete();
-    assert!(world.until(|world| world.release.is_none()));
+    assert!(world.until(|world| world.release().is_none()));
     nothing_ever_runs(&mut world, "shop-2-expand-1");
 }
 
@@ -216,15 +208,12 @@ fn a_release_whose_migration_has_no_pod_can_be_deleted() {
 fn a_migration_that_was_killed_is_not_tried_again_by_itself() {
     let mut world = migrating();
     world.edit(|spec| spec["migrate"]["expand"]["retries"] = json!(2));
-    let killed = Script {
-        exit: 137,
-        ..Script::WELL
-    };
+    let killed = Behaviour::task(Duration::from_secs(2), 137);
     world.script("expand", [killed]);
     world.release_image("shop:2");
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
-    assert_eq!(world.jobs.len(), 1, "nothing runs twice");
+    assert_eq!(world.jobs().len(), 1, "nothing runs twice");
     let waiting = world.progress().status.waiting_for.unwrap();
     assert!(waiting.contains("signal 9 ended it"), "{waiting}");
     assert!(waiting.contains("application_name shop-2-expand-1"), "{waiting}");
@@ -235,26 +224,23 @@ fn a_migration_that_was_killed_is_not_tried_again_by_itself() {
 fn an_idempotent_task_that_is_killed_each_time_comes_to_an_end() {
     let mut world = migrating();
     world.edit(|spec| spec["migrate"]["expand"]["idempotent"] = json!(true));
-    let killed = Script {
-        exit: 137,
-        ..Script::WELL
-    };
+    let killed = Behaviour::task(Duration::from_secs(2), 137);
     world.script("expand", vec![killed; 20]);
     world.release_image("shop:2");
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
-    assert_eq!(world.jobs.len(), 10);
+    assert_eq!(world.jobs().len(), 10);
 }
 
 #[test]
 fn a_task_is_tried_again_as_often_as_its_retries_say() {
     let mut world = migrating();
     world.edit(|spec| spec["migrate"]["expand"]["retries"] = json!(2));
-    world.script("expand", [Script::fails("one"), Script::fails("two")]);
+    world.script("expand", [fails("one"), fails("two")]);
     world.release_image("shop:2");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete, "{}", world.lines.join("\n"));
-    assert_eq!(world.jobs.len(), 3);
+    assert_eq!(world.jobs().len(), 3);
     world.is_told_as("task-retries");
 }
 
@@ -266,7 +252,7 @@ fn a_task_that_may_be_repeated_is_after_an_unknown_outcome() {
     world.evict_task("shop-2-expand-1");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete, "{}", world.lines.join("\n"));
-    assert_eq!(world.jobs.len(), 2);
+    assert_eq!(world.jobs().len(), 2);
     world.is_told_as("idempotent-task-interrupted");
 }
 
@@ -274,7 +260,7 @@ fn a_task_that_may_be_repeated_is_after_an_unknown_outcome() {
 fn a_slow_migration_is_reported_and_not_killed() {
     let mut world = migrating();
     world.edit(|spec| spec["migrate"]["expand"]["timeout"] = json!("1m"));
-    world.script("expand", [Script::takes(300)]);
+    world.script("expand", [takes(300)]);
     world.release_image("shop:2");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
@@ -288,7 +274,7 @@ fn a_migration_that_the_clock_may_stop_is_unknown_when_it_was_stopped_in_the_mid
         spec["migrate"]["expand"]["timeout"] = json!("1m");
         spec["migrate"]["expand"]["onTimeout"] = json!("Fail");
     });
-    world.script("expand", [Script::takes(300)]);
+    world.script("expand", [takes(300)]);
     world.release_image("shop:2");
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("TaskUnknown"));
@@ -306,9 +292,9 @@ fn a_migration_that_the_clock_may_stop_is_unknown_when_it_was_stopped_in_the_mid
 
 #[test]
 fn new_pods_that_never_get_ready_go_and_the_old_side_stays_full() {
-    let mut world = World::adopted(plain("shop:1"));
+    let mut world = World::adopted(&plain("shop:1"));
     world.watch_traffic();
-    world.breaks("shop:2");
+    world.pods_of("shop:2", Behaviour::crash_loop(Duration::from_secs(1), 1));
     world.release_image("shop:2");
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("PrebootTimeout"));
@@ -321,7 +307,7 @@ fn new_pods_that_never_get_ready_go_and_the_old_side_stays_full() {
             .contains("CrashLoopBackOff")
     );
     old_side_untouched(&world);
-    world.mends();
+    world.pods_of("shop:2", Behaviour::server());
     world.annotate("retry", "shop-2");
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
@@ -331,7 +317,7 @@ fn new_pods_that_never_get_ready_go_and_the_old_side_stays_full() {
 
 #[test]
 fn a_retry_while_the_new_side_is_cleaned_up_waits_for_that() {
-    let mut world = World::adopted(plain("shop:1"));
+    let mut world = World::adopted(&plain("shop:1"));
     world.breaks("shop:2");
     world.release_image("shop:2");
     world.until(|world| world.lines.iter().any(|line| line.contains("PrebootTimeout")));
@@ -345,7 +331,7 @@ fn a_retry_while_the_new_side_is_cleaned_up_waits_for_that() {
 #[test]
 fn new_pods_that_die_between_boot_and_cutover_are_not_waited_for_without_end() {
     let mut world = reindexing();
-    world.script("catch-up", [Script::WELL, Script::takes(30)]);
+    world.script("catch-up", [takes(2), takes(30)]);
     world.reach(Phase::Cutover);
     let new = world.set_of("web", "shop:2");
     world.fail_pods(&new, 3, 1_000_000);

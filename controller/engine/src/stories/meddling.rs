@@ -4,13 +4,13 @@ use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 
 use super::{clean, old_side_untouched};
-use crate::fixture::{World, full, plain};
+use crate::fixture::{Kind, World, full, plain};
 
 /// A plain release whose new pods are ready and wait.
 fn booted() -> World {
     let mut spec = plain("shop:1");
     spec["preboot"] = json!({"minimumWait": "5m"});
-    let mut world = World::adopted(spec);
+    let mut world = World::adopted(&spec);
     world.watch_traffic();
     world.release_image("shop:2");
     world.reach(Phase::Preboot);
@@ -90,7 +90,7 @@ fn scale_to_zero_and_back_at_once_is_served_again() {
 #[test]
 fn the_serving_replica_set_deleted_before_the_cutover_is_brought_back() {
     let mut world = booted();
-    world.delete_set("web-v1");
+    world.delete_set(&world.set_of("web", "shop:1"));
     world.pass(6);
     assert_eq!(
         world.serves("web"),
@@ -106,7 +106,7 @@ fn the_serving_replica_set_deleted_before_the_cutover_is_brought_back() {
 #[test]
 fn the_idle_replica_set_deleted_before_the_cutover_is_booted_again() {
     let mut world = booted();
-    world.delete_set("web-v2");
+    world.delete_set(&world.set_of("web", "shop:2"));
     ends_as(&mut world, Phase::Complete, "shop:2");
     assert_eq!(world.lowest(), 3);
     world.is_told_as("idle-side-deleted-before-cutover");
@@ -115,7 +115,7 @@ fn the_idle_replica_set_deleted_before_the_cutover_is_booted_again() {
 #[test]
 fn the_serving_replica_set_deleted_after_the_cutover_rolls_back() {
     let mut world = watching();
-    world.delete_set("web-v2");
+    world.delete_set(&world.set_of("web", "shop:2"));
     world.pass(1);
     assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());
     ends_as(&mut world, Phase::RolledBack, "shop:1");
@@ -125,7 +125,7 @@ fn the_serving_replica_set_deleted_after_the_cutover_rolls_back() {
 #[test]
 fn the_old_replica_set_deleted_after_the_cutover_takes_the_way_back_with_it() {
     let mut world = watching();
-    world.delete_set("web-v1");
+    world.delete_set(&world.set_of("web", "shop:1"));
     world.pass(5);
     let rollback = world.progress().status.rollback.unwrap();
     assert!(rollback.reason.contains("deleted"), "{}", rollback.reason);
@@ -136,8 +136,8 @@ fn the_old_replica_set_deleted_after_the_cutover_takes_the_way_back_with_it() {
 #[test]
 fn both_replica_sets_deleted_after_the_cutover_come_back() {
     let mut world = watching();
-    world.delete_set("web-v1");
-    world.delete_set("web-v2");
+    world.delete_set(&world.set_of("web", "shop:1"));
+    world.delete_set(&world.set_of("web", "shop:2"));
     world.pass(8);
     assert_eq!(world.ready_endpoints("web"), 3, "{}", world.lines.join("\n"));
     world.rest();
@@ -148,8 +148,8 @@ fn both_replica_sets_deleted_after_the_cutover_come_back() {
 #[test]
 fn both_replica_sets_deleted_before_the_cutover_come_back() {
     let mut world = booted();
-    world.delete_set("web-v1");
-    world.delete_set("web-v2");
+    world.delete_set(&world.set_of("web", "shop:1"));
+    world.delete_set(&world.set_of("web", "shop:2"));
     world.pass(8);
     assert_eq!(
         world.serves("web"),
@@ -183,7 +183,7 @@ fn a_foreign_template_before_the_cutover_does_not_serve() {
 
 #[test]
 fn what_a_rollout_before_the_window_leaves_is_the_old_side() {
-    let mut world = World::adopted(full("shop:1", "one"));
+    let mut world = World::adopted(&full("shop:1", "one"));
     world.release_image("shop:2");
     world.reach(Phase::Expand);
     world.restart("web");
@@ -197,7 +197,7 @@ fn resume_is_undone() {
         world.resume("web");
         world.pass(2);
         assert_eq!(
-            world.deployments["web"]["spec"]["paused"],
+            world.get(Kind::Deployment, "web")["spec"]["paused"],
             true,
             "{}",
             world.lines.join("\n")
@@ -223,6 +223,7 @@ fn a_service_applied_by_force_is_pinned_again_at_once() {
 fn a_manifest_with_its_own_strategy_takes_no_pod_away() {
     for world in [booted(), watching()] {
         let mut world = world;
+        world.guard_windows();
         world.apply_manifest("web", "shop:1");
         world.pass(10);
         assert_eq!(world.lowest(), 3, "{}", world.lines.join("\n"));
@@ -234,6 +235,21 @@ fn a_manifest_with_its_own_strategy_takes_no_pod_away() {
             world.lines.join("\n")
         );
         assert_eq!(world.lowest(), 3, "{}", world.lines.join("\n"));
+    }
+}
+
+/// The Deployment controller is faster than Slipway: this is what the guard is for.
+#[test]
+fn the_old_manifest_with_its_own_strategy_and_no_guard_is_made_good_again() {
+    for world in [booted(), watching()] {
+        let mut world = world;
+        world.apply_manifest("web", "shop:1");
+        world.pass(10);
+        assert!(world.lowest() >= 2, "{}", world.lines.join("\n"));
+        assert_eq!(world.ready_endpoints("web"), 3, "{}", world.lines.join("\n"));
+        world.rest();
+        assert_eq!(world.serves("web"), ["shop:2".to_owned()].into());
+        assert!(world.lowest() >= 2, "{}", world.lines.join("\n"));
     }
 }
 
@@ -259,6 +275,32 @@ fn the_window_label_taken_off_before_an_abort_leaves_nothing_behind() {
     }
 }
 
+/// Until the other side is gone the Services stay pinned, and the strategy is still to be given back.
+#[test]
+fn the_window_label_taken_off_while_a_side_ends_leaves_nothing_behind() {
+    let mut world = booted();
+    world.breaks("shop:1");
+    world.annotate("abort", "shop-2");
+    world.until(|world| world.effects.contains(&"EndWindow"));
+    world.unlabel("web");
+    world.pass(10);
+    world.mends();
+    ends_as(&mut world, Phase::Aborted, "shop:1");
+}
+
+/// The user's own strategy is not to be seen then, though the other values are.
+#[test]
+fn a_status_lost_while_a_side_ends_leaves_nothing_behind() {
+    let mut world = booted();
+    world.breaks("shop:1");
+    world.annotate("abort", "shop-2");
+    world.until(|world| world.effects.contains(&"EndWindow"));
+    world.lose_status();
+    world.pass(10);
+    world.mends();
+    ends_as(&mut world, Phase::Aborted, "shop:1");
+}
+
 #[test]
 fn a_deployment_deleted_in_the_window_ends_the_release() {
     for world in [booted(), watching()] {
@@ -278,9 +320,9 @@ fn a_deployment_deleted_in_the_window_ends_the_release() {
 #[test]
 fn blinking_pods_are_the_applications_business() {
     let mut world = booted();
-    world.fail_pods("web-v1", 2, 10);
+    world.fail_pods(&world.set_of("web", "shop:1"), 2, 10);
     world.pass(20);
-    world.fail_pods("web-v2", 3, 10);
+    world.fail_pods(&world.set_of("web", "shop:2"), 3, 10);
     ends_as(&mut world, Phase::Complete, "shop:2");
 }
 
@@ -291,14 +333,14 @@ fn a_workload_taken_out_of_the_release_is_let_go() {
         {"name": "web", "deployment": "web", "services": ["web"]},
         {"name": "worker", "deployment": "worker"},
     ]);
-    let mut world = World::adopted(spec);
+    let mut world = World::adopted(&spec);
     world.edit(|spec| {
         spec["image"] = json!("shop:2");
         spec["workloads"] = json!([{"name": "web", "deployment": "web", "services": ["web"]}]);
     });
     ends_as(&mut world, Phase::Complete, "shop:2");
     assert!(
-        world.deployments["worker"]["metadata"]["labels"]
+        world.get(Kind::Deployment, "worker")["metadata"]["labels"]
             .get("slipway.dev/claim")
             .is_none()
     );

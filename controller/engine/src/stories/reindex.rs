@@ -4,12 +4,12 @@ use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 
 use super::{completes, old_side_untouched, reindexing};
-use crate::fixture::Script;
+use crate::fixture::{fails, takes};
 
 #[test]
 fn a_failed_build_stops_before_boot() {
     let mut world = reindexing();
-    world.script("build", [Script::fails("connection refused")]);
+    world.script("build", [fails("connection refused")]);
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("BuildFailed"));
     old_side_untouched(&world);
@@ -22,33 +22,33 @@ fn a_failed_build_stops_before_boot() {
 #[test]
 fn too_few_documents_stop_before_boot_and_retry_builds_anew() {
     let mut world = reindexing();
-    world.built = 5;
+    world.builds(5);
     world.until(|world| world.phase() == Phase::Failed);
     assert_eq!(world.reason("Stalled").as_deref(), Some("VerificationFailed"));
     old_side_untouched(&world);
-    world.built = 1000;
+    world.builds(1000);
     world.annotate("retry", "shop-2");
     completes(&mut world);
     world.rest();
-    assert_eq!(world.indices.len(), 1, "{:?}", world.indices.keys());
+    assert_eq!(world.indices().len(), 1, "{:?}", world.indices().keys());
     world.is_told_as("too-few-documents");
 }
 
 #[test]
 fn fewer_documents_than_the_live_index_stop_before_boot() {
     let mut world = reindexing();
-    world.built = 900;
+    world.builds(900);
     world.until(|world| world.phase() == Phase::Failed);
     assert_eq!(world.reason("Stalled").as_deref(), Some("VerificationFailed"));
     world.rest();
-    assert_eq!(world.indices.len(), 1, "the candidate goes after its time");
+    assert_eq!(world.indices().len(), 1, "the candidate goes after its time");
     old_side_untouched(&world);
 }
 
 #[test]
 fn a_build_that_moves_the_live_alias_by_itself_stops_before_boot() {
     let mut world = reindexing();
-    world.script("build", [Script::takes(60)]);
+    world.script("build", [takes(60)]);
     world.reach(Phase::Reindex);
     world.pass(20);
     world.say(
@@ -69,12 +69,12 @@ fn a_build_that_moves_the_live_alias_by_itself_stops_before_boot() {
 #[test]
 fn an_engine_that_is_away_is_waited_for_and_asked_again() {
     let mut world = reindexing();
-    world.engine_away = true;
+    world.engine().down = true;
     world.pass(120);
     assert_eq!(world.reason("Stalled").as_deref(), Some("SearchUnavailable"));
     old_side_untouched(&world);
     world.say("world", "the search engine is back");
-    world.engine_away = false;
+    world.engine().down = false;
     completes(&mut world);
     world.is_told_as("engine-away");
 }
@@ -82,11 +82,11 @@ fn an_engine_that_is_away_is_waited_for_and_asked_again() {
 #[test]
 fn an_engine_that_goes_away_while_a_build_runs_is_asked_again() {
     let mut world = reindexing();
-    world.script("build", [Script::takes(300)]);
+    world.script("build", [takes(300)]);
     world.reach(Phase::Reindex);
-    world.engine_away = true;
+    world.engine().down = true;
     world.pass(200);
-    world.engine_away = false;
+    world.engine().down = false;
     completes(&mut world);
 }
 
@@ -94,9 +94,9 @@ fn an_engine_that_goes_away_while_a_build_runs_is_asked_again() {
 fn an_engine_that_goes_away_in_retire_is_asked_again() {
     let mut world = reindexing();
     world.reach(Phase::Retire);
-    world.engine_away = true;
+    world.engine().down = true;
     world.pass(60);
-    world.engine_away = false;
+    world.engine().down = false;
     completes(&mut world);
     assert_eq!(world.alias("products").len(), 1);
 }
@@ -104,7 +104,7 @@ fn an_engine_that_goes_away_in_retire_is_asked_again() {
 #[test]
 fn a_failed_catch_up_before_the_cutover_ends_the_release() {
     let mut world = reindexing();
-    world.script("catch-up", [Script::WELL, Script::fails("no route to host")]);
+    world.script("catch-up", [takes(2), fails("no route to host")]);
     world.until(|world| world.phase() == Phase::Failed);
     assert_eq!(world.reason("Stalled").as_deref(), Some("CatchUpFailed"));
     old_side_untouched(&world);
@@ -116,7 +116,7 @@ fn a_failed_catch_up_before_the_cutover_ends_the_release() {
 #[test]
 fn catch_up_that_never_gets_shorter_ends_the_release() {
     let mut world = reindexing();
-    world.script("catch-up", vec![Script::takes(90); 20]);
+    world.script("catch-up", vec![takes(90); 20]);
     world.until(|world| world.phase() == Phase::Failed);
     assert_eq!(world.reason("Stalled").as_deref(), Some("CatchUpNotConverging"));
     old_side_untouched(&world);
@@ -128,7 +128,7 @@ fn a_candidate_that_went_while_its_release_was_down_is_built_anew_by_retry() {
     world.breaks("shop:2");
     world.rest();
     assert_eq!(world.phase(), Phase::Failed);
-    assert_eq!(world.indices.len(), 1, "the candidate is gone after its time");
+    assert_eq!(world.indices().len(), 1, "the candidate is gone after its time");
     world.mends();
     world.annotate("retry", "shop-2");
     completes(&mut world);
@@ -146,7 +146,7 @@ fn another_engine_in_the_spec_of_a_running_release_waits_for_the_next_version() 
         world.reach(phase);
         world.edit(|spec| spec["reindex"]["search"]["url"] = json!("http://other:9200"));
         completes(&mut world);
-        assert_eq!(world.alias("products"), ["products_g2nn"], "in {phase:?}");
+        assert_eq!(world.alias("products"), ["products_g2om"], "in {phase:?}");
     }
 }
 
@@ -155,14 +155,14 @@ fn another_engine_means_another_build_with_the_next_version() {
     let mut world = reindexing();
     world.reach(Phase::Reindex);
     completes(&mut world);
-    world.engine = "http://other:9200".to_owned();
-    world.indices.clear();
+    world.address = "http://other:9200".to_owned();
+    world.wipe_engine();
     world.edit(|spec| spec["reindex"]["search"]["url"] = json!("http://other:9200"));
     world.rest();
     world.release_image("shop:3");
     world.reach(Phase::Reindex);
     completes(&mut world);
-    assert_eq!(world.alias("products"), ["products_g3nn"]);
+    assert_eq!(world.alias("products"), ["products_g3om"]);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_build_whose_counts_stand_still_is_stopped_where_its_timeout_may_stop_it() {
     world.edit(|spec| {
         spec["reindex"]["build"] = json!({"command": ["reindex"], "stallTimeout": "5m", "onTimeout": "Fail"});
     });
-    world.script("build", [Script::takes(3600)]);
+    world.script("build", [takes(3600)]);
     world.rest();
     assert_eq!(world.reason("Stalled").as_deref(), Some("BuildStalled"));
     old_side_untouched(&world);
@@ -194,17 +194,13 @@ fn a_build_that_writes_is_not_stalled() {
     world.edit(|spec| {
         spec["reindex"]["build"] = json!({"command": ["reindex"], "stallTimeout": "5m", "onTimeout": "Fail"});
     });
-    world.script("build", [Script::takes(3600)]);
+    world.script("build", [takes(3600)]);
     world.reach(Phase::Reindex);
     let token = world.progress().candidate().unwrap().token.clone();
     world.add_index(&format!("products_{token}"), 0, &[]);
     for documents in 1..15 {
         world.pass(200);
-        world
-            .indices
-            .get_mut(&format!("products_{token}"))
-            .unwrap()
-            .documents = documents;
+        world.add_index(&format!("products_{token}"), documents, &[]);
     }
     assert_eq!(world.phase(), Phase::Reindex);
 }

@@ -5,10 +5,10 @@ use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 
 use super::{clean, old_side_untouched, order};
-use crate::fixture::{Script, World, full, plain};
+use crate::fixture::{World, fails, full, plain, takes};
 
 fn watching() -> World {
-    let mut world = World::adopted(plain("shop:1"));
+    let mut world = World::adopted(&plain("shop:1"));
     world.watch_traffic();
     world.release_image("shop:2");
     world.reach(Phase::Watch);
@@ -18,10 +18,10 @@ fn watching() -> World {
 #[test]
 fn a_new_side_that_dies_in_watch_is_rolled_back_at_once() {
     let mut world = watching();
-    world.fail_pods("web-v2", 3, 100_000);
-    let before = world.now;
+    world.fail_pods(&world.set_of("web", "shop:2"), 3, 100_000);
+    let before = world.now();
     world.until(|world| world.serves("web") == ["shop:1".to_owned()].into());
-    assert!(world.now.duration_since(before).as_secs() < 1);
+    assert!(world.now().duration_since(before).as_secs() < 1);
     world.rest();
     assert_eq!(world.phase(), Phase::RolledBack);
     assert_eq!(world.reason("RolledBack").as_deref(), Some("NewSideFailed"));
@@ -48,7 +48,7 @@ fn a_new_side_that_dies_in_watch_is_rolled_back_at_once() {
 #[test]
 fn a_new_side_that_stays_worse_is_rolled_back_after_thirty_seconds() {
     let mut world = watching();
-    world.fail_pods("web-v2", 1, 100_000);
+    world.fail_pods(&world.set_of("web", "shop:2"), 1, 100_000);
     world.pass(25);
     assert_eq!(world.phase(), Phase::Watch);
     world.rest();
@@ -59,7 +59,7 @@ fn a_new_side_that_stays_worse_is_rolled_back_after_thirty_seconds() {
 #[test]
 fn one_evicted_pod_is_no_reason_to_roll_back() {
     let mut world = watching();
-    world.evict("web-v2");
+    world.evict(&world.set_of("web", "shop:2"));
     world.rest();
     assert_eq!(world.phase(), Phase::Complete);
     clean(&world);
@@ -82,10 +82,10 @@ fn scaling_in_watch_is_no_reason_to_roll_back() {
 fn a_person_decides_where_rollback_is_manual() {
     let mut spec = plain("shop:1");
     spec["rollback"] = json!({"onFailure": "Manual"});
-    let mut world = World::adopted(spec);
+    let mut world = World::adopted(&spec);
     world.release_image("shop:2");
     world.reach(Phase::Watch);
-    world.fail_pods("web-v2", 3, 100_000);
+    world.fail_pods(&world.set_of("web", "shop:2"), 3, 100_000);
     world.pass(600);
     assert_eq!(world.reason("Stalled").as_deref(), Some("NewSideFailed"));
     world.annotate("rollback", "shop-2");
@@ -108,7 +108,7 @@ fn an_asked_rollback_takes_the_traffic_back() {
 
 #[test]
 fn a_rollback_with_an_index_touches_no_alias() {
-    let mut world = World::adopted(full("shop:1", "one"));
+    let mut world = World::adopted(&full("shop:1", "one"));
     world.watch_traffic();
     world.release_image("shop:2");
     world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("two"));
@@ -141,8 +141,8 @@ fn a_rollback_is_refused_once_the_old_side_goes() {
 #[test]
 fn a_new_side_that_dies_as_the_old_one_is_being_ended_is_rolled_back() {
     let mut world = watching();
-    world.reach(Phase::Retire);
-    world.fail_pods("web-v2", 3, 100_000);
+    world.until(|world| world.effects.contains(&"EndWindow"));
+    world.fail_pods(&world.set_of("web", "shop:2"), 3, 100_000);
     world.rest();
     assert_eq!(world.phase(), Phase::RolledBack);
     assert_eq!(world.reason("RolledBack").as_deref(), Some("NewSideFailed"));
@@ -154,7 +154,7 @@ fn a_new_side_that_dies_as_the_old_one_is_being_ended_is_rolled_back() {
 #[test]
 fn a_rollback_is_refused_without_an_old_side() {
     let mut world = watching();
-    world.delete_set("web-v1");
+    world.delete_set(&world.set_of("web", "shop:1"));
     world.pass(5);
     world.annotate("rollback", "shop-2");
     world.rest();
@@ -167,7 +167,7 @@ fn a_rollback_is_refused_without_an_old_side() {
 fn an_old_side_that_is_lost_on_the_way_back_comes_back_first() {
     let mut world = watching();
     world.annotate("rollback", "shop-2");
-    world.delete_set("web-v1");
+    world.delete_set(&world.set_of("web", "shop:1"));
     world.rest();
     assert_eq!(world.phase(), Phase::RolledBack);
     assert_eq!(world.serves("web"), ["shop:1".to_owned()].into());
@@ -204,12 +204,10 @@ fn a_retry_on_the_way_back_does_not_turn_around() {
 fn a_rollout_without_traffic_that_fails_is_reversed() {
     let mut spec = full("shop:1", "one");
     spec["workloads"] = json!([{"name": "worker", "deployment": "worker"}]);
-    let mut world = World::adopted(spec);
+    let mut world = World::adopted(&spec);
     world.breaks("shop:2");
     world.release_image("shop:2");
     world.reach(Phase::Watch);
-    world.pass(10);
-    world.not_progressing("worker");
     world.rest();
     assert_eq!(world.phase(), Phase::Failed);
     assert_eq!(world.image("worker"), "shop:1");
@@ -223,11 +221,11 @@ fn a_catch_up_that_fails_in_watch_keeps_the_old_side_until_a_person_decides() {
         ("resume", Phase::Complete),
         ("rollback", Phase::RolledBack),
     ] {
-        let mut world = World::adopted(full("shop:1", "one"));
+        let mut world = World::adopted(&full("shop:1", "one"));
         world.edit(|spec| spec["watch"] = json!({"for": "10m"}));
         world.release_image("shop:2");
         world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("two"));
-        world.script("catch-up", [Script::WELL, Script::WELL, Script::fails("no")]);
+        world.script("catch-up", [takes(2), takes(2), fails("no")]);
         world.reach(Phase::Watch);
         world.pass(3600);
         assert_eq!(world.phase(), Phase::Watch);
@@ -247,11 +245,11 @@ fn a_catch_up_that_fails_in_watch_keeps_the_old_side_until_a_person_decides() {
 #[test]
 fn a_catch_up_that_fails_in_retire_waits_for_a_person() {
     for answer in ["retry", "resume"] {
-        let mut world = World::adopted(full("shop:1", "one"));
+        let mut world = World::adopted(&full("shop:1", "one"));
         world.release_image("shop:2");
         world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("two"));
         world.reach(Phase::Retire);
-        world.script("catch-up", [Script::fails("no")]);
+        world.script("catch-up", [fails("no")]);
         world.pass(600);
         assert_eq!(
             world.reason("Stalled").as_deref(),
@@ -270,18 +268,18 @@ fn a_catch_up_that_fails_in_retire_waits_for_a_person() {
 
 #[test]
 fn a_long_watch_stays_within_the_bounds_of_the_status() {
-    let mut world = World::adopted(full("shop:1", "one"));
+    let mut world = World::adopted(&full("shop:1", "one"));
     world.edit(|spec| spec["watch"] = json!({"for": "2h"}));
     world.release_image("shop:2");
     world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("two"));
     world.reach(Phase::Watch);
     assert!((0..10).any(|_| world.until(|world| world.phase() == Phase::Complete)));
-    assert!(world.jobs.len() < 64, "{} Jobs", world.jobs.len());
+    assert!(world.jobs().len() < 64, "{} Jobs", world.jobs().len());
 }
 
 #[test]
 fn the_end_of_the_watch_that_status_tells_follows_the_spec() {
-    let mut world = World::adopted(plain("shop:1"));
+    let mut world = World::adopted(&plain("shop:1"));
     world.release_image("shop:2");
     world.reach(Phase::Watch);
     world.pass(1);

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::json;
 use slipway_crds::v1alpha1::Phase;
 
-use super::{clean, completes};
-use crate::fixture::{Script, World, full, told_as};
+use super::{clean, completes, jobs_of};
+use crate::fixture::{Kind, World, full, takes, told_as};
 
 const PHASES: [Phase; 7] = [
     Phase::Prepare,
@@ -20,9 +20,9 @@ const PHASES: [Phase; 7] = [
 
 /// A release of everything that is at work in a phase.
 fn at_work(phase: Phase) -> World {
-    let mut world = World::adopted(full("shop:1", "one"));
-    world.script("build", [Script::takes(60)]);
-    world.script("expand", [Script::takes(20)]);
+    let mut world = World::adopted(&full("shop:1", "one"));
+    world.script("build", [takes(60)]);
+    world.script("expand", [takes(20)]);
     world.release_image("shop:2");
     world.edit(|spec| spec["reindex"]["rebuild"]["fingerprint"] = json!("two"));
     world.reach(phase);
@@ -135,16 +135,16 @@ fn a_newer_spec_with_the_same_fingerprint_takes_the_build_over() {
     world.release_image("shop:3");
     completes(&mut world);
     pair(&world, "shop:3");
-    let builds: Vec<&String> = world.jobs.keys().filter(|job| job.contains("build")).collect();
+    let builds = jobs_of(&world, "build");
     assert_eq!(builds, ["shop-2-build-1"]);
     world.is_told_as("build-handed-over");
 }
 
 #[test]
 fn a_newer_spec_queues_behind_a_build_that_it_could_not_use() {
-    let mut world = World::adopted(full("shop:1", "one"));
+    let mut world = World::adopted(&full("shop:1", "one"));
     world.edit(|spec| spec["reindex"]["rebuild"] = json!({"when": "Always"}));
-    world.script("build", [Script::takes(60)]);
+    world.script("build", [takes(60)]);
     world.release_image("shop:2");
     world.reach(Phase::Reindex);
     world.release_image("shop:3");
@@ -187,17 +187,18 @@ fn back_to_the_old_spec_in_each_step() {
 fn deletion_in_each_step() {
     in_each_phase("deletion", World::delete, |world, phase| {
         assert!(
-            world.release.is_none(),
+            world.release().is_none(),
             "in {phase:?}\n{}",
             world.lines.join("\n")
         );
-        assert!(world.jobs.is_empty() && world.task_pods.is_empty());
+        assert!(world.jobs().is_empty() && world.task_pods().is_empty());
         let kept = matches!(phase, Phase::Watch | Phase::Retire);
         let image = if kept { "shop:2" } else { "shop:1" };
         assert_eq!(world.serves("web"), [image.to_owned()].into());
         assert_eq!(world.variable("web").is_some(), kept);
         assert_eq!(world.alias("products"), ["products_1"], "in {phase:?}");
-        for object in world.deployments.values().chain(world.services.values()) {
+        let services = world.all(Kind::Service);
+        for object in world.all(Kind::Deployment).iter().chain(&services) {
             assert!(object["metadata"]["labels"].get("slipway.dev/claim").is_none());
         }
     });
@@ -214,13 +215,8 @@ fn a_lost_status_in_each_step() {
         );
         assert_eq!(world.serves("web"), ["shop:2".to_owned()].into());
         assert_eq!(world.variable("web"), world.variable("worker"), "in {phase:?}");
-        let migrations = world.jobs.keys().filter(|job| job.contains("expand")).count();
-        assert!(
-            migrations <= 1,
-            "{:?}\n{}",
-            world.jobs.keys(),
-            world.lines.join("\n")
-        );
+        let migrations = jobs_of(world, "expand").len();
+        assert!(migrations <= 1, "{:?}\n{}", world.jobs(), world.lines.join("\n"));
     });
 }
 
@@ -234,7 +230,7 @@ fn deletion_right_after_the_status_was_lost() {
         },
         |world, phase| {
             assert!(
-                world.release.is_none(),
+                world.release().is_none(),
                 "in {phase:?}\n{}",
                 world.lines.join("\n")
             );

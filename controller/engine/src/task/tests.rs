@@ -544,7 +544,7 @@ fn expand_its_own_last_words_are_told() {
         "{waiting}"
     );
     assert!(
-        waiting.contains("kubectl logs job/shop-2-expand-1 -n demo"),
+        waiting.contains("kubectl logs job/shop-2-expand-1 -n default"),
         "{waiting}"
     );
 }

@@ -68,7 +68,7 @@ fn deletion_with_a_window_and_a_lost_status_recovers_first() {
 
 #[test]
 fn deletion_takes_a_pin_that_came_late_off_before_the_claim() {
-    let mut scene = deleted(Scene::of(&World::adopted(plain("shop:1"))));
+    let mut scene = deleted(Scene::of(&World::adopted(&plain("shop:1"))));
     scene.service().window = true;
     assert_eq!(crate::fixture::words(&scene.decide()), ["Unclaim", "Unpin"]);
 }

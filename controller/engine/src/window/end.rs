@@ -45,6 +45,7 @@ fn end_found(window: &WorkloadWindow<'_>, keep: Side, waits: &mut Vec<String>, d
     let remembered = window.status.remembered.clone().unwrap_or_default();
     let begun = window.deployment.window
         || patches::held(window.deployment)
+        || patches::keeps_strategy(window.deployment, &remembered)
         || window
             .services
             .iter()
@@ -113,8 +114,10 @@ fn close_in_order(
         .filter(|set| Some(&set.uid) != kept.map(|side| &side.uid))
         .all(|set| set.wanted == 0 && set.replicas == 0 && set.current())
         && counted(deployment, kept);
-    // What is closed is never opened again: somebody may be about to drop its record.
+    // What is closed is never opened again: somebody may be about to drop its record. The label alone does not tell:
+    // where somebody else took it off, the strategy is still to be given back.
     let closed = !deployment.window
+        && !patches::keeps_strategy(deployment, remembered)
         && deployment.paused.unwrap_or_default() == remembered.paused.unwrap_or_default()
         && since_recorded(deployment, remembered) == Ordering::Greater;
     let ended = patches::ended(deployment, &template, remembered, closed);
@@ -248,7 +251,7 @@ fn unpin_and_close(
         waits.push("the Services to select as the user wrote them".to_owned());
         return false;
     }
-    if window.deployment.window {
+    if window.deployment.window || patches::keeps_strategy(window.deployment, remembered) {
         patches::close(window.deployment, remembered, draft);
         waits.push("the window to close".to_owned());
         return false;

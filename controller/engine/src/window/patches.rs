@@ -25,7 +25,12 @@ pub const HOLD_PROGRESS_DEADLINE_SECONDS: i32 = i32::MAX;
 pub fn held(deployment: &DeploymentView) -> bool {
     deployment.min_ready_seconds == Some(HOLD_MIN_READY_SECONDS)
         && deployment.progress_deadline_seconds == Some(HOLD_PROGRESS_DEADLINE_SECONDS)
-        && deployment.strategy == Some(hold_strategy())
+        && strategy_held(deployment)
+}
+
+/// Whether its strategy is that of the hold, which stays until [`close`].
+pub fn strategy_held(deployment: &DeploymentView) -> bool {
+    deployment.strategy == Some(hold_strategy())
 }
 
 fn hold_strategy() -> Strategy {
@@ -34,6 +39,11 @@ fn hold_strategy() -> Strategy {
         max_surge: Some(Amount(json!("100%"))),
         max_unavailable: Some(Amount(json!(0))),
     }
+}
+
+/// Whether the strategy is still the hold's, and the user's was another.
+pub(super) fn keeps_strategy(deployment: &DeploymentView, remembered: &Remembered) -> bool {
+    strategy_held(deployment) && remembered.strategy != deployment.strategy
 }
 
 /// The user's own values of the fields that the window uses.
@@ -170,7 +180,7 @@ pub(super) fn ended(
         && deployment.min_ready_seconds.unwrap_or_default()
             == remembered.min_ready_seconds.unwrap_or_default()
         && deployment.progress_deadline_seconds == remembered.progress_deadline_seconds
-        && (deployment.strategy == Some(hold_strategy())
+        && (strategy_held(deployment)
             || ((closed || deployment.replicas == 0) && deployment.strategy == remembered.strategy))
 }
 

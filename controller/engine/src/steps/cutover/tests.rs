@@ -120,10 +120,9 @@ fn cutover_after_the_intent() {
             name: "endpoints_not_yet_those_of_the_new_pods_waits",
             change: |scene| {
                 bolted(scene);
-                let service = scene.service();
-                service
-                    .selector
-                    .insert("pod-template-hash".to_owned(), "v2".to_owned());
+                let new = scene.side("2").hash.clone();
+                let selector = &mut scene.service().selector;
+                selector.insert("pod-template-hash".to_owned(), new.to_string());
             },
             does: &[],
             says: "moving",

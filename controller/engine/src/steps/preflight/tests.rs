@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
+use slipway_kubernetes::fields;
 
-use crate::fixture::{World, full, plain};
+use crate::fixture::{Kind, World, full, plain};
 use crate::observed::WindowGuard;
 
 /// Bad input: a clear condition that says what to change, and nothing is changed.
@@ -16,10 +17,31 @@ struct Bad {
 const SOUND: fn(&mut Value) = |_| {};
 const CALM: fn(&mut World) = |_| {};
 
-fn container(world: &mut World, name: &str) {
-    let template = &mut world.deployments.get_mut("web").unwrap()["spec"]["template"];
-    let containers = template["spec"]["containers"].as_array_mut().unwrap();
-    containers.push(json!({"name": name, "image": "envoy:3"}));
+/// Changes the Deployment.
+fn web(world: &mut World, pointer: &str, value: Value) {
+    world.change(Kind::Deployment, "web", |web| fields::set(web, pointer, value));
+}
+
+/// Changes the Service.
+fn service(world: &mut World, name: &str, pointer: &str, value: Value) {
+    world.change(Kind::Service, name, |service| {
+        fields::set(service, pointer, value);
+    });
+}
+
+/// The claim of another Release.
+fn claimed(world: &mut World, kind: Kind) {
+    world.add_release("other", &plain("shop:1"));
+    let uid = fields::uid(&world.get(Kind::Release, "other")).to_owned();
+    world.change(kind, "web", |object| {
+        object["metadata"]["labels"] = json!({"slipway.dev/claim": uid});
+    });
+}
+
+/// A Deployment's pods mount a volume.
+fn volume(world: &mut World) {
+    let claim = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    web(world, "/spec/template/spec/volumes", claim);
 }
 
 #[test]
@@ -35,7 +57,11 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
         Bad {
             name: "two_containers_and_none_named",
             spec: SOUND,
-            world: |world| container(world, "proxy"),
+            world: |world| {
+                let proxy = json!({"name": "proxy", "image": "envoy:3"});
+                let main = json!({"name": "main", "image": "shop:1"});
+                web(world, "/spec/template/spec/containers", json!([main, proxy]));
+            },
             reason: "InvalidSpec",
             says: &["spec.workloads[0]", "web", "main, proxy", "container"],
         },
@@ -63,7 +89,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
         Bad {
             name: "a_service_that_selects_nothing",
             spec: SOUND,
-            world: |world| world.services.get_mut("web").unwrap()["spec"]["selector"] = json!({"app": "wob"}),
+            world: |world| service(world, "web", "/spec/selector", json!({"app": "wob"})),
             reason: "ServiceSelectsNothing",
             says: &["Service web", "Deployment web", "Correct the selector"],
         },
@@ -71,9 +97,9 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "a_service_that_also_selects_other_pods",
             spec: SOUND,
             world: |world| {
-                world.add_deployment("api", "shop:1", 1);
-                world.deployments.get_mut("api").unwrap()["spec"]["template"]["metadata"]["labels"] =
-                    json!({"app": "web"});
+                let labels = json!({"app": "web", "part": "api"});
+                let selector = json!({"matchLabels": {"part": "api"}});
+                world.add_deployment_of("api", "shop:1", 1, &labels, &selector);
             },
             reason: "ServiceSelectsOthers",
             says: &["Service web", "Deployment api", "labels"],
@@ -83,7 +109,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             spec: SOUND,
             world: |world| {
                 world.add_service("metrics");
-                world.services.get_mut("metrics").unwrap()["spec"]["selector"] = json!({"app": "web"});
+                service(world, "metrics", "/spec/selector", json!({"app": "web"}));
             },
             reason: "ServiceUnlisted",
             says: &["Service metrics", "services", "leave"],
@@ -92,8 +118,10 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "a_service_that_is_pinned_already",
             spec: SOUND,
             world: |world| {
-                world.services.get_mut("web").unwrap()["spec"]["selector"] =
-                    json!({"app": "web", "pod-template-hash": "v1"});
+                let old = world.get(Kind::ReplicaSet, &world.set_of("web", "shop:1"));
+                let hash = fields::label(&old, "pod-template-hash");
+                let pinned = json!({"app": "web", "pod-template-hash": hash});
+                service(world, "web", "/spec/selector", pinned);
             },
             reason: "ServicePinned",
             says: &["Service web", "pod-template-hash", "Remove that key"],
@@ -102,8 +130,8 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "a_named_port_that_no_container_has",
             spec: SOUND,
             world: |world| {
-                world.services.get_mut("web").unwrap()["spec"]["ports"] =
-                    json!([{"port": 80, "targetPort": "http"}]);
+                let ports = json!([{"port": 80, "targetPort": "http"}]);
+                service(world, "web", "/spec/ports", ports);
             },
             reason: "ServicePortMissing",
             says: &["port http", "Deployment web"],
@@ -111,31 +139,21 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
         Bad {
             name: "a_deployment_claimed_by_another_release",
             spec: SOUND,
-            world: |world| {
-                world.releases.insert("uid-other".into());
-                world.deployments.get_mut("web").unwrap()["metadata"]["labels"] =
-                    json!({"slipway.dev/claim": "uid-other"});
-            },
+            world: |world| claimed(world, Kind::Deployment),
             reason: "ClaimedBy",
             says: &["Deployment web", "another Release"],
         },
         Bad {
             name: "a_service_claimed_by_another_release",
             spec: SOUND,
-            world: |world| {
-                world.releases.insert("uid-other".into());
-                world.services.get_mut("web").unwrap()["metadata"]["labels"] =
-                    json!({"slipway.dev/claim": "uid-other"});
-            },
+            world: |world| claimed(world, Kind::Service),
             reason: "ClaimedBy",
             says: &["Service web", "another Release"],
         },
         Bad {
             name: "recreate",
             spec: SOUND,
-            world: |world| {
-                world.deployments.get_mut("web").unwrap()["spec"]["strategy"] = json!({"type": "Recreate"});
-            },
+            world: |world| web(world, "/spec/strategy", json!({"type": "Recreate"})),
             reason: "RecreateStrategy",
             says: &["Deployment web", "Recreate", "move: After"],
         },
@@ -143,8 +161,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "a_volume_for_one_node",
             spec: SOUND,
             world: |world| {
-                world.deployments.get_mut("web").unwrap()["spec"]["template"]["spec"]["volumes"] =
-                    json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+                volume(world);
                 let modes = [("data".to_owned(), vec!["ReadWriteOnce".to_owned()])];
                 world.claims = modes.into();
             },
@@ -164,9 +181,8 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "values_of_a_window_that_nobody_opened",
             spec: SOUND,
             world: |world| {
-                let spec = &mut world.deployments.get_mut("web").unwrap()["spec"];
-                spec["minReadySeconds"] = json!(i32::MAX - 1);
-                spec["progressDeadlineSeconds"] = json!(i32::MAX);
+                web(world, "/spec/progressDeadlineSeconds", json!(i32::MAX));
+                web(world, "/spec/minReadySeconds", json!(i32::MAX - 1));
             },
             reason: "HeldByUnknown",
             says: &["Deployment web", "kubectl patch deployment web"],
@@ -176,9 +192,13 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             spec: SOUND,
             world: |world| {
                 world.guard = WindowGuard::Off;
-                world.deployments.get_mut("web").unwrap()["metadata"]["managedFields"] = json!([{
-                    "manager": "flux", "operation": "Apply", "fieldsV1": {"f:spec": {"f:strategy": {}}},
-                }]);
+                let manifest = json!({
+                    "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+                    "spec": {"strategy": {"type": "RollingUpdate"}},
+                });
+                world.kubectl("flux applies web", |kubectl| {
+                    kubectl.apply_server_side(&manifest, "flux", true)
+                });
             },
             reason: "ManifestHoldsFields",
             says: &["flux", "windowGuard.mode"],
@@ -194,7 +214,13 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "labels_that_a_deployment_selects_by_an_expression",
             spec: |spec| spec["tasks"] = json!({"labels": {"tier": "batch"}}),
             world: |world| {
-                world.deployments.get_mut("web").unwrap()["spec"]["selector"] = json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["web", "batch"]}]});
+                world.delete_deployment("web");
+                world.pass_without_us(10);
+                let labels = json!({"app": "web", "tier": "web"});
+                let tier = json!({"key": "tier", "operator": "In", "values": ["web", "batch"]});
+                let selector = json!({"matchExpressions": [tier]});
+                world.add_deployment_of("web", "shop:1", 3, &labels, &selector);
+                world.pass_without_us(10);
             },
             reason: "TaskLabelsSelected",
             says: &["task", "Deployment web", "other labels"],
@@ -202,7 +228,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
         Bad {
             name: "an_engine_that_does_not_answer",
             spec: |spec| spec["image"] = json!("shop:2"),
-            world: |world| world.engine_away = true,
+            world: |world| world.engine().down = true,
             reason: "SearchUnavailable",
             says: &["http://search:9200 refused", "spec.reindex.search.url"],
         },
@@ -217,7 +243,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
             name: "an_index_in_the_place_of_an_alias",
             spec: |spec| spec["image"] = json!("shop:2"),
             world: |world| {
-                world.indices.clear();
+                world.wipe_engine();
                 world.add_index("products", 5, &[]);
             },
             reason: "AliasIsIndex",
@@ -227,7 +253,7 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
     for row in rows {
         let mut spec = full("shop:1", "one");
         (row.spec)(&mut spec);
-        let mut world = World::new(spec);
+        let mut world = World::new(&spec);
         (row.world)(&mut world);
         world.pass(3);
         assert_eq!(
@@ -254,8 +280,8 @@ fn preflight_bad_input_says_what_to_change_and_changes_nothing() {
 
 #[test]
 fn preflight_what_is_mended_goes_on_by_itself() {
-    let mut world = World::new(plain("shop:2"));
-    world.services.get_mut("web").unwrap()["spec"]["selector"] = json!({"app": "wob"});
+    let mut world = World::new(&plain("shop:2"));
+    service(&mut world, "web", "/spec/selector", json!({"app": "wob"}));
     world.pass(3);
     assert_eq!(world.reason("Stalled").as_deref(), Some("ServiceSelectsNothing"));
     world.apply_service("web");
@@ -265,9 +291,8 @@ fn preflight_what_is_mended_goes_on_by_itself() {
 
 #[test]
 fn preflight_unread_volume_claims_are_waited_for() {
-    let mut world = World::new(plain("shop:2"));
-    world.deployments.get_mut("web").unwrap()["spec"]["template"]["spec"]["volumes"] =
-        json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    let mut world = World::new(&plain("shop:2"));
+    volume(&mut world);
     world.unreadable = true;
     world.pass(3);
     assert_eq!(world.reason("Ready").as_deref(), Some("Pending"));
@@ -287,9 +312,10 @@ fn preflight_says_which_containers_do_not_run_beside_tasks() {
         let mut spec = plain("shop:1");
         spec["workloads"][0]["container"] = json!("main");
         spec["migrate"] = tasks;
-        let mut world = World::new(spec);
-        container(&mut world, "cloud-sql-proxy");
-        world.replicas_come_to_rest();
+        let mut world = World::new(&spec);
+        let proxy = json!({"name": "cloud-sql-proxy", "image": "proxy:1"});
+        let main = json!({"name": "main", "image": "shop:1"});
+        web(&mut world, "/spec/template/spec/containers", json!([main, proxy]));
         world.rest();
         world.release_image("shop:2");
         world.rest();

@@ -2,7 +2,7 @@ use slipway_crds::v1alpha1::Phase;
 
 use crate::fixture::{Row, Scene, table};
 
-const WARM: &str = "old side warm, 58s left";
+const WARM: &str = "old side warm, 59s left";
 
 #[test]
 fn watch_while_warm() {
@@ -77,7 +77,7 @@ fn watch_while_warm() {
                 scene.later(30);
             },
             does: &[],
-            says: "old side warm, 28s left",
+            says: "old side warm, 29s left",
         },
         Row {
             name: "manual_asks_a_person",
