@@ -28,7 +28,7 @@ pub fn held(deployment: &DeploymentView) -> bool {
         && strategy_held(deployment)
 }
 
-/// Whether its strategy is that of the hold, which stays until [`close`].
+/// Whether its strategy is that of the hold, which stays until the window closes.
 pub fn strategy_held(deployment: &DeploymentView) -> bool {
     deployment.strategy == Some(hold_strategy())
 }
