@@ -26,6 +26,8 @@ pub struct JobLife {
     pub deleted_at: Option<Timestamp>,
     /// When each of its pods ended: a deleted Job's pods live on for their grace.
     pods_ended: BTreeMap<String, Timestamp>,
+    /// Whether it is suspended, and the Job controller has seen that and counts no pod: none is made any more.
+    at_rest: bool,
 }
 
 impl JobLife {
@@ -47,12 +49,15 @@ impl JobLife {
         }
     }
 
-    /// The end of its work: its terminal condition, or when it was deleted before, the end of its last pod.
-    /// `None` when nothing of that was seen.
+    /// The end of its work: its terminal condition, or when it was deleted before, the end of its last pod, or its
+    /// deletion where it had none and none was made any more. `None` when nothing of that was seen.
     pub fn stopped_at(&self) -> Option<Timestamp> {
         match (&self.ended, self.deleted_at) {
             (Some((_, at)), _) => Some(*at),
-            (None, Some(_)) => self.pods_ended.values().max().copied(),
+            (None, Some(deleted)) => {
+                let last = self.pods_ended.values().max().copied();
+                last.or_else(|| self.at_rest.then_some(deleted))
+            }
             (None, None) => None,
         }
     }
@@ -79,6 +84,7 @@ pub fn lives(requests: &[&AuditEvent]) -> Vec<JobLife> {
                     .filter(|life| life.uid == uid && life.ended.is_none())
                 {
                     life.ended = terminal(&event.response_object).map(|end| (end, event.reached_at));
+                    life.at_rest = is_at_rest(&event.response_object);
                 }
             }
             ("pods", _) if ends_pod(event) => {
@@ -108,7 +114,17 @@ fn begin(event: &AuditEvent) -> Option<JobLife> {
             ended: None,
             deleted_at: None,
             pods_ended: BTreeMap::new(),
+            at_rest: false,
         })
+}
+
+fn is_at_rest(job: &Value) -> bool {
+    let pods = ["active", "terminating", "failed", "succeeded"];
+    fields::flag(job, "/spec/suspend")
+        && fields::is_true(job, "Suspended")
+        && pods
+            .iter()
+            .all(|count| fields::count(job, &format!("/status/{count}")) == 0)
 }
 
 /// Whether nothing of a pod can run any more: its node says so, or it is deleted and never had one.
@@ -223,5 +239,30 @@ mod tests {
         let pod = |at| deleted(at, "system:node:node", "pods", "shop-7-expand-1-x7k2p");
         assert!(judge(&[first.clone(), gone.clone(), pod(5), second.clone()]).is_empty());
         assert_eq!(judge(&[first, gone, second, pod(9)]), [expected]);
+    }
+
+    #[test]
+    fn a_job_without_a_pod_is_over_when_it_was_seen_to_be_suspended_and_deleted() {
+        let first = created(1, "shop-7-expand-1", "1", "a");
+        let suspended = |at, condition: &str, pods: i64| {
+            let mut job = job("shop-7-expand-1", "1", "a", condition);
+            job["spec"] = json!({"suspend": true});
+            job["status"]["active"] = json!(pods);
+            event(
+                at,
+                JOB_CONTROLLER,
+                "update",
+                ("jobs/status", "shop-7-expand-1"),
+                200,
+                (Value::Null, job),
+            )
+        };
+        let gone = deleted(3, CONTROLLER, "jobs", "shop-7-expand-1");
+        let second = created(6, "shop-7-expand-2", "2", "b");
+        let story = |status| judge(&[first.clone(), status, gone.clone(), second.clone()]);
+        assert_eq!(story(suspended(2, "Suspended", 0)), Vec::<String>::new());
+        let expected = "no overlap: shop-7-expand-2 runs beside shop-7-expand-1";
+        assert_eq!(story(suspended(2, "Suspended", 1)), [expected], "a pod lives");
+        assert_eq!(story(suspended(2, "Resumed", 0)), [expected], "not seen yet");
     }
 }
