@@ -53,12 +53,12 @@ pub struct TaskSettings {
     pub on_timeout: Option<OnTimeout>,
 
     /// New attempts after a failure that the task itself reported by its exit code; never after an unknown
-    /// outcome, such as a death by signal (128 and more). Default 0.
+    /// outcome, such as a death by signal (codes above 128). Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub retries: Option<i32>,
 
-    /// True: the task may run again when its outcome cannot be known. Default false.
+    /// True: the task may run again when its outcome cannot be known, at most ten times in a row. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotent: Option<bool>,
 }
