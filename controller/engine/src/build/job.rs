@@ -227,21 +227,18 @@ fn environment(input: &JobInput<'_>, mut variables: Vec<Value>) -> Vec<Value> {
         set(&mut variables, json!({ "name": name, "value": token }));
     }
     if let Some(options) = &input.plan.postgres_options {
-        let whole = match variables
-            .iter()
-            .position(|variable| name_of(variable) == "PGOPTIONS")
-        {
-            None => options.clone(),
-            // Whatever it is, a Secret's key as well: the kubelet puts it together.
-            Some(at) => {
-                let mut given = variables.remove(at);
-                if let Some(given) = given.as_object_mut() {
-                    given.insert("name".to_owned(), Value::from(GIVEN_OPTIONS));
-                }
-                variables.push(given);
+        let given = variables
+            .iter_mut()
+            .find(|variable| name_of(variable) == "PGOPTIONS")
+            .and_then(Value::as_object_mut);
+        let whole = given.map_or_else(
+            || options.clone(),
+            |given| {
+                // Whatever it is, a Secret's key as well: the kubelet puts it together.
+                given.insert("name".to_owned(), Value::from(GIVEN_OPTIONS));
                 format!("$({GIVEN_OPTIONS}) {options}")
-            }
-        };
+            },
+        );
         variables.push(json!({ "name": "PGOPTIONS", "value": whole }));
     }
     variables

@@ -275,13 +275,19 @@ fn the_window_label_taken_off_before_an_abort_leaves_nothing_behind() {
     }
 }
 
-/// Until the other side is gone the Services stay pinned, and the strategy is still to be given back.
-#[test]
-fn the_window_label_taken_off_while_a_side_ends_leaves_nothing_behind() {
+/// A release that was given up, and whose new side is being ended while the old one is not whole.
+fn ending() -> World {
     let mut world = booted();
     world.breaks("shop:1");
     world.annotate("abort", "shop-2");
     world.until(|world| world.effects.contains(&"EndWindow"));
+    world
+}
+
+/// Until the other side is gone the Services stay pinned, and the strategy is still to be given back.
+#[test]
+fn the_window_label_taken_off_while_a_side_ends_leaves_nothing_behind() {
+    let mut world = ending();
     world.unlabel("web");
     world.pass(10);
     world.mends();
@@ -291,10 +297,7 @@ fn the_window_label_taken_off_while_a_side_ends_leaves_nothing_behind() {
 /// The user's own strategy is not to be seen then, though the other values are.
 #[test]
 fn a_status_lost_while_a_side_ends_leaves_nothing_behind() {
-    let mut world = booted();
-    world.breaks("shop:1");
-    world.annotate("abort", "shop-2");
-    world.until(|world| world.effects.contains(&"EndWindow"));
+    let mut world = ending();
     world.lose_status();
     world.pass(10);
     world.mends();

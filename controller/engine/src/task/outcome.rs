@@ -186,14 +186,9 @@ pub(super) fn complete(
     pods: &[&TaskPodView],
 ) -> TaskState {
     match pods {
-        [pod] if pod.phase == TaskPodPhase::Succeeded && pod.undisturbed() => TaskState::Succeeded(record(
-            input,
-            draft,
-            task,
-            Some(pod),
-            TaskOutcome::Succeeded,
-            None,
-        )),
+        [pod] if pod.phase == TaskPodPhase::Succeeded && pod.undisturbed() => {
+            succeeded(input, draft, task, pod)
+        }
         [pod] if matches!(pod.phase, TaskPodPhase::Pending | TaskPodPhase::Running) && !pod.deleting => {
             draft.wake_after(SignedDuration::from_secs(1));
             being_read(task)
@@ -213,6 +208,17 @@ pub(super) fn complete(
         }
         [pod, ..] => unknown(input, draft, task, Some(pod), TaskReason::Interrupted),
     }
+}
+
+fn succeeded(input: &StepInput<'_>, draft: &mut Draft, task: &TaskStatus, pod: &TaskPodView) -> TaskState {
+    TaskState::Succeeded(record(
+        input,
+        draft,
+        task,
+        Some(pod),
+        TaskOutcome::Succeeded,
+        None,
+    ))
 }
 
 fn unknown(
@@ -287,14 +293,7 @@ fn ended(input: &StepInput<'_>, draft: &mut Draft, task: &TaskStatus, pods: &[&T
     };
     match (pod.end, pod.exit_code) {
         (Some(ContainerEnd::Exited | ContainerEnd::OutOfMemory), Some(0)) if pod.undisturbed() => {
-            TaskState::Succeeded(record(
-                input,
-                draft,
-                task,
-                Some(pod),
-                TaskOutcome::Succeeded,
-                None,
-            ))
+            succeeded(input, draft, task, pod)
         }
         (Some(ContainerEnd::OutOfMemory), Some(_)) if pod.undisturbed() => {
             unknown(input, draft, task, Some(pod), TaskReason::OOMKilled)

@@ -23,5 +23,4 @@ mod reindex;
 mod rollback;
 mod stage;
 mod takeover;
-mod tasks;
 mod traffic;

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::ResourceExt;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use slipway_crds::names::{ABORT, RETRY};
 use slipway_crds::v1alpha1::status::{TaskOutcome, TaskReason, TaskStatus};
@@ -25,6 +25,13 @@ fn migrate(environment: &[(&str, &str)]) -> Value {
         .map(|(name, value)| json!({"name": name, "value": value}))
         .collect();
     json!({"migrate": {"expand": {"command": ["/shop", "migrate"], "env": environment, "lockTimeout": "5s"}}})
+}
+
+/// A Release whose migration sleeps.
+fn nap(seconds: &str, settings: &Value) -> Value {
+    let mut expand = json!({"command": ["/shop", "nap", seconds]});
+    json_patch::merge(&mut expand, settings);
+    json!({"migrate": {"expand": expand}})
 }
 
 fn tasks(release: &Release) -> &[TaskStatus] {
@@ -77,6 +84,32 @@ async fn pod_says(stage: &Stage) -> Result<()> {
     stage
         .eventually("a task's pod that says why it does not start", look)
         .await
+}
+
+/// A person gives the revision up: all is as it was, and nothing ran twice.
+async fn given_up_after_one_job(stage: Stage) -> Result<()> {
+    stage.pull(ABORT).await?;
+    stage.until_phase(Phase::Aborted).await?;
+    stage.assert_restored().await?;
+    let account = stage.close().await?;
+    assert_eq!(account.seen.jobs.len(), 1, "{:?}", account.seen.jobs);
+    Ok(())
+}
+
+/// Leaves no room for another pod.
+async fn fill(stage: &Stage) -> Result<()> {
+    let pods = stage.api::<Pod>().list(&ListParams::default()).await?.items.len();
+    let quota = json!({"metadata": {"name": "full"}, "spec": {"hard": {"pods": pods.to_string()}}});
+    let quota: ResourceQuota = serde_json::from_value(quota)?;
+    stage.api().create(&PostParams::default(), &quota).await?;
+    let counted = async || {
+        let quota: ResourceQuota = stage.api().get("full").await?;
+        Ok(quota.status.and_then(|status| status.used))
+    };
+    stage
+        .eventually("a quota that counts the pods", counted)
+        .await
+        .map(drop)
 }
 
 #[tokio::test]
@@ -183,12 +216,7 @@ async fn an_evicted_migration_that_claims_success_is_not_believed() -> Result<()
     );
     assert!(stage.pods("shop:2.0").await?.is_empty());
 
-    stage.pull(ABORT).await?;
-    stage.until_phase(Phase::Aborted).await?;
-    stage.assert_restored().await?;
-    let account = stage.close().await?;
-    assert_eq!(account.seen.jobs.len(), 1, "{:?}", account.seen.jobs);
-    Ok(())
+    given_up_after_one_job(stage).await
 }
 
 #[tokio::test]
@@ -227,11 +255,6 @@ async fn a_job_deleted_by_hand_leaves_its_outcome_unknown() -> Result<()> {
 #[ignore = "needs the cluster: cargo verify"]
 async fn what_keeps_a_task_from_starting_is_told_within_seconds() -> Result<()> {
     let stage = Setup::hello("starting").pods(1).open().await?;
-    let nap = |settings: Value| {
-        let mut expand = json!({"command": ["/shop", "nap", "1"]});
-        json_patch::merge(&mut expand, &settings);
-        json!({"expand": expand})
-    };
     let secret = json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "missing", "key": "key"}}}]);
     let cases = [
         ("shop:missing", json!({}), "shop:missing"),
@@ -243,9 +266,9 @@ async fn what_keeps_a_task_from_starting_is_told_within_seconds() -> Result<()> 
         ("shop:2.0", json!({"env": secret}), "secret \"missing\" not found"),
     ];
     for (image, settings, says) in cases {
-        stage
-            .release(&json!({"image": image, "migrate": nap(settings)}))
-            .await?;
+        let mut spec = nap("1", &settings);
+        spec["image"] = json!(image);
+        stage.release(&spec).await?;
         pod_says(&stage).await?;
         let said = Instant::now();
         let release = stage
@@ -276,5 +299,60 @@ async fn a_task_that_never_starts_ends_the_release_in_time() -> Result<()> {
     let message = stage.until_stalled("MigrationFailed").await?;
     println!("{message}");
     stage.assert_restored().await?;
+    stage.close().await.map(drop)
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster: cargo verify"]
+async fn a_migration_that_is_killed_is_not_tried_again_by_itself() -> Result<()> {
+    let stage = Setup::hello("killed").pods(1).open().await?;
+    stage.release(&nap("60", &json!({"retries": 2}))).await?;
+    let pod = running(&stage).await?;
+    stage.kill(&[pod])?;
+    let message = stage.until_stalled("TaskUnknown").await?;
+    println!("{message}");
+    assert!(message.contains("signal 9 ended it"), "{message}");
+    assert!(message.contains("application_name shop-2-expand-1"), "{message}");
+    let release = stage.now();
+    let ends: Vec<_> = tasks(&release)
+        .iter()
+        .map(|task| (task.outcome, task.reason))
+        .collect();
+    assert_eq!(ends, [(Some(TaskOutcome::Unknown), Some(TaskReason::Killed))]);
+    given_up_after_one_job(stage).await
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster: cargo verify"]
+async fn a_migration_without_room_for_its_pod_says_so_and_never_runs_once_it_is_given_up() -> Result<()> {
+    let stage = Setup::hello("quota").pods(1).open().await?;
+    fill(&stage).await?;
+    stage.release(&nap("1", &json!({}))).await?;
+    let begun = Instant::now();
+    let says = "exceeded quota: full";
+    let release = stage
+        .until(says, |release| waiting(release).contains(says))
+        .await?;
+    println!("{:.1}s: {}", begun.elapsed().as_secs_f64(), waiting(&release));
+    assert!(begun.elapsed() < SOON, "told after {:?}", begun.elapsed());
+    stage.pull(ABORT).await?;
+    stage.until_phase(Phase::Aborted).await?;
+    assert!(stage.api::<Job>().get_opt("shop-2-expand-1").await?.is_none());
+
+    // There is room again: what was given up does not run, and what comes next does.
+    let quotas = stage.api::<ResourceQuota>();
+    quotas.delete("full", &DeleteParams::default()).await?;
+    stage.edit(&json!({"spec": {"image": "shop:2.1"}})).await?;
+    stage.until_phase(Phase::Complete).await?;
+    let pods: Vec<_> = stage
+        .task_pods()
+        .await?
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect();
+    assert!(
+        pods.iter().all(|pod| pod.starts_with("shop-3-expand-1-")) && !pods.is_empty(),
+        "{pods:?}"
+    );
     stage.close().await.map(drop)
 }
